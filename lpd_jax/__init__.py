@@ -1,0 +1,1 @@
+"""Parallel autoregressive image generation in JAX."""
