@@ -1,0 +1,82 @@
+"""Metadata, dependencies and data files. The tools are configured in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION_FILE = (ROOT / "lpd_jax" / "version.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"$', VERSION_FILE, re.MULTILINE).group(1)
+
+# What drawing pictures needs. JAX 0.11 and later need Python 3.12; pip picks what fits.
+CORE = [
+    "absl-py>=2.1",
+    "flax>=0.12",
+    "jax>=0.10,<0.13",
+    "ml-collections>=1.0",
+    "numpy>=2.0",
+    "pillow>=10.1",
+    "safetensors>=0.4.3",
+    "tqdm>=4.60",
+]
+TRAIN = [
+    "array-record>=0.8; sys_platform != 'win32'",
+    "grain>=0.2.18",  # transforms and samplers moved into submodules
+    "importlib_resources>=6.0",  # tensorflow-datasets imports it without declaring it
+    "matplotlib>=3.8",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.12",
+    "rich>=13.0",
+    "scipy>=1.14",
+    "tensorboardX>=2.6.2",
+    "tensorflow-datasets>=4.9.9",  # reads and writes ArrayRecord without TensorFlow
+]
+# Released checkpoints are read without PyTorch, so the core is enough; the name stays so that
+# `pip install lpd_jax[convert]` keeps working should a format ever need a package.
+CONVERT: list[str] = []
+TEST = [
+    *TRAIN,
+    *CONVERT,
+    "chex>=0.1.90",
+    "import-linter>=2.1",
+    "mypy>=1.15",
+    "pytest>=8.4",
+    "pytest-xdist>=3.6",
+    "ruff>=0.12",
+    "setuptools>=77",  # tests/test_packaging.py builds the package; Python 3.12 has none
+]
+
+setup(
+    name="lpd_jax",
+    version=VERSION,
+    description="Parallel autoregressive image generation (LPD) in JAX",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the lpd_jax authors",
+    license_expression="Apache-2.0 AND CC-BY-4.0 AND CC0-1.0",
+    license_files=["LICENSE", "NOTICE", "lpd_jax/bundled/avatars12/licences/*.txt"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["lpd_jax", "lpd_jax.*"]),
+    package_data={
+        "lpd_jax.bundled": [
+            "README.md",
+            "avatars12/*.webp",
+            "avatars12/licences/*.txt",
+            "model/*.json",
+            "model/*.safetensors",
+        ]
+    },
+    include_package_data=False,  # the list above decides, not what git happens to track
+    zip_safe=False,
+    install_requires=CORE,
+    extras_require={"train": TRAIN, "convert": CONVERT, "test": TEST},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,22 @@
+"""Strictness for every test: ranks never promote, and any test can shard over 8 devices."""
+
+import jax
+import pytest
+from jax.extend.backend import clear_backends
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The number of CPU devices is fixed when the backend starts, and only starting it tells whether
+# an accelerator took the CPU's place: ask, then start again with eight.
+if jax.default_backend() == "cpu" and jax.device_count() != 8:
+    clear_backends()
+    jax.config.update("jax_num_cpu_devices", 8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if jax.default_backend() == "gpu":
+        return
+    skip = pytest.mark.skip(reason="needs a GPU")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
