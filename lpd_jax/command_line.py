@@ -1,0 +1,69 @@
+"""How every launch script starts and fails: one line that says what is wrong, exit code 2.
+
+With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+USAGE_EXIT_CODE = 2
+
+
+def run(main: Callable[[], object]) -> None:
+    """Parses the flags, calls `main()`, and exits: 0, or 2 with one line on standard error.
+
+    ValueError, OSError (a missing file, a full disk) and KeyError with a sentence in it are the
+    user's to read. Anything else is a defect and keeps its traceback.
+    """
+
+    def guarded_main(argv: Sequence[str]) -> int:
+        try:
+            if argv[1:]:
+                raise ValueError(
+                    f"argument {argv[1]!r}: allowed are options of the form --name=value"
+                )
+            main()
+        except (ValueError, OSError, KeyError) as error:
+            if os.environ.get("LPD_JAX_TRACEBACK") or not _is_for_users(error):
+                raise
+            return _fail(error)
+        return 0
+
+    app.run(guarded_main, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """Like absl's own parser, which exits with code 1 after several lines.
+
+    A config file and its overrides are read here too, hence the other kinds of error.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        if os.environ.get("LPD_JAX_TRACEBACK"):
+            raise
+        sys.exit(_fail(error))
+
+
+def _is_for_users(error: Exception) -> bool:
+    """A bare `KeyError: 'name'` says nothing to a user: it is a defect of ours."""
+    return not isinstance(error, KeyError) or " " in str(error.args[0])
+
+
+def _fail(error: Exception) -> int:
+    program = os.path.basename(sys.argv[0])
+    print(f"{program}: {one_line(error)}", file=sys.stderr)
+    return USAGE_EXIT_CODE
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error on one line: lines of a list are joined by semicolons.
+
+    "does not fit:\\n  missing a\\n  missing b" -> "does not fit: missing a; missing b"
+    """
+    message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return "; ".join(lines).replace(":; ", ": ") or type(error).__name__

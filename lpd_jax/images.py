@@ -1,0 +1,166 @@
+"""Pixels: cropping and resizing, the range models work in, and the files people look at.
+
+Letters: B batch, H height, W width, C channels (3, RGB). Images are uint8 unless said otherwise.
+"""
+
+import math
+from collections.abc import Sequence
+from os import PathLike
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lpd_jax.replacing import replacing_file
+
+CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
+BACKGROUND = 238  # light grey, so that pictures on white keep their edges
+INK = (40, 40, 40)
+
+
+def adm_center_crop(image_HWC: np.ndarray, size: int) -> np.ndarray:
+    """Square centre crop of `size` pixels, byte for byte as ADM prepares ImageNet.
+
+    Halve with a box filter while the short side is at least 2 * size, bicubic to a short side of
+    `size`, cut the middle. Raises ValueError for anything but uint8 RGB.
+    """
+    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[-1] != 3:
+        raise ValueError(
+            f"image: got {image_HWC.dtype} {image_HWC.shape}, allowed is uint8 [height, width, 3]"
+        )
+    if size < 1:
+        raise ValueError(f"size: got {size}, allowed are whole numbers from 1")
+    image = Image.fromarray(image_HWC)
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    shape = (round(image.width * scale), round(image.height * scale))
+    image = image.resize(shape, Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image)[top : top + size, left : left + size]
+
+
+def resize_bicubic(images_BHWC: jax.Array, size: int | tuple[int, int]) -> jax.Array:
+    """Bicubic resize to (height, width): half-pixel centres, clamped edges, no antialiasing.
+
+    Equals `torch.nn.functional.interpolate(mode="bicubic")`; takes and gives floats, unclipped.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    rows_HH = _cubic_weights(images_BHWC.shape[1], height)
+    columns_WW = _cubic_weights(images_BHWC.shape[2], width)
+    return jnp.einsum(
+        "BHWC,hH,wW->BhwC", images_BHWC, rows_HH, columns_WW, precision=jax.lax.Precision.HIGHEST
+    )
+
+
+def _cubic_weights(length: int, new_length: int) -> np.ndarray:
+    """Matrix [new_length, length] that resamples one axis; every row has four taps at most."""
+    a = CUBIC_SHARPNESS
+    source = (np.arange(new_length) + 0.5) * length / new_length - 0.5
+    weights = np.zeros((new_length, length))
+    for tap in range(-1, 3):
+        index = np.floor(source).astype(int) + tap
+        x = np.abs(source - index)
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        # Taps beyond the edge read the edge pixel, so several may add up in one column.
+        columns = np.clip(index, 0, length - 1)
+        np.add.at(weights, (np.arange(new_length), columns), np.where(x <= 1, near, far))
+    return weights.astype(np.float32)
+
+
+def to_model_range(images_BHWC):
+    """uint8 pixels to float32 in [-1, 1]. NumPy stays NumPy, JAX stays JAX."""
+    return images_BHWC.astype(np.float32) / 127.5 - 1.0
+
+
+def to_uint8(images_BHWC: jax.Array) -> jax.Array:
+    """Model output to pixels as LlamaGen and PAR do: clamp(127.5 x + 128, 0, 255), truncated."""
+    scaled_BHWC = 127.5 * jnp.asarray(images_BHWC, jnp.float32) + 128.0
+    return jnp.clip(scaled_BHWC, 0.0, 255.0).astype(jnp.uint8)
+
+
+def image_grid(images_BHWC, columns: int | None = None, padding: int = 2) -> np.ndarray:
+    """Pictures side by side on light grey, row by row: uint8 [H, W, C]. Near-square by default."""
+    images_BHWC = _check_images(images_BHWC)
+    batch, height, width, channels = images_BHWC.shape
+    columns = min(batch, columns or math.ceil(math.sqrt(batch)))
+    rows = math.ceil(batch / columns)
+    cell_height, cell_width = height + padding, width + padding
+    shape = (rows * cell_height + padding, columns * cell_width + padding, channels)
+    grid_HWC = np.full(shape, BACKGROUND, np.uint8)
+    for i, image_HWC in enumerate(images_BHWC):
+        top = padding + i // columns * cell_height
+        left = padding + i % columns * cell_width
+        grid_HWC[top : top + height, left : left + width] = image_HWC
+    return grid_HWC
+
+
+def labelled_grid(
+    images_BHWC, labels: Sequence[str], columns: int | None = None, scale: int = 2
+) -> np.ndarray:
+    """`image_grid` of pictures enlarged `scale` times, each with its label below it."""
+    images_BHWC = _check_images(images_BHWC)
+    if len(labels) != len(images_BHWC):
+        raise ValueError(
+            f"labels: got {len(labels)}, allowed is one for each of {len(images_BHWC)}"
+        )
+    large_BHWC = images_BHWC.repeat(scale, axis=1).repeat(scale, axis=2)
+    width = large_BHWC.shape[2]
+    font = ImageFont.load_default(max(10, min(22, width // 9)))
+    text_height = sum(font.getmetrics()) + 4
+    cells = [
+        np.concatenate([image_HWC, _label_strip(label, font, width, text_height)])
+        for image_HWC, label in zip(large_BHWC, labels, strict=True)
+    ]
+    return image_grid(np.stack(cells), columns, padding=max(4, width // 16))
+
+
+def _label_strip(label: str, font, width: int, height: int) -> np.ndarray:
+    """Light strip [height, width, 3] with the label in its middle, shortened until it fits."""
+    text = label
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text.rstrip("…")[:-1] + "…"
+    strip = Image.new("RGB", (width, height), (BACKGROUND,) * 3)
+    left = (width - font.getlength(text)) / 2
+    ImageDraw.Draw(strip).text((left, 2), text, fill=INK, font=font)
+    return np.asarray(strip)
+
+
+def _check_images(images_BHWC) -> np.ndarray:
+    images_BHWC = np.asarray(images_BHWC)
+    valid = images_BHWC.ndim == 4 and images_BHWC.shape[-1] == 3 and len(images_BHWC)
+    if images_BHWC.dtype != np.uint8 or not valid:
+        raise ValueError(
+            f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
+            "allowed is uint8 [batch, height, width, 3]"
+        )
+    return images_BHWC
+
+
+def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:
+    """Writes a uint8 picture; the file appears whole or not at all."""
+    with replacing_file(path) as temporary:
+        Image.fromarray(np.asarray(image_HWC)).save(temporary, format="PNG", optimize=True)
+
+
+def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=120) -> None:
+    """Writes an endless animation; `milliseconds` is one number or one a frame."""
+    frames = [np.asarray(frame) for frame in frames]
+    # One palette for the whole film, or flat areas would flicker from frame to frame.
+    sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
+    palette = Image.fromarray(sample).quantize(256)
+    pictures = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    with replacing_file(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=milliseconds,
+            loop=0,
+        )

@@ -1,0 +1,103 @@
+import io
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpd_jax import images
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_adm_crop_is_byte_for_byte_the_reference(index):
+    """Images 500x375 and 333x500; stored divided by 4, which loses nothing (low bits are zero)."""
+    golden = np.load(GOLDEN / "adm_crop.npz")
+    encoded = golden[f"image{index}_quarter_webp"].tobytes()
+    image_HWC = np.asarray(Image.open(io.BytesIO(encoded))) * 4
+    crop_HWC = images.adm_center_crop(image_HWC, 64)
+    np.testing.assert_array_equal(crop_HWC, golden[f"crop64_{index}"])
+
+
+def test_adm_crop_enlarges_small_pictures():
+    assert images.adm_center_crop(np.zeros((20, 30, 3), np.uint8), 64).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
+def test_adm_crop_refuses_anything_but_uint8_rgb(image):
+    with pytest.raises(ValueError, match="uint8 \\[height, width, 3\\]"):
+        images.adm_center_crop(image, 4)
+
+
+@pytest.mark.parametrize("prefix", ["", "smooth_"])
+def test_resize_bicubic_and_to_uint8_match_the_reference(prefix):
+    golden = np.load(GOLDEN / "bicubic.npz")
+    images_BHWC = golden[f"{prefix}input"].transpose(0, 2, 3, 1)
+    resized_BHWC = images.resize_bicubic(images_BHWC, 32)
+    expected_BHWC = golden[f"{prefix}output"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(resized_BHWC, expected_BHWC, atol=2e-6)
+    # The truncation is compared on the reference's own floats: 1e-7 may cross a whole number.
+    np.testing.assert_array_equal(images.to_uint8(expected_BHWC), golden[f"{prefix}output_uint8"])
+
+
+def test_resize_bicubic_keeps_a_picture_of_the_right_size():
+    images_BHWC = np.random.default_rng(0).random((2, 5, 7, 3), np.float32)
+    np.testing.assert_allclose(images.resize_bicubic(images_BHWC, (5, 7)), images_BHWC, atol=1e-6)
+
+
+def test_pixels_survive_the_model_range():
+    """The reference's +128 is half a step high: 0..254 come back, and 255 stays 255."""
+    pixels_BHWC = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    floats_BHWC = images.to_model_range(pixels_BHWC)
+    assert floats_BHWC.dtype == np.float32
+    assert floats_BHWC.min() == -1.0
+    assert floats_BHWC.max() == 1.0
+    back_BHWC = np.asarray(images.to_uint8(floats_BHWC))
+    np.testing.assert_array_equal(back_BHWC, pixels_BHWC)
+
+
+def test_image_grid_places_pictures_row_by_row():
+    images_BHWC = np.stack([np.full((2, 3, 3), i, np.uint8) for i in range(3)])
+    grid_HWC = images.image_grid(images_BHWC, columns=2, padding=1)
+    assert grid_HWC.shape == (7, 9, 3)
+    assert (grid_HWC[1:3, 1:4] == 0).all()
+    assert (grid_HWC[1:3, 5:8] == 1).all()
+    assert (grid_HWC[4:6, 1:4] == 2).all()
+    assert (grid_HWC[4:6, 5:8] == images.BACKGROUND).all()
+
+
+def test_labelled_grid_writes_a_label_below_each_enlarged_picture():
+    images_BHWC = np.full((2, 40, 40, 3), 200, np.uint8)
+    with_text = images.labelled_grid(images_BHWC, ["cat", "a very long name indeed"], scale=2)
+    without = images.labelled_grid(images_BHWC, ["", ""], scale=2)
+    assert with_text.shape == without.shape
+    changed_HW = (with_text != without).any(-1)
+    padding = 5
+    assert not changed_HW[: padding + 80].any()
+    assert changed_HW[padding + 80 :].any()
+    assert not changed_HW[:, :padding].any()  # the long name was shortened to its column
+    with pytest.raises(ValueError, match="got 1, allowed is one for each of 2"):
+        images.labelled_grid(images_BHWC, ["cat"])
+
+
+def test_save_png_is_lossless_and_leaves_no_temporary_file(tmp_path):
+    image_HWC = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    images.save_png(tmp_path / "a.png", image_HWC)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), image_HWC)
+    with pytest.raises(TypeError):
+        images.save_png(tmp_path / "b.png", np.zeros((4, 4, 7), np.uint8))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_save_gif_keeps_every_frame_and_its_time(tmp_path):
+    frames = [np.full((8, 8, 3), value, np.uint8) for value in (0, 128, 255)]
+    images.save_gif(tmp_path / "a.gif", frames, [100, 100, 900])
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == 3
+        seen = []
+        for i in range(3):
+            film.seek(i)
+            assert film.info["duration"] == (100, 100, 900)[i]
+            seen.append(int(np.asarray(film.convert("RGB")).mean()))
+    assert seen == [0, 128, 255]
