@@ -1,0 +1,104 @@
+"""Fréchet distance and inception score: NumPy and SciPy on features, no model in sight.
+
+A distance is only comparable with another one over the same features, the same reference and the
+same number of images (fewer images read as a larger distance): say all three beside the number.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+import scipy.special
+
+
+class Statistics(NamedTuple):
+    """A Gaussian fitted to features."""
+
+    mean_F: np.ndarray  # float64
+    covariance_FF: np.ndarray  # float64, unbiased (divided by count - 1)
+    count: int  # how many images it was fitted to
+
+
+def feature_statistics(features_BF: np.ndarray) -> Statistics:
+    """Fits a Gaussian to features `[B, F]`, in float64.
+
+    Raises:
+        ValueError: no matrix, fewer than two images, or values that are not finite.
+    """
+    features_BF = np.asarray(features_BF, np.float64)
+    if features_BF.ndim != 2 or len(features_BF) < 2:
+        raise ValueError(
+            f"features: got shape {features_BF.shape}, allowed is [images, features] of 2 or more"
+        )
+    if not np.isfinite(features_BF).all():
+        bad = int((~np.isfinite(features_BF)).any(axis=1).argmax())
+        raise ValueError(f"features: row {bad} is not finite, allowed are finite numbers")
+    mean_F = features_BF.mean(axis=0)
+    centred_BF = features_BF - mean_F[None]
+    return Statistics(mean_F, centred_BF.T @ centred_BF / (len(features_BF) - 1), len(features_BF))
+
+
+def frechet_distance(first: Statistics, second: Statistics) -> float:
+    """Squared 2-Wasserstein distance of two Gaussians (Heusel et al. 2017, equation 6).
+
+    |m1 - m2|^2 + tr(C1) + tr(C2) - 2 tr((C1 C2)^(1/2)). The last trace is the sum of the singular
+    values of L1^T L2 for any factors C = L L^T. It needs no matrix square root, so a singular
+    covariance (fewer images than features) is no special case and there is no epsilon to choose.
+
+    Raises:
+        ValueError: the two have different numbers of features.
+    """
+    if first.mean_F.shape != second.mean_F.shape:
+        raise ValueError(
+            f"features: got {first.mean_F.size} and {second.mean_F.size}, allowed are equal numbers"
+        )
+    shift_F = first.mean_F - second.mean_F
+    overlap_FF = _factor(first.covariance_FF).T @ _factor(second.covariance_FF)
+    spread = np.trace(first.covariance_FF) + np.trace(second.covariance_FF)
+    distance = shift_F @ shift_F + spread - 2 * scipy.linalg.svdvals(overlap_FF).sum()
+    return max(0.0, float(distance))  # rounding leaves a set and itself at -1e-14 or so
+
+
+def _factor(covariance_FF: np.ndarray) -> np.ndarray:
+    """L with L L^T = C, for a C that may be singular (Cholesky would refuse it)."""
+    values_F, vectors_FF = np.linalg.eigh(covariance_FF)
+    return vectors_FF * np.sqrt(np.clip(values_F, 0.0, None))[None]
+
+
+def frechet_spread(
+    features_BF: np.ndarray, reference: Statistics, num_resamples: int = 20, seed: int = 0
+) -> float:
+    """Standard deviation of the distance over bootstrap resamples of the images.
+
+    The resamples' own distances are biased upwards (an image drawn twice adds nothing new), their
+    scatter is the useful part: differences between points below it mean nothing.
+    """
+    generator = np.random.default_rng(seed)
+    distances = []
+    for _ in range(num_resamples):
+        rows_B = generator.integers(len(features_BF), size=len(features_BF))
+        distances.append(frechet_distance(feature_statistics(features_BF[rows_B]), reference))
+    return float(np.std(distances, ddof=1))
+
+
+def inception_score(logits_BC: np.ndarray, num_splits: int = 10) -> tuple[float, float]:
+    """Mean and standard deviation of the inception score over splits (Salimans et al. 2016).
+
+    The images are split in the order they come; shuffle before if that order is one of classes.
+
+    Args:
+        logits_BC: classifier logits `[B, C]`.
+        num_splits: how many parts; one score each.
+
+    Raises:
+        ValueError: more splits than images, or fewer than one.
+    """
+    logits_BC = np.asarray(logits_BC, np.float64)
+    if not 1 <= num_splits <= len(logits_BC):
+        raise ValueError(f"num_splits: got {num_splits}, allowed are 1 to {len(logits_BC)}")
+    scores = []
+    for part_BC in np.array_split(scipy.special.log_softmax(logits_BC, axis=1), num_splits):
+        marginal_C = scipy.special.logsumexp(part_BC, axis=0) - np.log(len(part_BC))
+        divergence_B = (np.exp(part_BC) * (part_BC - marginal_C[None])).sum(axis=1)
+        scores.append(np.exp(divergence_B.mean()))
+    return float(np.mean(scores)), float(np.std(scores))

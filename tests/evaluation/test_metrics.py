@@ -1,0 +1,98 @@
+"""Fréchet distance and inception score against closed forms and stored reference values."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from lpd_jax.evaluation import metrics
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "fid_is.npz"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+def gaussian(mean_F, covariance_FF):
+    return metrics.Statistics(np.array(mean_F, float), np.array(covariance_FF, float), 100)
+
+
+def test_a_set_is_at_distance_zero_from_itself(golden):
+    statistics = metrics.feature_statistics(golden["A"])
+    assert metrics.frechet_distance(statistics, statistics) < 1e-9
+
+
+def test_statistics_match_the_reference(golden):
+    statistics = metrics.feature_statistics(golden["A"])
+    np.testing.assert_allclose(statistics.mean_F, golden["muA"], atol=1e-6)
+    np.testing.assert_allclose(statistics.covariance_FF, golden["sigmaA"], atol=1e-6)
+    assert statistics.count == 400
+
+
+@pytest.mark.parametrize("other", ["B", "C"])  # C: 48 images of 64 features, a singular covariance
+def test_distance_matches_the_reference(golden, other):
+    first = metrics.feature_statistics(golden["A"])
+    second = metrics.feature_statistics(golden[other])
+    want = float(golden[f"fid_A{other}"])
+    assert metrics.frechet_distance(first, second) == pytest.approx(want, abs=1e-4)
+    assert metrics.frechet_distance(second, first) == pytest.approx(want, abs=1e-4)
+
+
+def test_commuting_gaussians_give_the_closed_form():
+    first = gaussian([1.0, 0.0], np.diag([4.0, 9.0]))
+    second = gaussian([0.0, 2.0], np.diag([1.0, 25.0]))
+    assert metrics.frechet_distance(first, second) == pytest.approx(5 + 1**2 + 2**2)
+
+
+def test_gaussians_that_do_not_commute_give_the_two_by_two_closed_form():
+    # For 2x2: tr(sqrt(M)) = sqrt(tr(M) + 2 sqrt(det(M))), M = C1 C2.
+    C1, C2 = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -0.5], [-0.5, 4.0]])
+    product = C1 @ C2
+    overlap = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    want = np.trace(C1) + np.trace(C2) - 2 * overlap
+    got = metrics.frechet_distance(gaussian([0, 0], C1), gaussian([0, 0], C2))
+    assert got == pytest.approx(want)
+
+
+def test_two_points_without_any_spread_are_at_their_squared_distance():
+    nothing = np.zeros((3, 3))
+    got = metrics.frechet_distance(gaussian([0, 0, 0], nothing), gaussian([1, 2, 2], nothing))
+    assert got == pytest.approx(9.0)
+
+
+def test_spread_shrinks_with_the_number_of_images():
+    features_BF = np.random.default_rng(0).normal(size=(4000, 4)) + 0.5
+    reference = gaussian(np.zeros(4), np.eye(4))
+    few = metrics.frechet_spread(features_BF[:200], reference)
+    many = metrics.frechet_spread(features_BF, reference)
+    assert 0 < many < few / 2
+
+
+@pytest.mark.parametrize("name", ["isc_noshuffle", "isc_shuffle2020"])
+def test_inception_score_matches_the_reference(golden, name):
+    logits_BC = golden["L"]
+    if name == "isc_shuffle2020":
+        logits_BC = logits_BC[np.random.RandomState(2020).permutation(len(logits_BC))]
+    np.testing.assert_allclose(metrics.inception_score(logits_BC), golden[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.feature_statistics(np.zeros(3)), r"features: got shape \(3,\)"),
+        (lambda: metrics.feature_statistics(np.zeros((1, 3))), r"features: got shape \(1, 3\)"),
+        (lambda: metrics.feature_statistics(np.array([[0.0], [np.nan]])), "row 1 is not finite"),
+        (
+            lambda: metrics.frechet_distance(gaussian([0], [[1]]), gaussian([0, 0], np.eye(2))),
+            "features: got 1 and 2",
+        ),
+        (lambda: metrics.inception_score(np.zeros((4, 3)), 5), "num_splits: got 5"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
