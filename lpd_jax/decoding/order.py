@@ -1,0 +1,207 @@
+"""An order says which token of the grid is generated when: rank -> raster position.
+
+It is data, a permutation for each image, and never fixes a shape: how many tokens a step writes
+is the business of the schedule (`schedule.py`). Random draws come from a counter-based generator
+addressed by (seed, index of the order): order i is the same however many are asked for.
+"""
+
+import difflib
+import math
+import operator
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from lpd_jax.decoding import locality
+from lpd_jax.decoding.schedule import GroupSchedule
+
+ORDERS = ("raster", "random", "halton", "locality")
+
+
+def make_order(
+    kind: str,
+    grid: tuple[int, int],
+    schedule: GroupSchedule,
+    *,
+    num_orders: int,
+    seed: int = 0,
+    first_index: int = 0,
+    proximity_threshold: float = 1.0,
+    repulsion_threshold: int | None = None,
+) -> np.ndarray:
+    """Orders number `first_index` and up for a (height, width) grid; order i depends on (seed, i).
+
+    raster: row by row, the same for all. random: a fresh permutation each. halton: the
+    low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
+    locality: LPD's order (`locality.locality_orders`), the only kind that looks at the group
+    sizes and the thresholds; `repulsion_threshold` None takes
+    `locality.default_repulsion_threshold`.
+
+    Returns:
+        int32 [B, N]: rank -> raster position (row * width + column).
+
+    Raises:
+        ValueError: unknown kind, a grid that does not hold the schedule's tokens, negative
+            thresholds, or a count or seed out of range.
+    """
+    check_kind(kind)
+    height, width = check_grid(grid)
+    num_tokens = height * width
+    if schedule.num_tokens != num_tokens:
+        raise ValueError(
+            f"grid {height}x{width} has {num_tokens} tokens, must equal the schedule's "
+            f"{schedule.num_tokens}"
+        )
+    num_orders = check_whole("num_orders", num_orders, 1)
+    seed = check_whole("seed", seed, 0, 2**64 - 1)
+    first_index = check_whole("first_index", first_index, 0)
+    if kind == "raster":
+        return np.tile(np.arange(num_tokens, dtype=np.int32), (num_orders, 1))
+    if kind == "random":
+        words_BN = random_words(seed, kind, first_index, num_orders, num_tokens)
+        return np.argsort(words_BN, axis=1, kind="stable").astype(np.int32)
+    if kind == "halton":
+        order_N = halton_order((height, width))
+        words_B1 = random_words(seed, kind, first_index, num_orders, 1)
+        offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
+        return order_N[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
+    if repulsion_threshold is None:
+        repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
+    repulsion_threshold = check_whole("repulsion_threshold", repulsion_threshold, 0)
+    check_proximity_threshold(proximity_threshold)
+    tables = locality.make_cell_tables((height, width), proximity_threshold, repulsion_threshold)
+
+    def make_chunk(index: int, count: int) -> np.ndarray:
+        words_BK = random_words(seed, kind, index, count, 2 * schedule.num_steps)
+        keys_BSR = split_words(words_BK).reshape(count, schedule.num_steps, locality.TIE_ROUNDS)
+        return locality.locality_orders((height, width), schedule, tables, keys_BSR)
+
+    chunk = max(8, locality.CELLS_AT_ONCE // num_tokens)
+    return run_in_chunks(make_chunk, first_index, num_orders, chunk)
+
+
+def run_in_chunks(
+    make_chunk: Callable[[int, int], np.ndarray], first_index: int, num_orders: int, chunk: int
+) -> np.ndarray:
+    """Joins make_chunk(index, count) over all orders; on threads, as NumPy lets go of the lock."""
+    end = first_index + num_orders
+    indices = range(first_index, end, chunk)
+    counts = [min(chunk, end - index) for index in indices]
+    if len(counts) == 1:
+        return make_chunk(first_index, num_orders)
+    with ThreadPoolExecutor(min(len(counts), os.cpu_count() or 1)) as pool:
+        return np.concatenate(list(pool.map(make_chunk, indices, counts)))
+
+
+def random_words(
+    seed: int, kind: str, first_index: int, num_orders: int, num_words: int
+) -> np.ndarray:
+    """uint64 [B, num_words]: row i is the stretch of the Philox stream that order i owns.
+
+    The key is (seed, kind), the counter starts at index * ceil(num_words / 4): one count yields
+    four words. NumPy promises not to change the stream.
+    """
+    counts_per_order = -(-num_words // 4)
+    key = seed + (ORDERS.index(kind) << 64)
+    generator = np.random.Philox(key=key, counter=first_index * counts_per_order)
+    words = generator.random_raw(num_orders * counts_per_order * 4)
+    return words.reshape(num_orders, -1)[:, :num_words]
+
+
+def split_words(words_BK: np.ndarray) -> np.ndarray:
+    """uint64 [B, K] -> uint32 [B, 2K], the same on machines of either byte order."""
+    halves_BK2 = np.stack([words_BK & np.uint64(0xFFFFFFFF), words_BK >> np.uint64(32)], axis=-1)
+    return halves_BK2.astype(np.uint32).reshape(words_BK.shape[0], -1)
+
+
+def halton_order(grid: tuple[int, int]) -> np.ndarray:
+    """The cells in the order in which the Halton sequence first enters them: int32 [N].
+
+    Base 2 down the rows, base 3 along the columns, from point 0. A box of 2^-a by 3^-b that lies
+    on the multiples of its sides holds one of every 2^a 3^b points, and every cell contains such
+    a box once it is at most half as high and a third as wide as the cell: so many points are
+    enough. All in whole numbers, hence exact.
+    """
+    height, width = grid
+    row_digits = (2 * height - 1).bit_length()
+    column_digits = 0
+    while 3**column_digits < 3 * width:
+        column_digits += 1
+    index = np.arange(2**row_digits * 3**column_digits, dtype=np.int64)
+    row = radical_inverse_cell(index, 2, height)
+    column = radical_inverse_cell(index, 3, width)
+    position, first_visit = np.unique(row * width + column, return_index=True)
+    return position[np.argsort(first_visit)].astype(np.int32)
+
+
+def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.ndarray:
+    """floor(num_cells * r), r the index with its digits mirrored at the point: 6 = 110b -> 0.011b."""
+    numerator, denominator = np.zeros_like(index), 1
+    while denominator < index.size:
+        numerator = numerator * base + index % base
+        index = index // base
+        denominator *= base
+    return numerator * num_cells // denominator
+
+
+def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:
+    """An order of the user's own as int32 [B, N]; one [N] order serves every image.
+
+    Raises:
+        ValueError: wrong shape or type, or a row that is no permutation of 0..N-1.
+    """
+    order_BN = np.asarray(order)
+    if order_BN.shape not in ((num_tokens,), (batch_size, num_tokens)):
+        raise ValueError(
+            f"order has shape {order_BN.shape}, must be ({num_tokens},) or "
+            f"({batch_size}, {num_tokens})"
+        )
+    if not np.issubdtype(order_BN.dtype, np.integer):
+        raise ValueError(f"order has type {order_BN.dtype}, must be integers")
+    order_BN = np.broadcast_to(order_BN, (batch_size, num_tokens))
+    is_wrong_B = (np.sort(order_BN, axis=1) != np.arange(num_tokens)[None]).any(axis=1)
+    if is_wrong_B.any():
+        row = int(is_wrong_B.argmax())
+        missing = np.setdiff1d(np.arange(num_tokens), order_BN[row])
+        raise ValueError(
+            f"order of image {row} is no permutation of 0..{num_tokens - 1}: {missing.size} "
+            f"positions are missing, the first is {missing[0]}"
+        )
+    return order_BN.astype(np.int32)
+
+
+def check_kind(kind: str) -> None:
+    if kind not in ORDERS:
+        close = difflib.get_close_matches(str(kind), ORDERS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"order {kind!r} is unknown; {hint}Known: {', '.join(ORDERS)}")
+
+
+def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(side) for side in grid)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ValueError(f"grid {grid!r} must be (height, width), whole numbers of at least 1")
+    return height, width
+
+
+def check_whole(name: str, value: int, least: int, most: int | None = None) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        limit = f"of at least {least}" if most is None else f"in {least}..{most}"
+        raise ValueError(f"{name} {value!r} must be a whole number {limit}")
+    return number
+
+
+def check_proximity_threshold(value: float) -> None:
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise ValueError(f"proximity_threshold {value!r} must be a finite number of at least 0")
