@@ -1,18 +1,20 @@
 """The locality-aware order of LPD: each group near what is drawn, its members far from each other.
 
-Many orders are built at once, side by side in the last axis (B), so that one NumPy operation
-serves all of them. Every step a cell takes in the ranking is one whole number, compared by `max`:
-bit fields, most significant first.
+Many orders are built at once, one in each row (B), so that one NumPy operation serves all of them.
+What a cell is worth to the next choice is one whole number, compared by `argmax`: bit fields, most
+significant first.
 
-    near_HWB   proximity class | tie        only cells that support this group; 0: not one of them
-    spread_HWB distance² | list place | tie every free cell, for farthest-point filling
+    near_BN    proximity class | tie         only cells that support this group; 0: not one of them
+    spread_BN  distance^2 | list place | tie every free cell, for farthest-point filling
 
-Choosing a cell sets every `near` entry within the repulsion threshold to 0 and lowers `spread` to
-its distance. The next cell is the largest `near`, or the largest `spread` where no `near` is left.
+Choosing a cell clears every `near` within the repulsion threshold and lowers every `spread` to the
+distance from the cell. The next cell is the largest `near`; where none is left, the largest
+`spread`.
 """
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +22,9 @@ import numpy as np
 from lpd_jax.decoding.schedule import GroupSchedule
 
 CLASS_BITS = 5  # 25 classes of proximity: 0..4 straight and 0..4 diagonal neighbours
-TIE_ROUNDS = 4
-CELLS_AT_ONCE = 1 << 15  # cells of all orders in one chunk: the work arrays stay in cache
+TIE_ROUNDS = 4  # random words that shuffle the ties of one step
+CELLS_AT_ONCE = 1 << 17  # cells of all orders in one chunk: larger ones leave the cache
+LARGEST_TABLE = 2048  # tokens up to which distances come from an [N, N] table
 
 
 def default_repulsion_threshold(num_tokens: int) -> int:
@@ -38,46 +41,63 @@ class CellTables(NamedTuple):
 
     near_class: np.ndarray  # [25] by 5 * straight + diagonal: class + 1, 0 below the threshold
     list_place: np.ndarray  # [25] ditto: place in the farthest-point list, larger is earlier
-    row_distance_H2: np.ndarray  # [H, H] squared distance of rows, shifted to its bit field
-    column_distance_W2: np.ndarray  # [W, W]
-    row_is_far_H2: np.ndarray  # [H, H] all bits set beyond the repulsion threshold, else none
-    column_is_far_W2: np.ndarray  # [W, W]
-    unseen: np.generic  # `spread` distance before the group's first cell
+    unseen: np.generic  # distance field of `spread` before the group's first cell
     tie_bits: int
+    write_distance: Callable  # (cell_B, out_BN): distance^2 of every cell from cell_B, shifted
+    write_is_far: Callable  # (cell_B, out_BN): all bits set beyond the repulsion threshold
 
 
 def make_cell_tables(
     grid: tuple[int, int], proximity_threshold: float, repulsion_threshold: int
 ) -> CellTables:
-    """Tables for `locality_orders`. Integers of 32 bits where the fields fit, else of 64."""
+    """Tables for `locality_orders`, in the narrowest integers that hold the bit fields."""
     height, width = grid
     tie_bits = max(2, (height * width - 1).bit_length())
     shift = tie_bits + CLASS_BITS
-    farthest = (height - 1) ** 2 + (width - 1) ** 2 + 1
-    dtype = np.int32 if shift + farthest.bit_length() <= 31 else np.int64
+    unseen = (height - 1) ** 2 + (width - 1) ** 2 + 1
+    near_dtype = np.int16 if shift <= 15 else np.int32
+    spread_dtype = np.int32 if shift + unseen.bit_length() <= 31 else np.int64
 
     counts = itertools.product(range(5), range(5))
     proximity = np.array([straight + diagonal / math.sqrt(2) for straight, diagonal in counts])
     rank = np.argsort(np.argsort(proximity))
     is_near = proximity >= proximity_threshold - 1e-9
     # Cells below the threshold come first in the farthest-point list, then those set aside.
-    place = np.argsort(np.argsort(np.where(is_near, rank - 25, rank)))
-    near_class = np.where(is_near, rank + 1, 0)
+    list_place = np.argsort(np.argsort(np.where(is_near, rank - 25, rank)))
 
-    def distance(side):
-        return ((np.arange(side)[:, None] - np.arange(side)) ** 2 << shift).astype(dtype)
+    def pairs(num_cells: int) -> np.ndarray:
+        return np.abs(np.arange(num_cells)[:, None] - np.arange(num_cells)[None])
 
-    def is_far(side):
-        apart = np.abs(np.arange(side)[:, None] - np.arange(side))
-        return -(apart > repulsion_threshold).astype(dtype)
-
+    distances = [(pairs(side) ** 2 << shift).astype(spread_dtype) for side in grid]
+    is_far = [-(pairs(side) > repulsion_threshold).astype(near_dtype) for side in grid]
     return CellTables(
-        (near_class << tie_bits).astype(dtype),
-        (place << tie_bits).astype(dtype),
-        *(distance(height), distance(width), is_far(height), is_far(width)),
-        dtype(farthest << shift),
-        tie_bits,
+        near_class=(np.where(is_near, rank + 1, 0) << tie_bits).astype(near_dtype),
+        list_place=(list_place << tie_bits).astype(spread_dtype),
+        unseen=spread_dtype(unseen << shift),
+        tie_bits=tie_bits,
+        write_distance=make_pair_writer(*distances, np.add),
+        write_is_far=make_pair_writer(*is_far, np.bitwise_or),
     )
+
+
+def make_pair_writer(row_H2: np.ndarray, column_W2: np.ndarray, combine: np.ufunc) -> Callable:
+    """A function that writes combine(row part, column part) of every cell from given cells."""
+    height, width = len(row_H2), len(column_W2)
+    num_tokens = height * width
+    if num_tokens <= LARGEST_TABLE:  # copying rows of one table is twice as fast
+        table_HWHW = combine(row_H2[:, None, :, None], column_W2[None, :, None, :])
+        table_N2 = table_HWHW.reshape(num_tokens, num_tokens)
+
+        def write(cell_B: np.ndarray, out_BN: np.ndarray) -> None:
+            np.take(table_N2, cell_B, axis=0, out=out_BN, mode="clip")
+    else:
+
+        def write(cell_B: np.ndarray, out_BN: np.ndarray) -> None:
+            row_B, column_B = np.divmod(cell_B, width)
+            out_BHW = out_BN.reshape(-1, height, width)
+            combine(row_H2[row_B][:, :, None], column_W2[column_B][:, None, :], out=out_BHW)
+
+    return write
 
 
 def locality_orders(
@@ -88,105 +108,93 @@ def locality_orders(
     Each group of the schedule ranks the free cells by proximity (the sum of 1 / distance over
     their drawn neighbours, ties at random). Cells at or above the proximity threshold are taken in
     that order, unless one already taken for this group lies within the repulsion threshold
-    (Chebyshev distance). What the group still lacks is filled by farthest points: first from the
-    cells below the threshold, then from those set aside; equal distances go to the earlier one.
-    The very first cell is uniform. arXiv 2507.01957, section 3.3.
+    (Chebyshev distance). What the group still lacks is filled by farthest points from its own
+    cells: among those below the threshold and those set aside; equal distances go to the former,
+    and there to the higher proximity. The very first cell is uniform. arXiv 2507.01957.
 
     Args:
-        keys_BSR: uint32, four words for each order and step; they shuffle the step's ties.
+        keys_BSR: uint32, `TIE_ROUNDS` random words for each order and step.
 
     Returns:
         int32 [B, N]: rank -> raster position.
     """
     height, width = grid
     num_orders = keys_BSR.shape[0]
-    order_NB = np.empty((height * width, num_orders), np.int32)
-    is_drawn_HWB = np.zeros((height + 2, width + 2, num_orders), np.int8)  # a border of blanks
+    order_BN = np.empty((num_orders, height * width), np.int32)
+    is_drawn_BHW = np.zeros((num_orders, height + 2, width + 2), np.int8)  # a border of blanks
     starts = schedule.group_starts
     for step, (start, size) in enumerate(zip(starts, schedule.group_sizes, strict=True)):
-        tie_NB, cell_of_tie_MB = shuffle_ties(keys_BSR[:, step], height * width, tables.tie_bits)
-        tie_HWB = tie_NB.reshape(height, width, num_orders)
-        near_HWB, spread_HWB = rank_cells(is_drawn_HWB, tie_HWB, tables)
-        chosen_QB = order_NB[start : start + size]
-        choose_group(near_HWB, spread_HWB, cell_of_tie_MB, tables, chosen_QB)
-        row_QB, column_QB = np.divmod(chosen_QB, width)
-        is_drawn_HWB[row_QB + 1, column_QB + 1, np.arange(num_orders)] = 1
-    return np.ascontiguousarray(order_NB.T)
+        tie_BN = shuffle_ties(keys_BSR[:, step], height * width, tables.tie_bits)
+        near_BN, spread_BN = rank_cells(is_drawn_BHW, tie_BN, tables)
+        chosen_BQ = order_BN[:, start : start + size]
+        choose_group(near_BN, spread_BN, tables, chosen_BQ)
+        row_BQ, column_BQ = np.divmod(chosen_BQ, width)
+        is_drawn_BHW[np.arange(num_orders)[:, None], row_BQ + 1, column_BQ + 1] = 1
+    return order_BN
 
 
-def shuffle_ties(keys_BR: np.ndarray, num_tokens: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """A random permutation of the cells for each order, and its inverse.
+def shuffle_ties(keys_BR: np.ndarray, num_tokens: int, bits: int) -> np.ndarray:
+    """A random rank for every cell, no two alike: uint32 [B, N] below 2^bits.
 
     Each round (multiply by an odd number, add, xor with the high half) maps `bits`-bit numbers
     one to one, so cells never tie and nothing needs to be sorted.
-
-    Returns:
-        uint32 [N, B], the tie-breaker of each cell; int32 [M, B], the cell of each tie-breaker.
     """
     mask = np.uint32((1 << bits) - 1)
-    tie_NB = np.arange(num_tokens, dtype=np.uint32)[:, None]
+    tie_BN = np.arange(num_tokens, dtype=np.uint32)[None]
     for key_B in keys_BR.T:
-        tie_NB = tie_NB * (key_B | np.uint32(1))
-        tie_NB += key_B >> np.uint32(16)
-        tie_NB &= mask
-        tie_NB ^= tie_NB >> np.uint32((bits + 1) // 2)
-    cell_of_tie_MB = np.zeros((1 << bits, keys_BR.shape[0]), np.int32)
-    cell_of_tie_MB[tie_NB, np.arange(keys_BR.shape[0])] = np.arange(num_tokens)[:, None]
-    return tie_NB, cell_of_tie_MB
+        tie_BN = tie_BN * (key_B | np.uint32(1))[:, None]
+        tie_BN += (key_B >> np.uint32(16))[:, None]
+        tie_BN &= mask
+        tie_BN ^= tie_BN >> np.uint32((bits + 1) // 2)
+    return tie_BN
 
 
 def rank_cells(
-    is_drawn_HWB: np.ndarray, tie_HWB: np.ndarray, tables: CellTables
+    is_drawn_BHW: np.ndarray, tie_BN: np.ndarray, tables: CellTables
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`near` and `spread` of the module's docstring at the start of a group, [H, W, B] each."""
-    across_HWB = is_drawn_HWB[:, :-2] + is_drawn_HWB[:, 2:]
-    middle_HWB = is_drawn_HWB[:, 1:-1]
-    straight_HWB = middle_HWB[:-2] + middle_HWB[2:] + across_HWB[1:-1]
-    diagonal_HWB = across_HWB[:-2] + across_HWB[2:]
-    neighbours_HWB = 5 * straight_HWB + diagonal_HWB
-    is_free_HWB = middle_HWB[1:-1] == 0
-    near_HWB = tables.near_class[neighbours_HWB]
-    near_HWB += tie_HWB.astype(near_HWB.dtype) * (near_HWB > 0)
-    near_HWB *= is_free_HWB
-    spread_HWB = tables.list_place[neighbours_HWB]
-    spread_HWB += tie_HWB.astype(spread_HWB.dtype)
-    spread_HWB += tables.unseen
-    spread_HWB *= is_free_HWB
-    return near_HWB, spread_HWB
+    """`near` and `spread` of the module's docstring at the start of a group, [B, N] each."""
+    across_BHW = is_drawn_BHW[:, :, :-2] + is_drawn_BHW[:, :, 2:]
+    middle_BHW = is_drawn_BHW[:, :, 1:-1]
+    straight_BHW = middle_BHW[:, :-2] + middle_BHW[:, 2:] + across_BHW[:, 1:-1]
+    diagonal_BHW = across_BHW[:, :-2] + across_BHW[:, 2:]
+    neighbours_BN = (5 * straight_BHW + diagonal_BHW).reshape(tie_BN.shape)
+    is_free_BN = middle_BHW[:, 1:-1].reshape(tie_BN.shape) == 0
+    near_BN = tables.near_class[neighbours_BN]
+    near_BN += tie_BN.astype(near_BN.dtype)
+    near_BN *= is_free_BN & (tables.near_class > 0)[neighbours_BN]
+    spread_BN = tables.list_place[neighbours_BN]
+    spread_BN += tie_BN.astype(spread_BN.dtype)
+    spread_BN += tables.unseen
+    spread_BN *= is_free_BN
+    return near_BN, spread_BN
 
 
 def choose_group(
-    near_HWB: np.ndarray,
-    spread_HWB: np.ndarray,
-    cell_of_tie_MB: np.ndarray,
-    tables: CellTables,
-    chosen_QB: np.ndarray,
+    near_BN: np.ndarray, spread_BN: np.ndarray, tables: CellTables, chosen_BQ: np.ndarray
 ) -> None:
-    """Fills `chosen_QB` with the cells of one group, in the order in which they are taken.
+    """Fills `chosen_BQ` with the cells of one group, in the order in which they are taken.
 
     A chosen cell is at distance 0 from itself, so its `near` is cleared and its `spread` falls
     below that of every free cell: nothing is chosen twice.
     """
-    height, width, num_orders = near_HWB.shape
-    orders_B = np.arange(num_orders)
-    tie_mask = (1 << tables.tie_bits) - 1
-    entry_HWB = spread_HWB - tables.unseen  # `spread` at distance 0; below 0 where drawn
-    scratch_HWB = np.empty_like(entry_HWB)
+    rows_B = np.arange(len(near_BN))
+    entry_BN = spread_BN - tables.unseen  # `spread` at distance 0; below 0 where drawn
+    distance_BN, is_far_BN = np.empty_like(spread_BN), np.empty_like(near_BN)
     any_near = True
-    for chosen_B in chosen_QB:
-        best_B = near_HWB.reshape(-1, num_orders).max(axis=0) if any_near else orders_B * 0
-        any_near = bool(best_B.any())
-        if not best_B.all():
-            farthest_B = spread_HWB.reshape(-1, num_orders).max(axis=0)
-            best_B = np.where(best_B > 0, best_B, farthest_B)
-        chosen_B[:] = cell_of_tie_MB[best_B & tie_mask, orders_B]
-        row_B, column_B = np.divmod(chosen_B, width)
-        np.add(entry_HWB, tables.row_distance_H2[:, None, row_B], out=scratch_HWB)
-        scratch_HWB += tables.column_distance_W2[None, :, column_B]
-        np.minimum(spread_HWB, scratch_HWB, out=spread_HWB)
+    for chosen_B in chosen_BQ.T:
         if any_near:
-            row_HB = tables.row_is_far_H2[:, row_B]
-            np.bitwise_or(
-                row_HB[:, None], tables.column_is_far_W2[None, :, column_B], out=scratch_HWB
-            )
-            near_HWB &= scratch_HWB
+            nearest_B = near_BN.argmax(axis=1)
+            has_near_B = near_BN[rows_B, nearest_B] > 0
+            any_near = has_near_B.any()
+        if not any_near:
+            chosen_B[:] = spread_BN.argmax(axis=1)
+        elif has_near_B.all():
+            chosen_B[:] = nearest_B
+        else:
+            chosen_B[:] = np.where(has_near_B, nearest_B, spread_BN.argmax(axis=1))
+        tables.write_distance(chosen_B, distance_BN)
+        distance_BN += entry_BN
+        np.minimum(spread_BN, distance_BN, out=spread_BN)
+        if any_near:
+            tables.write_is_far(chosen_B, is_far_BN)
+            near_BN &= is_far_BN
