@@ -8,6 +8,7 @@ Formats: torch's zip (1.6 and later), torch's older stream of pickles, safetenso
 import io
 import json
 import mmap
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,7 +51,10 @@ SAFETENSORS_DTYPES = {
 }
 
 # What reading a damaged or encrypted file raises.
-DAMAGE = (ValueError, EOFError, RuntimeError, OverflowError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (
+    *(ValueError, OSError, EOFError, RuntimeError, OverflowError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 # The bytes of a storage, uint8 [n].
 ReadStorage = Callable[[StorageRecord], np.ndarray]

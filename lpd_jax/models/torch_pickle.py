@@ -5,9 +5,10 @@ opcodes; the few names a state dict needs have a meaning of ours, any other beco
 """
 
 import dataclasses
+import mmap
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import ml_dtypes
 import numpy as np
@@ -74,7 +75,7 @@ class StandIn:
     state: Any = None
 
 
-def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
+def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, StorageRecord]]:
     """Reads one pickle from `stream`, up to and including its STOP.
 
     Returns:
@@ -86,7 +87,8 @@ def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, StorageRecord]]:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        # A map reads like a file, which its type does not say.
+        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, stream)):
             machine.run(opcode.name, argument)
         return machine.stack.pop(), machine.storages
     except DAMAGE as error:
@@ -149,6 +151,10 @@ class _Machine:
         if isinstance(self.stack[-1], dict):
             self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
+    def push_dict(self, items: list[Any]) -> None:
+        self.stack.append({})
+        self.set_items(items)
+
     def build(self) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], StandIn):
@@ -204,7 +210,7 @@ ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "LIST": lambda m, _: m.push(m.pop_mark()),
     "TUPLE": lambda m, _: m.push(tuple(m.pop_mark())),
     "FROZENSET": lambda m, _: m.push(frozenset(m.pop_mark())),
-    "DICT": lambda m, _: (items := m.pop_mark(), m.stack.append({}), m.set_items(items)),
+    "DICT": lambda m, _: m.push_dict(m.pop_mark()),
     "TUPLE1": lambda m, _: m.pop_tuple(1),
     "TUPLE2": lambda m, _: m.pop_tuple(2),
     "TUPLE3": lambda m, _: m.pop_tuple(3),
@@ -241,7 +247,7 @@ def _meaning(function: Any, arguments: Any) -> Any:
     if name in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
         return _tensor(*arguments[:4])
     if name == "torch._utils._rebuild_tensor_v3":
-        return _tensor(*arguments[:4], dtype=arguments[6])
+        return _tensor(*arguments[:4], arguments[6])
     if name.startswith("torch._utils._rebuild_parameter"):
         return arguments[0]
     if name == "torch._tensor._rebuild_from_type_v2":
