@@ -3,11 +3,14 @@
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
+import difflib
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags
+from ml_collections import ConfigDict
 
 USAGE_EXIT_CODE = 2
 
@@ -45,7 +48,35 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise
-        sys.exit(_fail(error))
+        problem = _unknown_config_field(list(argv))
+        sys.exit(_fail(ValueError(problem) if problem else error))
+
+
+def _unknown_config_field(argv: list[str]) -> str | None:
+    """What is wrong with `--config.model.num_layrs=3`, of which ml_collections says 'num_layrs'.
+
+    The config is read once more, without its overrides; they come from sys.argv, wherever the
+    other flags come from.
+    """
+    overrides = [x for x in argv[1:] if re.match(r"--?\w+\.\w", x)]
+    sys.argv = argv = [x for x in argv if x not in overrides]
+    try:
+        flags.FLAGS(argv)
+    except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError):
+        return None
+    for argument in overrides:
+        flag, *path = argument.lstrip("-").split("=")[0].split(".")
+        fields = flags.FLAGS[flag].value if flag in flags.FLAGS else None
+        for name in path:
+            if not isinstance(fields, Mapping | ConfigDict):
+                break
+            if name not in fields:
+                close = difflib.get_close_matches(name, fields, n=1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                known = ", ".join(sorted(fields))
+                return f"{argument}: no config field {name!r}{hint}; allowed are {known}"
+            fields = fields[name]
+    return None
 
 
 def _is_for_users(error: Exception) -> bool:

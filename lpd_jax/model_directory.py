@@ -40,7 +40,7 @@ GENERATION_FIELDS = {
     "top_k": int,
     "top_p": (int, float),
     "proximity_threshold": (int, float),
-    "repulsion_threshold": (int, float, type(None)),
+    "repulsion_threshold": (int, type(None)),
 }
 
 

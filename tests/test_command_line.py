@@ -11,6 +11,8 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 SCRIPT = """
 from absl import flags
 from lpd_jax import command_line
+from ml_collections import config_flags
+config_flags.DEFINE_config_file("config")
 SEED = flags.DEFINE_integer("seed", 0, "")
 RAISE = flags.DEFINE_string("error", "", "")
 def main():
@@ -19,12 +21,18 @@ def main():
     print("seed", SEED.value)
 command_line.run(main)
 """
+CONFIG = """
+from ml_collections import ConfigDict
+def get_config():
+    return ConfigDict({"model": {"width": 8, "depth": 2}})
+"""
 
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
     path = tmp_path_factory.mktemp("script") / "tool.py"
     path.write_text(SCRIPT)
+    path.with_name("config.py").write_text(CONFIG)
     return path
 
 
@@ -54,6 +62,19 @@ def test_a_wrong_argument_gives_one_line_and_exit_code_2(script, argument, line)
     result = run_script(script, argument)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"tool.py: {line}\n"
+
+
+def test_an_unknown_config_field_is_named_with_the_known_ones(script):
+    """ml_collections alone says no more than 'wdth'. The file must come by --config, not default:
+    a default is read, and fails, while the flag is defined."""
+    result = run_script(
+        script, f"--config={script.with_name('config.py')}", "--config.model.wdth=4"
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "tool.py: --config.model.wdth=4: no config field 'wdth' (did you mean 'width'?); "
+        "allowed are depth, width\n"
+    )
 
 
 @pytest.mark.parametrize("error", ["KeyError('params')", "ZeroDivisionError('oops')"])

@@ -1,0 +1,144 @@
+"""Draws pictures and writes them as one labelled grid.
+
+    python launch/generate.py
+    python launch/generate.py --labels=micah,lorelei --num_images=8 --animate=drawing.gif
+    python launch/generate.py --model=DIR --num_steps=32 --order=halton
+
+What is left out is what the model was made for. Any other file is written only on request.
+"""
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from lpd_jax import command_line, images
+from lpd_jax.model_directory import load_config
+from lpd_jax.pipeline import Pipeline
+from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
+from lpd_jax.replacing import check_output_file, replacing_file
+from lpd_jax.request import Request, make_request
+
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
+LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", None, "Default: one for each label, 16 at most.", lower_bound=1
+)
+NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Decoding steps, 1 to the number of tokens.")
+GROUP_SIZES = flags.DEFINE_list("group_sizes", None, "Tokens of each step, in place of num_steps.")
+ORDER = flags.DEFINE_string("order", None, "raster, random, halton or locality.")
+GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
+GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
+TEMPERATURE = flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
+TOP_K = flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
+TOP_P = flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
+SEED = flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
+OUTPUT = flags.DEFINE_string("output", "lpd_samples.png", "The picture to write.")
+ANIMATE = flags.DEFINE_string("animate", None, "A .gif to write: the pictures, step by step.")
+SAVE_TOKENS = flags.DEFINE_string("save_tokens", None, "A .npy to write: tokens, raster order.")
+
+MAX_DEFAULT_IMAGES = 16
+FRAME_MILLISECONDS = 200
+LAST_FRAME_MILLISECONDS = 2500
+
+
+def main() -> None:
+    # All that can be wrong is found before the weights are read.
+    outputs = checked_outputs()
+    directory = find_model_directory(MODEL.value)
+    config = load_config(directory)
+    model_config(config, "tokenizer", str(directory))
+    request = checked_request(config, str(directory))
+
+    start = time.perf_counter()
+    pipe = Pipeline.from_pretrained(directory)
+    names = class_names(request, pipe.class_names)
+    print(f"{MODEL.value}: loaded in {time.perf_counter() - start:.1f} s", flush=True)
+    compile_seconds = pipe.compile(request)
+    print(f"compiled in {compile_seconds:.1f} s", flush=True)
+    start = time.perf_counter()
+    pictures, tokens = pipe.draw(request)
+    seconds = time.perf_counter() - start
+    print(
+        f"drew {len(pictures)} pictures in {request.schedule.num_steps} steps each: "
+        f"{seconds:.1f} s, {seconds / len(pictures):.2f} s per picture",
+        flush=True,
+    )
+    frames = animation_frames(pipe, request, tokens, names) if ANIMATE.value else []
+    write_outputs(outputs, images.labelled_grid(pictures, names), frames, tokens)
+
+
+def checked_outputs() -> dict[str, Path]:
+    """The files to write, by flag."""
+    wanted = {"output": OUTPUT.value, "animate": ANIMATE.value, "save_tokens": SAVE_TOKENS.value}
+    suffixes = {"output": ".png", "animate": ".gif", "save_tokens": ".npy"}
+    return {
+        name: check_output_file(name, path, (suffixes[name],))
+        for name, path in wanted.items()
+        if path or name == "output"
+    }
+
+
+def checked_request(config: dict[str, Any], where: str) -> Request:
+    labels = LABELS.value
+    if labels is None:
+        num_classes = model_config(config, "transformer", where).num_classes
+        count = min(num_classes, NUM_IMAGES.value or MAX_DEFAULT_IMAGES)
+        labels = [i * num_classes // count for i in range(count)]
+    group_sizes = GROUP_SIZES.value and [whole_number("group_sizes", x) for x in GROUP_SIZES.value]
+    return make_request(
+        config,
+        list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),
+        num_steps=NUM_STEPS.value,
+        group_sizes=group_sizes,
+        order=ORDER.value,
+        guidance_scale=GUIDANCE_SCALE.value,
+        guidance_schedule=GUIDANCE_SCHEDULE.value,
+        temperature=TEMPERATURE.value,
+        top_k=TOP_K.value,
+        top_p=TOP_P.value,
+        seed=SEED.value,
+        where=where,
+    )
+
+
+def whole_number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
+
+
+def class_names(request: Request, names: list[str]) -> list[str]:
+    return [names[label] if label < len(names) else f"class {label}" for label in request.labels]
+
+
+def animation_frames(
+    pipe: Pipeline, request: Request, tokens: np.ndarray, names: list[str]
+) -> list[np.ndarray]:
+    start = time.perf_counter()
+    steps = pipe.partial_images(tokens, request.order, request.schedule)
+    frames = [images.labelled_grid(pictures, names) for pictures in steps]
+    print(f"decoded {len(frames)} frames in {time.perf_counter() - start:.1f} s", flush=True)
+    return frames
+
+
+def write_outputs(
+    outputs: dict[str, Path], grid: np.ndarray, frames: list[np.ndarray], tokens: np.ndarray
+) -> None:
+    images.save_png(outputs["output"], grid)
+    if "animate" in outputs:
+        times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+        images.save_gif(outputs["animate"], frames, times)
+    if "save_tokens" in outputs:
+        with replacing_file(outputs["save_tokens"]) as temporary, temporary.open("wb") as file:
+            np.save(file, tokens)
+    for path in outputs.values():
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

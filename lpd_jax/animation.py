@@ -1,0 +1,63 @@
+"""How a picture comes about: what it looks like after each decoding step.
+
+Letters: B images, N tokens per image, H height, W width, C channels.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lpd_jax.decoding.schedule import GroupSchedule
+
+UNDRAWN = 160  # grey of cells that are still to come
+
+
+def partial_images(
+    decode: Callable[[np.ndarray], np.ndarray],
+    tokens_BN: np.ndarray,
+    order_BN: np.ndarray,
+    schedule: GroupSchedule,
+    grid: tuple[int, int],
+) -> Iterator[np.ndarray]:
+    """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey.
+
+    The decoder needs a token in every cell: an empty one takes that of the nearest drawn cell, so
+    that nothing of what is yet to come shows at the seams.
+
+    Args:
+        decode: tokens `[B, N]` in raster order to pictures uint8 `[B, H, W, 3]`.
+    """
+    distance_NN = _cell_distances(grid)
+    rank_BN = np.argsort(order_BN, axis=1)
+    for end in np.cumsum(schedule.group_sizes):
+        drawn_BN = rank_BN < end
+        images_BHWC = decode(_fill_from_nearest(tokens_BN, drawn_BN, distance_NN))
+        shown_BHW = _cells_to_pixels(drawn_BN, grid, images_BHWC.shape[1:3])
+        yield np.where(shown_BHW[..., None], images_BHWC, np.uint8(UNDRAWN))
+
+
+def _cell_distances(grid: tuple[int, int]) -> np.ndarray:
+    """Squared distances between raster positions, float32 `[N, N]`."""
+    cells_N2 = np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), axis=-1)
+    offsets_NN2 = cells_N2[:, None] - cells_N2[None]
+    return (offsets_NN2**2).sum(-1).astype(np.float32)
+
+
+def _fill_from_nearest(
+    tokens_BN: np.ndarray, drawn_BN: np.ndarray, distance_NN: np.ndarray
+) -> np.ndarray:
+    """Tokens with every undrawn one replaced by that of the nearest drawn cell."""
+    filled = []
+    for tokens_N, drawn_N in zip(tokens_BN, drawn_BN, strict=True):
+        source_N = np.where(drawn_N[None], distance_NN, np.inf).argmin(axis=1)
+        filled.append(tokens_N[source_N])
+    return np.stack(filled)
+
+
+def _cells_to_pixels(
+    cells_BN: np.ndarray, grid: tuple[int, int], image_size: tuple[int, ...]
+) -> np.ndarray:
+    """bool `[B, N]` per cell -> bool `[B, H, W]` per pixel."""
+    cells_BHW = cells_BN.reshape(-1, *grid)
+    rows, columns = image_size[0] // grid[0], image_size[1] // grid[1]
+    return cells_BHW.repeat(rows, axis=1).repeat(columns, axis=2)

@@ -1,0 +1,139 @@
+"""What is asked for, checked against what the model is, before any weights are read.
+
+Letters: B images, N tokens per image.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpd_jax.decoding.order import check_order, check_whole, make_order
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
+from lpd_jax.pretrained import model_config
+
+MAX_SEED = 2**32 - 1
+
+# What a model directory that does not say is used with; otherwise its `generation` decides.
+GENERATION_DEFAULTS = {
+    "order": "locality",
+    "num_steps": None,
+    "guidance_scale": 1.0,
+    "guidance_schedule": "linear",
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "proximity_threshold": 1.0,
+    "repulsion_threshold": None,
+}
+
+
+class Request(NamedTuple):
+    """A checked order for pictures: one row per image, and what all of them share."""
+
+    labels: np.ndarray  # int32 [B]
+    order: np.ndarray  # int32 [B, N], generation rank -> raster position
+    schedule: GroupSchedule
+    sampling: Sampling
+    guidance: Guidance
+    seed: int
+
+
+def make_request(
+    config: Mapping[str, Any],
+    labels: int | str | Sequence[int | str] | np.ndarray,
+    num_steps: int | None = None,
+    group_sizes: Sequence[int] | None = None,
+    order: str | np.ndarray | None = None,
+    guidance_scale: float | None = None,
+    guidance_schedule: str | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    *,
+    where: str = "this model",
+) -> Request:
+    """Fills in what the model was made for and checks everything.
+
+    Args:
+        config: of a model directory.
+        where: what error messages call the model.
+
+    Raises:
+        ValueError: names the argument, its value and what is allowed.
+    """
+    lpd = model_config(config, "transformer", where)
+    given = {
+        "order": order,
+        "num_steps": num_steps,
+        "guidance_scale": guidance_scale,
+        "guidance_schedule": guidance_schedule,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+    }
+    chosen = GENERATION_DEFAULTS | config.get("generation", {})
+    if group_sizes is not None:
+        chosen["num_steps"] = None  # the sizes decide, not what the model was made for
+    chosen |= {name: value for name, value in given.items() if value is not None}
+
+    num_tokens = lpd.grid_size[0] * lpd.grid_size[1]
+    labels_B = resolve_labels(labels, lpd.num_classes, config.get("class_names", []))
+    schedule = make_schedule(num_tokens, chosen["num_steps"], group_sizes)
+    sampling = Sampling.make(chosen["temperature"], chosen["top_k"], chosen["top_p"])
+    if chosen["top_k"] > lpd.codebook_size:
+        raise ValueError(
+            f"top_k: got {chosen['top_k']}, allowed are 0 (all) to {lpd.codebook_size} codes"
+        )
+    guidance = Guidance.make(chosen["guidance_scale"], chosen["guidance_schedule"])
+    seed = check_whole("seed", seed, 0, MAX_SEED)
+    order_BN = resolve_order(chosen, lpd.grid_size, schedule, len(labels_B), seed)
+    return Request(labels_B, order_BN, schedule, sampling, guidance, seed)
+
+
+def resolve_labels(labels, num_classes: int, class_names: Sequence[str]) -> np.ndarray:
+    """Class numbers and names, one or many, as int32 `[B]`."""
+    if isinstance(labels, str) or np.ndim(labels) == 0:
+        labels = [labels]
+    if np.ndim(labels) != 1 or len(labels) == 0:
+        raise ValueError(f"labels: got shape {np.shape(labels)}, allowed is a list of at least one")
+    return np.array([_resolve_label(x, num_classes, class_names) for x in labels], np.int32)
+
+
+def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
+    if isinstance(label, str) and label in class_names:
+        return class_names.index(label)
+    if isinstance(label, str) and not label.strip().isdecimal():
+        close = difflib.get_close_matches(label, class_names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        allowed = f"0 to {num_classes - 1}" + (" and class names" if class_names else "")
+        if 0 < len(class_names) <= 20:
+            allowed += f" ({', '.join(class_names)})"
+        raise ValueError(f"labels: got {label!r}, allowed are {allowed}{hint}")
+    number = int(label) if isinstance(label, str) else label
+    return check_whole("label", number, 0, num_classes - 1)
+
+
+def resolve_order(
+    chosen: Mapping[str, Any],
+    grid: tuple[int, int],
+    schedule: GroupSchedule,
+    batch_size: int,
+    seed: int,
+) -> np.ndarray:
+    """The order of each image, int32 `[B, N]`, from a kind or from the user's own array."""
+    order = chosen["order"]
+    if not isinstance(order, str):
+        return check_order(order, schedule.num_tokens, batch_size)
+    return make_order(
+        order,
+        grid,
+        schedule,
+        num_orders=batch_size,
+        seed=seed,
+        proximity_threshold=chosen["proximity_threshold"],
+        repulsion_threshold=chosen["repulsion_threshold"],
+    )
