@@ -63,8 +63,8 @@ setup(
             "README.md",
             "avatars12/*.webp",
             "avatars12/licences/*.txt",
-            "model/*.json",
-            "model/*.safetensors",
+            "*/*.json",
+            "*/*.safetensors",
         ]
     },
     include_package_data=False,  # the list above decides, not what git happens to track
