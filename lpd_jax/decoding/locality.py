@@ -68,15 +68,22 @@ def make_cell_tables(
     def pairs(num_cells: int) -> np.ndarray:
         return np.abs(np.arange(num_cells)[:, None] - np.arange(num_cells)[None])
 
-    distances = [(pairs(side) ** 2 << shift).astype(spread_dtype) for side in grid]
-    is_far = [-(pairs(side) > repulsion_threshold).astype(near_dtype) for side in grid]
+    row_H2, column_W2 = pairs(height), pairs(width)
     return CellTables(
         near_class=(np.where(is_near, rank + 1, 0) << tie_bits).astype(near_dtype),
         list_place=(list_place << tie_bits).astype(spread_dtype),
         unseen=spread_dtype(unseen << shift),
         tie_bits=tie_bits,
-        write_distance=make_pair_writer(*distances, np.add),
-        write_is_far=make_pair_writer(*is_far, np.bitwise_or),
+        write_distance=make_pair_writer(
+            (row_H2**2 << shift).astype(spread_dtype),
+            (column_W2**2 << shift).astype(spread_dtype),
+            np.add,
+        ),
+        write_is_far=make_pair_writer(
+            -(row_H2 > repulsion_threshold).astype(near_dtype),
+            -(column_W2 > repulsion_threshold).astype(near_dtype),
+            np.bitwise_or,
+        ),
     )
 
 

@@ -48,12 +48,11 @@ def make_order(
             thresholds, or a count or seed out of range.
     """
     check_kind(kind)
-    height, width = check_grid(grid)
-    num_tokens = height * width
+    grid = check_grid(grid)
+    num_tokens = math.prod(grid)
     if schedule.num_tokens != num_tokens:
         raise ValueError(
-            f"grid {height}x{width} has {num_tokens} tokens, must equal the schedule's "
-            f"{schedule.num_tokens}"
+            f"grid {grid} has {num_tokens} tokens, must have the schedule's {schedule.num_tokens}"
         )
     num_orders = check_whole("num_orders", num_orders, 1)
     seed = check_whole("seed", seed, 0, 2**64 - 1)
@@ -64,20 +63,16 @@ def make_order(
         words_BN = random_words(seed, kind, first_index, num_orders, num_tokens)
         return np.argsort(words_BN, axis=1, kind="stable").astype(np.int32)
     if kind == "halton":
-        order_N = halton_order((height, width))
         words_B1 = random_words(seed, kind, first_index, num_orders, 1)
         offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
-        return order_N[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
-    if repulsion_threshold is None:
-        repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
-    repulsion_threshold = check_whole("repulsion_threshold", repulsion_threshold, 0)
-    check_proximity_threshold(proximity_threshold)
-    tables = locality.make_cell_tables((height, width), proximity_threshold, repulsion_threshold)
+        return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
+    thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
+    tables = locality.make_cell_tables(grid, *thresholds)
 
     def make_chunk(index: int, count: int) -> np.ndarray:
         words_BK = random_words(seed, kind, index, count, 2 * schedule.num_steps)
         keys_BSR = split_words(words_BK).reshape(count, schedule.num_steps, locality.TIE_ROUNDS)
-        return locality.locality_orders((height, width), schedule, tables, keys_BSR)
+        return locality.locality_orders(grid, schedule, tables, keys_BSR)
 
     chunk = max(8, locality.CELLS_AT_ONCE // num_tokens)
     return run_in_chunks(make_chunk, first_index, num_orders, chunk)
@@ -138,7 +133,7 @@ def halton_order(grid: tuple[int, int]) -> np.ndarray:
 
 
 def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.ndarray:
-    """floor(num_cells * r), r the index with its digits mirrored at the point: 6 = 110b -> 0.011b."""
+    """floor(num_cells * r), r the index's digits mirrored at the point: 6 = 110b -> 0.011b."""
     numerator, denominator = np.zeros_like(index), 1
     while denominator < index.size:
         numerator = numerator * base + index % base
@@ -201,7 +196,15 @@ def check_whole(name: str, value: int, least: int, most: int | None = None) -> i
     return number
 
 
-def check_proximity_threshold(value: float) -> None:
-    is_number = isinstance(value, int | float | np.integer | np.floating)
-    if not is_number or not math.isfinite(value) or value < 0:
-        raise ValueError(f"proximity_threshold {value!r} must be a finite number of at least 0")
+def check_thresholds(
+    num_tokens: int, proximity_threshold: float, repulsion_threshold: int | None
+) -> tuple[float, int]:
+    """Both thresholds, None replaced by the default repulsion threshold."""
+    is_number = isinstance(proximity_threshold, int | float | np.integer | np.floating)
+    if not is_number or not math.isfinite(proximity_threshold) or proximity_threshold < 0:
+        raise ValueError(
+            f"proximity_threshold {proximity_threshold!r} must be a finite number of at least 0"
+        )
+    if repulsion_threshold is None:
+        repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
+    return float(proximity_threshold), check_whole("repulsion_threshold", repulsion_threshold, 0)

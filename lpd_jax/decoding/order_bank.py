@@ -1,0 +1,164 @@
+"""A bank is many orders on disk, made once: training runs and evaluations read them from there.
+
+The file is named after a hash of what it was made from and comes with a small JSON file of the
+same name: the parameters, and a checksum that finds damage. Both appear whole or not at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lpd_jax.decoding.order import check_thresholds, check_whole, make_order
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.replacing import replacing_file
+
+BANK_VERSION = 1  # raise it whenever the same parameters would give other orders
+ORDERS_AT_ONCE = 1024  # the bar moves this often; the orders do not depend on it
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class OrderBank:
+    """Orders on disk, read where needed (memory-mapped)."""
+
+    order_BN: np.ndarray  # int16 where positions fit, else int32
+    path: Path
+
+    def __len__(self) -> int:
+        return len(self.order_BN)
+
+    def take(self, first_index: int, num_orders: int) -> np.ndarray:
+        """int32 [num_orders, N]: the orders from `first_index` on, from the start after the end."""
+        index_B = np.arange(first_index, first_index + num_orders) % len(self)
+        return self.order_BN[index_B].astype(np.int32)
+
+
+def default_cache_dir() -> Path:
+    """The user's cache folder: $XDG_CACHE_HOME/lpd_jax, or ~/.cache/lpd_jax."""
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "lpd_jax"
+
+
+def load_or_make_bank(
+    kind: str,
+    grid: tuple[int, int],
+    schedule: GroupSchedule,
+    num_orders: int,
+    seed: int = 0,
+    *,
+    proximity_threshold: float = 1.0,
+    repulsion_threshold: int | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    show_progress: bool = True,
+) -> OrderBank:
+    """The bank with orders 0..num_orders-1 of `make_order`, from the cache or made now.
+
+    A damaged file is made again, with one line of warning.
+
+    Raises:
+        ValueError: whatever `make_order` does not accept; nothing is written then.
+    """
+    num_orders = check_whole("num_orders", num_orders, 1)
+    proximity, repulsion = check_thresholds(
+        schedule.num_tokens, proximity_threshold, repulsion_threshold
+    )
+
+    def make(first_index: int, count: int) -> np.ndarray:
+        return make_order(
+            *(kind, grid, schedule),
+            num_orders=count,
+            seed=seed,
+            first_index=first_index,
+            proximity_threshold=proximity,
+            repulsion_threshold=repulsion,
+        )
+
+    make(0, 1)  # refuses whatever else is wrong before anything is written
+    parameters = {
+        "version": BANK_VERSION,
+        "kind": kind,
+        "grid": [int(side) for side in grid],
+        "num_orders": num_orders,
+        "seed": int(seed),
+    }
+    if kind == "locality":
+        parameters["group_sizes"] = list(schedule.group_sizes)
+        parameters |= {"proximity_threshold": proximity, "repulsion_threshold": repulsion}
+    path = bank_path(parameters, Path(cache_dir or default_cache_dir()).expanduser())
+    order_BN = load_bank(path, parameters)
+    if order_BN is None:
+        write_bank(path, parameters, make, show_progress)
+        order_BN = np.load(path, mmap_mode="r")
+    return OrderBank(order_BN, path)
+
+
+def bank_path(parameters: dict[str, Any], folder: Path) -> Path:
+    """FOLDER/KIND_HxW_COUNT_HASH.npy"""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
+    height, width = parameters["grid"]
+    name = f"{parameters['kind']}_{height}x{width}_{parameters['num_orders']}_{digest}.npy"
+    return folder / name
+
+
+def load_bank(path: Path, parameters: dict[str, Any]) -> np.ndarray | None:
+    """The stored bank, or None if there is none or it is damaged (then with a warning)."""
+    if not path.exists():
+        return None
+    try:
+        stored = json.loads(path.with_suffix(".json").read_text())
+        if stored["parameters"] != parameters:
+            raise ValueError("its parameters are others")
+        if stored["crc32"] != file_checksum(path):
+            raise ValueError("its checksum is wrong")
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        logger.warning("order bank %s is damaged (%s): making it again", path, reason)
+        return None
+
+
+def file_checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def write_bank(
+    path: Path,
+    parameters: dict[str, Any],
+    make: Callable[[int, int], np.ndarray],
+    show_progress: bool,
+) -> None:
+    """Streams make(first_index, count) into `path`, chunk by chunk."""
+    height, width = parameters["grid"]
+    num_orders, num_tokens = parameters["num_orders"], height * width
+    dtype = np.int16 if num_tokens <= 2**15 else np.int32
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Left in reverse: the checksum is in place before the orders appear.
+    parameters_path = path.with_suffix(".json")
+    with replacing_file(path) as orders_file, replacing_file(parameters_path) as parameters_file:
+        order_BN = np.lib.format.open_memmap(
+            orders_file, mode="w+", dtype=dtype, shape=(num_orders, num_tokens)
+        )
+        title = f"{parameters['kind']} orders {height}x{width}"
+        with tqdm(total=num_orders, desc=title, unit="order", disable=not show_progress) as bar:
+            for start in range(0, num_orders, ORDERS_AT_ONCE):
+                count = min(ORDERS_AT_ONCE, num_orders - start)
+                order_BN[start : start + count] = make(start, count)
+                bar.update(count)
+        order_BN.flush()
+        del order_BN
+        stored = {"parameters": parameters, "crc32": file_checksum(orders_file)}
+        parameters_file.write_text(json.dumps(stored, indent=1) + "\n")
