@@ -15,8 +15,8 @@ class Statistics(NamedTuple):
     """A Gaussian fitted to features."""
 
     mean_F: np.ndarray  # float64
-    covariance_FF: np.ndarray  # float64, unbiased (divided by count - 1)
-    count: int  # how many images it was fitted to
+    covariance_FF: np.ndarray  # float64, unbiased (divided by num_images - 1)
+    num_images: int  # it was fitted to
 
 
 def feature_statistics(features_BF: np.ndarray) -> Statistics:

@@ -29,7 +29,7 @@ def test_statistics_match_the_reference(golden):
     statistics = metrics.feature_statistics(golden["A"])
     np.testing.assert_allclose(statistics.mean_F, golden["muA"], atol=1e-6)
     np.testing.assert_allclose(statistics.covariance_FF, golden["sigmaA"], atol=1e-6)
-    assert statistics.count == 400
+    assert statistics.num_images == 400
 
 
 @pytest.mark.parametrize("other", ["B", "C"])  # C: 48 images of 64 features, a singular covariance

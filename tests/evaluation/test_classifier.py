@@ -1,0 +1,135 @@
+"""The classifier learns, is the same from the same seed, and its distance ranks damage sensibly."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax import bundled
+from lpd_jax.evaluation import classifier as classifiers
+from lpd_jax.evaluation import classifier_training, corruptions, metrics
+
+TINY = classifier_training.Settings(num_epochs=6, images_per_class=4, class_weight=1.0)
+
+
+def colour_squares(seed: int, num_images: int):
+    """16x16 pictures of two classes, dark and bright, with some texture."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(num_images, dtype=np.int32) % 2
+    images = generator.integers(0, 100, (num_images, 16, 16, 3)) + 120 * labels[:, None, None, None]
+    return images.astype(np.uint8), labels
+
+
+def train_tiny(settings=TINY):
+    return classifier_training.train_classifier(
+        *colour_squares(0, 16), colour_squares(1, 10), ("dark", "bright"), settings, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return train_tiny()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return classifiers.load_classifier()
+
+
+def test_training_learns_and_repeats(tiny):
+    assert tiny.validation_accuracy == 1.0
+    assert train_tiny().digest == tiny.digest
+    assert train_tiny(dataclasses.replace(TINY, seed=1)).digest != tiny.digest
+
+
+def test_saved_classifier_comes_back_equal(tiny, tmp_path):
+    path = tmp_path / "folder" / "tiny.safetensors"
+    classifiers.save_classifier(path, tiny)
+    loaded = classifiers.load_classifier(path)
+    assert loaded.digest == tiny.digest
+    for field in ("class_names", "image_size", "validation_accuracy", "settings"):
+        assert getattr(loaded, field) == getattr(tiny, field)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_load_or_train_loads_what_is_there(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "tiny.safetensors"
+    classifiers.save_classifier(path, tiny)
+    monkeypatch.setattr(classifier_training, "train_classifier", None)  # a call would fail
+    assert classifier_training.load_or_train(path).digest == tiny.digest
+
+
+def test_load_or_train_trains_on_the_bundled_data_and_saves(tmp_path, monkeypatch):
+    few = {
+        split: tuple(part[::300] for part in bundled.load_avatars(split))
+        for split in ("train", "validation")
+    }
+    monkeypatch.setattr(bundled, "load_avatars", few.get)
+    settings = classifier_training.Settings(num_epochs=1, images_per_class=3)
+    path = tmp_path / "few.safetensors"
+    trained = classifier_training.load_or_train(path, settings)
+    assert classifiers.load_classifier(path).digest == trained.digest
+    assert trained.class_names == bundled.CLASS_NAMES
+
+
+def test_features_have_one_norm_and_do_not_depend_on_the_batch(tiny):
+    images, _ = colour_squares(2, classifiers.BATCH_SIZE + 7)  # one full batch, one padded
+    features = tiny.features(images)
+    assert features.shape == (len(images), classifiers.FEATURE_DIM)
+    np.testing.assert_allclose(np.square(features).mean(axis=1), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(tiny.features(images[-5:]), features[-5:], atol=1e-5)
+
+
+def test_swapped_cells_are_told_and_come_from_the_class():
+    settings = classifier_training.Settings(images_per_class=4, swapped_fraction=1.0)
+    images = np.broadcast_to(np.arange(8.0)[:, None, None, None], (8, 16, 16, 3))
+    mixed, swapped = classifier_training.swap_cells(jax.random.key(0), images, settings)
+    foreign = np.asarray(mixed)[:, ::4, ::4, 0].reshape(8, 16) != np.arange(8)[:, None]
+    np.testing.assert_array_equal(foreign, np.asarray(swapped, bool))
+    assert not foreign[1::2].any() and foreign[::2].any()
+    assert (np.asarray(mixed)[..., 0].astype(int) // 4 == np.arange(8)[:, None, None] // 4).all()
+
+
+def test_shipped_classifier_knows_the_styles(shipped):
+    images, labels = (part[::4] for part in bundled.load_avatars("validation"))
+    assert shipped.class_names == bundled.CLASS_NAMES and shipped.validation_accuracy > 0.99
+    assert shipped.accuracy(shipped.features(images), labels) > 0.99
+    assert classifiers.BUNDLED_FILE.stat().st_size < 1_000_000
+
+
+def test_shipped_features_rank_damage_sensibly(shipped):
+    train, _ = (part[::6] for part in bundled.load_avatars("train"))
+    images, labels = (part[::2] for part in bundled.load_avatars("validation"))
+    reference = metrics.feature_statistics(shipped.features(train))
+
+    def distance(pictures):
+        statistics = metrics.feature_statistics(shipped.features(pictures))
+        return metrics.frechet_distance(statistics, reference)
+
+    floor = distance(images)
+    for patch in (4, 8):  # broken structure, of sizes that it was not trained to find
+        little, much = (
+            distance(corruptions.swap_patches(images, labels, patch, x)) for x in (0.05, 0.25)
+        )
+        assert 2 * floor < little < much / 2
+    assert 2 * floor < distance(corruptions.blur(images, 2.0))
+    assert 2 * floor < distance(corruptions.add_noise(images, 32.0))
+
+
+def test_bad_input_is_one_clear_line(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"images: got uint8 \(1, 8, 8, 3\), allowed is uint8"):
+        tiny.features(np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"images: got float64"):
+        tiny.features(np.zeros((1, 16, 16, 3)))
+    with pytest.raises(ValueError, match="images_per_class: got 9, allowed are at most the 8"):
+        train_tiny(dataclasses.replace(TINY, images_per_class=9))
+    with pytest.raises(ValueError, match="num_epochs: got 0"):
+        classifier_training.Settings(num_epochs=0)
+    with pytest.raises(FileNotFoundError, match="classifier: no file .*missing"):
+        classifiers.load_classifier(tmp_path / "missing")
+    whole = tmp_path / "whole.safetensors"
+    classifiers.save_classifier(whole, tiny)
+    (tmp_path / "half.safetensors").write_bytes(whole.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="half.safetensors is no whole classifier file"):
+        classifiers.load_classifier(tmp_path / "half.safetensors")
