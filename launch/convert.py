@@ -1,0 +1,76 @@
+"""Turns released PyTorch weights into a model directory; needs no PyTorch, runs no code of theirs.
+
+    python launch/convert.py --input=lpd_l_256.pth --output=models/lpd_l
+    python launch/convert.py --input=lpd_l_256.pth --tokenizer=vq_ds16_c2i.pt --output=models/lpd_l
+
+Reads .pth, .pt and .safetensors of LPD and of LlamaGen's VQ tokenizers, alone or together. What the
+checkpoint holds besides its weights, such as optimizer state, is not read.
+"""
+
+import time
+from pathlib import Path
+
+from absl import flags
+
+from lpd_jax import command_line
+from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
+from lpd_jax.models.convert import convert_file, directory_config
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.tokenizer import VQConfig
+
+INPUT = flags.DEFINE_string("input", None, "Checkpoint of an LPD or of a VQ tokenizer.")
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with the LPD of --input.")
+OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; must be new or empty.")
+KEY = flags.DEFINE_string("key", None, "Entry of --input with the weights. Default: ema, model ...")
+NUM_HEADS = flags.DEFINE_integer("num_heads", None, "Heads of an LPD of no published width.")
+GRID_SIZE = flags.DEFINE_string("grid_size", None, "Tokens: 16, or 16x24 for height x width.")
+DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights are stored as.")
+
+
+def main() -> None:
+    output = checked_output()
+    start = time.perf_counter()
+    model, params = convert_file(INPUT.value, NUM_HEADS.value, checked_grid(), KEY.value)
+    models, weights = {}, {}
+    part = "transformer" if isinstance(model, LPDConfig) else "tokenizer"
+    models[part], weights[part] = model, params
+    if TOKENIZER.value is not None:
+        if part == "tokenizer":
+            raise ValueError(
+                f"input: {INPUT.value} is a VQ tokenizer too; allowed beside "
+                "--tokenizer is an LPD checkpoint"
+            )
+        models["tokenizer"], weights["tokenizer"] = convert_file(TOKENIZER.value)
+        if not isinstance(models["tokenizer"], VQConfig):
+            raise ValueError(f"tokenizer: {TOKENIZER.value} is an LPD; allowed is a VQ checkpoint")
+    config = directory_config(models.get("transformer"), models.get("tokenizer"))
+    save_model_directory(output, config, **weights, dtype=DTYPE.value)
+    for part, params in weights.items():
+        count = sum(leaf.size for leaf in flatten_params(params).values())
+        print(f"{part}: {count:,} parameters, {models[part]}")
+    print(f"wrote {output} in {time.perf_counter() - start:.1f} s")
+
+
+def checked_output() -> Path:
+    for name, value in (("input", INPUT.value), ("output", OUTPUT.value)):
+        if not value:
+            raise ValueError(f"{name}: not given; give a path with --{name}=PATH")
+    output = Path(OUTPUT.value).expanduser()
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ValueError(f"output: {output} exists; allowed is a new or an empty folder")
+    return output
+
+
+def checked_grid() -> tuple[int, int] | None:
+    if GRID_SIZE.value is None:
+        return None
+    sides = GRID_SIZE.value.split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(
+            f"grid_size: got {GRID_SIZE.value!r}, allowed are 16 or 16x24 and the like"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+if __name__ == "__main__":
+    command_line.run(main)
