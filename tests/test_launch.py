@@ -43,6 +43,11 @@ def test_readme_names_only_files_that_exist():
     assert named and not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
+def test_readme_is_finished():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not re.findall(r"<!-- fill:.*", text), "measure it, write the number, drop the marker"
+
+
 def test_readme_options_of_generate_exist():
     """Every --option in a generate command or in its table is one that the script defines."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
