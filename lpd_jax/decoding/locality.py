@@ -80,8 +80,8 @@ def make_cell_tables(
             np.add,
         ),
         write_is_far=make_pair_writer(
-            -(row_H2 > repulsion_threshold).astype(near_dtype),
-            -(column_W2 > repulsion_threshold).astype(near_dtype),
+            np.where(row_H2 > repulsion_threshold, -1, 0).astype(near_dtype),
+            np.where(column_W2 > repulsion_threshold, -1, 0).astype(near_dtype),
             np.bitwise_or,
         ),
     )

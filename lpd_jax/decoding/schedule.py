@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -142,8 +142,10 @@ def make_schedule(
             num_steps and group_sizes that disagree.
     """
     if group_sizes is not None:
-        is_list = isinstance(group_sizes, Iterable)
-        schedule = GroupSchedule(tuple(group_sizes) if is_list else (group_sizes,))
+        try:
+            schedule = GroupSchedule(tuple(group_sizes))
+        except TypeError:
+            raise ValueError(f"group_sizes {group_sizes!r} must be a list of numbers") from None
         if schedule.num_tokens != num_tokens:
             raise ValueError(
                 f"group_sizes sum to {schedule.num_tokens}, must sum to the number of tokens, "

@@ -1,0 +1,150 @@
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+
+from lpd_jax.decoding import order_bank
+from lpd_jax.decoding.order import make_order
+from lpd_jax.decoding.order_bank import default_cache_dir, load_or_make_bank
+from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
+
+GRID = (3, 4)
+SCHEDULE = make_schedule(12, 4)
+
+
+def bank(folder, kind="locality", num_orders=10, **options):
+    options = {"cache_dir": folder, "show_progress": False} | options
+    return load_or_make_bank(kind, GRID, SCHEDULE, num_orders, **options)
+
+
+@pytest.fixture
+def makes(monkeypatch):
+    """Counts the orders that are made, in chunks of 4."""
+    made = []
+
+    def counting(*arguments, **options):
+        made.append(options["num_orders"])
+        return make_order(*arguments, **options)
+
+    monkeypatch.setattr(order_bank, "make_order", counting)
+    monkeypatch.setattr(order_bank, "ORDERS_AT_ONCE", 4)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["raster", "random", "halton", "locality"])
+def test_a_bank_holds_the_orders_of_make_order(kind, tmp_path):
+    made = bank(tmp_path, kind, seed=7)
+    assert made.order_BN.dtype == np.int16 and isinstance(made.order_BN, np.memmap)
+    want_BN = make_order(kind, GRID, SCHEDULE, num_orders=10, seed=7)
+    np.testing.assert_array_equal(made.order_BN, want_BN)
+    taken_BN = made.take(8, 4)
+    assert len(made) == 10 and taken_BN.dtype == np.int32
+    np.testing.assert_array_equal(taken_BN, want_BN[[8, 9, 0, 1]])
+
+
+def test_it_is_made_once_in_chunks(tmp_path, makes):
+    first = bank(tmp_path)
+    assert makes[-3:] == [4, 4, 2]
+    makes.clear()
+    second = bank(tmp_path)
+    assert sum(makes) <= 1  # one order, to check the request
+    assert second.path == first.path
+    np.testing.assert_array_equal(second.order_BN, first.order_BN)
+
+
+def test_every_parameter_has_its_own_file(tmp_path):
+    def path(grid=GRID, schedule=SCHEDULE, kind="locality", num_orders=3, **options):
+        made = load_or_make_bank(
+            *(kind, grid, schedule, num_orders),
+            **options,
+            cache_dir=tmp_path,
+            show_progress=False,
+        )
+        return made.path
+
+    other_sizes = GroupSchedule((1, 3, 3, 5))
+    paths = [
+        path(),
+        path(grid=(4, 3)),
+        path(schedule=other_sizes),
+        path(kind="random"),
+        path(num_orders=4),
+        path(seed=1),
+        path(proximity_threshold=0.5),
+        path(repulsion_threshold=2),
+    ]
+    assert len(set(paths)) == len(paths)
+    # What an order does not depend on does not make a new file; nor does a default spelt out.
+    assert path(kind="random", schedule=other_sizes, repulsion_threshold=3) == paths[3]
+    assert path(repulsion_threshold=1, proximity_threshold=1) == paths[0]
+
+
+def truncate(path: pathlib.Path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip_a_bit(path: pathlib.Path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, pathlib.Path.unlink])
+def test_a_damaged_bank_is_made_again(damage, suffix, tmp_path, makes, caplog):
+    made = bank(tmp_path)
+    want_BN = np.array(made.order_BN)
+    damage(made.path.with_suffix(suffix))
+    makes.clear()
+    with caplog.at_level(logging.WARNING):
+        again = bank(tmp_path)
+    assert sum(makes) >= 10
+    np.testing.assert_array_equal(again.order_BN, want_BN)
+    if (damage, suffix) == (pathlib.Path.unlink, ".npy"):
+        assert not caplog.records  # no bank is no damage
+    else:
+        (record,) = caplog.records
+        assert str(made.path) in record.getMessage() and "\n" not in record.getMessage()
+    caplog.clear()
+    bank(tmp_path)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [dict(kind="lokality"), dict(num_orders=0), dict(seed=-1), dict(repulsion_threshold=-1)],
+)
+def test_a_bad_request_writes_nothing(wrong, tmp_path):
+    with pytest.raises(ValueError, match=next(iter(wrong)).replace("kind", "order")):
+        bank(tmp_path / "cache", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_bank_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        if options["first_index"] > 0:
+            raise KeyboardInterrupt
+        return make_order(*arguments, **options)
+
+    monkeypatch.setattr(order_bank, "ORDERS_AT_ONCE", 4)
+    monkeypatch.setattr(order_bank, "make_order", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bank(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_shown_while_it_is_made(tmp_path, capsys):
+    bank(tmp_path, show_progress=True)
+    assert "10/10" in capsys.readouterr().err
+    bank(tmp_path, show_progress=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "lpd_jax"
+    assert bank(None).path.parent == tmp_path / "lpd_jax"
+    for unusable in ("", "relative"):  # the standard says to ignore a path that is not absolute
+        monkeypatch.setenv("XDG_CACHE_HOME", unusable)
+        assert default_cache_dir() == pathlib.Path.home() / ".cache" / "lpd_jax"

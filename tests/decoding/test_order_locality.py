@@ -1,0 +1,173 @@
+"""The fast locality-aware order against the published rule, written out again one cell at a time,
+and against the statistics of the official generator."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from lpd_jax.decoding import locality
+from lpd_jax.decoding.order import make_order
+from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+SETTINGS = ["g16_t20_rep2", "g16_t32_rep2", "g16_t20_rep3", "g32_t48_rep4"]
+
+
+def plain_order(grid, schedule, threshold, repulsion, tie_SN):
+    """One order by the rule, in plain Python; the largest tie-breaker goes first."""
+    height, width = grid
+    drawn, order = set(), []
+
+    def neighbours(cell):
+        steps = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
+        row, column = divmod(cell, width)
+        for r, c in steps:
+            if 0 <= row + r < height and 0 <= column + c < width:
+                yield (row + r) * width + column + c, math.hypot(r, c)
+
+    def apart(a, b):
+        return abs(a // width - b // width), abs(a % width - b % width)
+
+    for step, size in enumerate(schedule.group_sizes):
+        free = [cell for cell in range(height * width) if cell not in drawn]
+        proximity = {
+            cell: round(sum(1 / far for other, far in neighbours(cell) if other in drawn), 9)
+            for cell in free
+        }
+        ranked = sorted(free, key=lambda cell: (-proximity[cell], -int(tie_SN[step][cell])))
+        group, set_aside = [], []
+        for cell in (cell for cell in ranked if proximity[cell] >= threshold):
+            if len(group) == size:
+                break
+            too_near = any(max(apart(cell, other)) <= repulsion for other in group)
+            (set_aside if too_near else group).append(cell)
+        pool = [cell for cell in ranked if proximity[cell] < threshold] + set_aside
+        while len(group) < size:
+            distance = [min((math.hypot(*apart(c, g)) for g in group), default=0) for c in pool]
+            group.append(pool.pop(int(np.argmax(distance))))  # argmax: the earliest of equals
+        drawn.update(group)
+        order.extend(group)
+    return order
+
+
+@pytest.mark.parametrize(
+    ("grid", "sizes", "threshold", "repulsion"),
+    [
+        ((8, 8), None, 1.0, 1),
+        ((7, 5), None, 1.0, 2),
+        ((4, 13), (1, 3, 8, 20, 20), 1.5, 1),
+        ((6, 6), (4, 8, 12, 12), 0.0, 2),  # the first group has no neighbours to go by
+        ((6, 6), (1, 5, 10, 20), 9.0, 0),  # nothing is ever near enough: farthest points only
+        ((1, 12), (1, 1, 2, 8), 0.7, 1),
+    ],
+)
+@pytest.mark.parametrize("largest_table", [0, 2048])
+def test_it_is_the_published_rule(grid, sizes, threshold, repulsion, largest_table, monkeypatch):
+    monkeypatch.setattr(locality, "LARGEST_TABLE", largest_table)
+    schedule = make_schedule(math.prod(grid), None, sizes)
+    check_against_plain_rule(grid, schedule, threshold, repulsion)
+
+
+def test_it_is_the_published_rule_where_distances_need_64_bits():
+    assert locality.make_cell_tables((2, 400), 1.0, 3).unseen.dtype == np.int64
+    check_against_plain_rule((2, 400), GroupSchedule((1, 2, 6, 791)), 1.0, 3, num_steps=3)
+
+
+def check_against_plain_rule(grid, schedule, threshold, repulsion, num_steps=None):
+    shape = (3, schedule.num_steps, locality.TIE_ROUNDS)
+    keys_BSR = np.random.default_rng(0).integers(2**32, size=shape, dtype=np.uint32)
+    tables = locality.make_cell_tables(grid, threshold, repulsion)
+    order_BN = locality.locality_orders(grid, schedule, tables, keys_BSR)
+    first_steps = GroupSchedule(schedule.group_sizes[:num_steps])  # the plain rule is slow
+    for order_N, keys_SR in zip(order_BN, keys_BSR, strict=True):
+        tie_SN = locality.shuffle_ties(keys_SR, math.prod(grid), tables.tie_bits)
+        plain = plain_order(grid, first_steps, threshold, repulsion, tie_SN)
+        assert order_N[: len(plain)].tolist() == plain
+
+
+def group_statistics(order_BN, schedule, grid):
+    """[B, S, 5]: drawn neighbours, proximity, smallest Chebyshev and mean nearest Euclidean
+    distance inside the group (NaN for groups of one), share of cells with proximity >= 1."""
+    height, width = grid
+    rank_BN = np.argsort(order_BN, axis=1)
+    step_BHW = schedule.group_of_rank()[rank_BN].reshape(-1, height, width)
+    padded_BHW = np.pad(step_BHW, ((0, 0), (1, 1), (1, 1)), constant_values=schedule.num_steps)
+    count_BHW, proximity_BHW = np.zeros(step_BHW.shape), np.zeros(step_BHW.shape)
+    for r in range(3):
+        for c in range(3):
+            if (r, c) != (1, 1):
+                before_BHW = padded_BHW[:, r : r + height, c : c + width] < step_BHW
+                count_BHW += before_BHW
+                proximity_BHW += before_BHW / math.hypot(r - 1, c - 1)
+    by_cell = np.stack([count_BHW, proximity_BHW, proximity_BHW >= 1 - 1e-9], -1)
+    by_rank = np.take_along_axis(by_cell.reshape(*order_BN.shape, 3), order_BN[..., None], 1)
+
+    statistics = np.full((len(order_BN), schedule.num_steps, 5), np.nan)
+    for step, (start, size) in enumerate(
+        zip(schedule.group_starts, schedule.group_sizes, strict=True)
+    ):
+        statistics[:, step, [0, 1, 4]] = by_rank[:, start : start + size].mean(1)
+        if size > 1:
+            row, column = np.divmod(order_BN[:, start : start + size].astype(float), width)
+            row, column = (np.abs(x[:, :, None] - x[:, None]) for x in (row, column))
+            itself = np.where(np.eye(size), np.inf, 0.0)[None]
+            statistics[:, step, 2] = (np.maximum(row, column) + itself).min((1, 2))
+            statistics[:, step, 3] = (np.hypot(row, column) + itself).min(2).mean(1)
+    return statistics
+
+
+def largest_z(setting, **options):
+    """The largest |difference of means|, over all groups and statistics, in standard errors."""
+    golden = json.loads((GOLDEN / "order_stats.json").read_text())[setting]
+    grid, schedule = (golden["grid"],) * 2, GroupSchedule(golden["group_sizes"])
+    options = {"repulsion_threshold": int(setting[-1])} | options
+    order_BN = make_order("locality", grid, schedule, num_orders=golden["n_orders"], **options)
+    statistics = group_statistics(order_BN, schedule, grid)
+    mean = statistics.mean(0)
+    error = statistics.std(0, ddof=1) / math.sqrt(len(order_BN))
+    names = ["decoded_neighbours", "proximity", "min_chebyshev", "nn_euclid"]
+    names.append("share_proximity_ge_1")
+    golden_mean, golden_error = (
+        np.array([golden[f"{name}_{part}"] for name in names], float).T for part in ("mean", "se")
+    )
+    np.testing.assert_array_equal(np.isnan(mean), np.isnan(golden_mean))
+    z = np.abs(mean - golden_mean) / np.sqrt(error**2 + golden_error**2 + 0.01**2)
+    return np.nanmax(z)
+
+
+# The golden file holds statistics of orders of the official generator (800 of each 16x16 setting,
+# 120 of 32x32). It changes only if that generator does; a failure here is ours.
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_statistics_are_those_of_the_official_orders(setting):
+    assert largest_z(setting) <= 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [dict(repulsion_threshold=1), dict(proximity_threshold=1.5), dict(proximity_threshold=0.7)],
+)
+def test_the_statistics_tell_a_wrong_rule(wrong):
+    assert largest_z("g16_t20_rep2", **wrong) > 4
+
+
+def test_default_repulsion_threshold():
+    published = {256: 2, 1024: 4}
+    others = {1: 1, 16: 1, 64: 1, 144: 2, 576: 3, 4096: 8}
+    for num_tokens, threshold in (published | others).items():
+        assert locality.default_repulsion_threshold(num_tokens) == threshold
+    schedule = make_schedule(256)
+    given = make_order("locality", (16, 16), schedule, num_orders=3, repulsion_threshold=2)
+    left_out = make_order("locality", (16, 16), schedule, num_orders=3)
+    np.testing.assert_array_equal(left_out, given)
+
+
+def test_ties_are_shuffled_evenly():
+    keys_BR = np.random.default_rng(1).integers(2**32, size=(4000, 4), dtype=np.uint32)
+    tie_BN = locality.shuffle_ties(keys_BR, num_tokens=200, bits=8)
+    assert tie_BN.max() < 256
+    assert (np.diff(np.sort(tie_BN, axis=1), axis=1) > 0).all()  # no two alike
+    goes_first = (tie_BN[:, :, None] > tie_BN[:, None]).mean(0)[~np.eye(200, dtype=bool)]
+    assert np.abs(goes_first - 0.5).max() < 6 * 0.5 / math.sqrt(4000)
