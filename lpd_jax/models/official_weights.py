@@ -5,6 +5,7 @@ LPD (2507.01957) and the VQ tokenizer of LlamaGen (2406.06525). Torch keeps Line
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections import Counter
@@ -123,7 +124,8 @@ def complete_lpd_config(
     return dataclasses.replace(config, num_heads=num_heads, grid_size=grid)
 
 
-def leaf_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+@functools.cache  # tracing a model takes a second or more
+def leaf_shapes(config: Config) -> Shapes:
     """Path -> shape of each leaf of our parameters."""
     return {path: leaf.shape for path, leaf in flatten_params(abstract_params(config)).items()}
 

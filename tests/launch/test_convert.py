@@ -74,11 +74,8 @@ def test_writes_one_of_the_two_into_an_empty_folder(checkpoints, tmp_path):
     ("options", "words"),
     [
         (["--input=lpd.pth"], ["num_heads", "64 wide"]),
-        (["--input=lpd.pth", "--num_heads=4", "--grid_size=3"], ["grid_size", "3x3", "16 tokens"]),
         (["--input=lpd.pth", "--grid_size=4by4"], ["grid_size", "'4by4'", "16x24"]),
-        (["--input=lpd.pth", "--dtype=int8"], ["dtype", "float32"]),
         (["--input=truncated.pth"], ["truncated.pth", "5,000 bytes", "truncated"]),
-        (["--input=nowhere.pth"], ["nowhere.pth", "not there"]),
         (["--input=vq.pt", "--tokenizer=vq.pt"], ["--tokenizer", "LPD checkpoint"]),
         (
             ["--input=broken.pth", "--num_heads=4"],

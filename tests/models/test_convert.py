@@ -133,11 +133,11 @@ def test_tokenizer_matches_the_reference(vq_golden):
     config, params = from_torch(state_dict_of(vq_golden))
     assert config == VQConfig(32, (1, 1, 2, 2, 2), 2, z_channels=32, codebook_size=64)
     chex.assert_trees_all_equal_shapes_and_dtypes(params, registry.abstract_params(config))
-    model, variables = VQTokenizer(config), {"params": params}
+    run = jax.jit(VQTokenizer(config).apply, static_argnames="method")
     images_BHWC = vq_golden["image"].transpose(0, 2, 3, 1)
-    tokens_BHW = jax.jit(lambda x: model.apply(variables, x, method="encode"))(images_BHWC)
+    tokens_BHW = run({"params": params}, images_BHWC, method="encode")
     np.testing.assert_array_equal(tokens_BHW, vq_golden["indices"])
-    pixels_BHWC = jax.jit(lambda x: model.apply(variables, x, method="decode"))(tokens_BHW)
+    pixels_BHWC = run({"params": params}, tokens_BHW, method="decode")
     want_BHWC = vq_golden["decoded"].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(pixels_BHWC, want_BHWC, atol=1e-4, rtol=0)
 
