@@ -79,12 +79,14 @@ def save_model_directory(
         if (params is None) != (config.get(part) is None):
             raise ValueError(f"{part}: weights and config go together, only one was given")
     with replacing_directory(path) as temporary:
-        for part, params in weights.items():
-            if params is not None:
-                arrays = _to_dtype(flatten_params(params), dtype)
-                safetensors.numpy.save_file(arrays, temporary / WEIGHT_FILES[part])
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        for part, params in weights.items():
+            if params is not None:
+                file = temporary / WEIGHT_FILES[part]
+                safetensors.numpy.save_file(_to_dtype(flatten_params(params), dtype), file)
+                # safetensors lets only the owner read, the umask has not been asked.
+                shutil.copymode(temporary / CONFIG_FILE, file)
         for file in kept:
             if file.name not in (CONFIG_FILE, *WEIGHT_FILES.values()):
                 copy = shutil.copytree if file.is_dir() else shutil.copy2

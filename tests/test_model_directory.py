@@ -38,6 +38,7 @@ def test_what_is_saved_comes_back(saved):
         "model.safetensors",
         "tokenizer.safetensors",
     }
+    assert len({file.stat().st_mode for file in saved.iterdir()}) == 1  # who reads one reads all
     assert [file.name for file in saved.parent.iterdir()] == ["model"]
 
 
