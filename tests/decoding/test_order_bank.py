@@ -111,6 +111,14 @@ def test_a_damaged_bank_is_made_again(damage, suffix, tmp_path, makes, caplog):
     assert not caplog.records
 
 
+def test_a_file_of_other_parameters_is_not_believed(tmp_path, caplog):
+    made = bank(tmp_path, seed=1)
+    path = made.path.with_suffix(".json")
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    bank(tmp_path, seed=1)
+    assert len(caplog.records) == 1 and '"seed": 1' in path.read_text()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [dict(kind="lokality"), dict(num_orders=0), dict(seed=-1), dict(repulsion_threshold=-1)],

@@ -76,6 +76,20 @@ def test_it_is_the_published_rule_where_distances_need_64_bits():
     check_against_plain_rule((2, 400), GroupSchedule((1, 2, 6, 791)), 1.0, 3, num_steps=3)
 
 
+@pytest.mark.parametrize("grid", [(16, 16), (32, 32), (33, 33), (64, 64), (2, 400)])
+def test_the_bit_fields_fit_their_integers(grid):
+    tables = locality.make_cell_tables(grid, 1.0, 2)
+    largest_tie = 2**tables.tie_bits - 1
+    assert largest_tie >= math.prod(grid) - 1
+    assert int(tables.near_class.max()) == 25 << tables.tie_bits  # 8 drawn neighbours
+    assert 25 * (largest_tie + 1) + largest_tie <= np.iinfo(tables.near_class.dtype).max
+    largest_entry = int(tables.list_place.max()) + largest_tie
+    assert int(tables.list_place.max()) == 24 << tables.tie_bits
+    farthest = (grid[0] - 1) ** 2 + (grid[1] - 1) ** 2
+    assert int(tables.unseen) > (farthest << (tables.tie_bits + 5)) + largest_entry
+    assert int(tables.unseen) + largest_entry <= np.iinfo(tables.unseen.dtype).max
+
+
 def check_against_plain_rule(grid, schedule, threshold, repulsion, num_steps=None):
     shape = (3, schedule.num_steps, locality.TIE_ROUNDS)
     keys_BSR = np.random.default_rng(0).integers(2**32, size=shape, dtype=np.uint32)
