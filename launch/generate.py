@@ -67,28 +67,35 @@ def main() -> None:
         f"{seconds:.1f} s, {seconds / len(pictures):.2f} s per picture",
         flush=True,
     )
-    frames = animation_frames(pipe, request, tokens, names) if ANIMATE.value else []
+    frames = animation_frames(pipe, request, tokens, names) if "animate" in outputs else []
     write_outputs(outputs, images.labelled_grid(pictures, names), frames, tokens)
 
 
 def checked_outputs() -> dict[str, Path]:
     """The files to write, by flag."""
-    wanted = {"output": OUTPUT.value, "animate": ANIMATE.value, "save_tokens": SAVE_TOKENS.value}
-    suffixes = {"output": ".png", "animate": ".gif", "save_tokens": ".npy"}
+    wanted = (
+        ("output", OUTPUT.value, ".png"),
+        ("animate", ANIMATE.value, ".gif"),
+        ("save_tokens", SAVE_TOKENS.value, ".npy"),
+    )
     return {
-        name: check_output_file(name, path, (suffixes[name],))
-        for name, path in wanted.items()
-        if path or name == "output"
+        name: check_output_file(name, path, (suffix,))
+        for name, path, suffix in wanted
+        if path is not None
     }
 
 
 def checked_request(config: dict[str, Any], where: str) -> Request:
-    labels = LABELS.value
-    if labels is None:
+    labels: list[str | int]
+    if LABELS.value is not None:
+        labels = list(LABELS.value)
+    else:
         num_classes = model_config(config, "transformer", where).num_classes
         count = min(num_classes, NUM_IMAGES.value or MAX_DEFAULT_IMAGES)
         labels = [i * num_classes // count for i in range(count)]
-    group_sizes = GROUP_SIZES.value and [whole_number("group_sizes", x) for x in GROUP_SIZES.value]
+    group_sizes = None
+    if GROUP_SIZES.value is not None:
+        group_sizes = [whole_number("group_sizes", text) for text in GROUP_SIZES.value]
     return make_request(
         config,
         list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),

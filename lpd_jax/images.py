@@ -109,7 +109,7 @@ def labelled_grid(
     large_BHWC = images_BHWC.repeat(scale, axis=1).repeat(scale, axis=2)
     width = large_BHWC.shape[2]
     font = ImageFont.load_default(max(10, min(22, width // 9)))
-    text_height = sum(font.getmetrics()) + 4
+    text_height = math.ceil(font.getbbox("Ág")[3]) + 5  # tallest letters, and below the line
     cells = [
         np.concatenate([image_HWC, _label_strip(label, font, width, text_height)])
         for image_HWC, label in zip(large_BHWC, labels, strict=True)

@@ -157,7 +157,7 @@ def _check_fields(values: dict[str, Any], fields: dict[str, Any], where: str) ->
 
 def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"norm": {"scale": x}} -> {"norm/scale": x}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in params.items():
         if isinstance(value, Mapping):
             flat |= flatten_params(value, f"{prefix}{name}/")

@@ -50,7 +50,7 @@ def model_config(config: Mapping[str, Any], part: str, where: str) -> Any:
 
 
 def check_sizes(config: Mapping[str, Any], transformer, tokenizer, where: str) -> tuple[int, int]:
-    """The grid (height, width) in tokens, once both models and the image size agree on it.
+    """The grid (height, width) in tokens, once the models, the classes and the image size agree.
 
     Args:
         config: of the model directory.
@@ -59,7 +59,12 @@ def check_sizes(config: Mapping[str, Any], transformer, tokenizer, where: str) -
     Raises:
         ValueError: names the field that does not fit the others.
     """
-    size = config.get("image_size")
+    size, names = config.get("image_size"), config.get("class_names")
+    if transformer is not None and names and len(names) != transformer.num_classes:
+        raise ValueError(
+            f"{where}: class_names: got {len(names)}, allowed are none and one for each of "
+            f"{transformer.num_classes} classes"
+        )
     if tokenizer is None:
         return tuple(transformer.grid_size)
     factor = tokenizer.downsample_factor

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import tiny
+
+SCRIPT = tiny.REPOSITORY / "launch" / "generate.py"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_writes_a_grid_an_animation_and_tokens(model, tmp_path):
+    options = ["--output=a.png", "--animate=a.gif", "--save_tokens=a.npy", "--labels=owl,0"]
+    result = tiny.run_python(
+        SCRIPT, f"--model={model}", *options, "--num_images=3", "--num_steps=5", cwd=tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "compiled in" in result.stdout
+    assert "drew 3 pictures in 5 steps each" in result.stdout
+    assert [line for line in result.stdout.splitlines() if line.startswith("wrote")] == [
+        "wrote a.png",
+        "wrote a.gif",
+        "wrote a.npy",
+    ]
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "a.gif", "a.npy"}
+    tokens_BN = np.load(tmp_path / "a.npy")
+    assert (tokens_BN.shape, tokens_BN.dtype) == ((3, 16), np.int32)
+    with Image.open(tmp_path / "a.gif") as film, Image.open(tmp_path / "a.png") as grid:
+        assert film.n_frames == 5
+        assert film.size == grid.size
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--labels=wolf"], ["labels", "'wolf'", "cat, dog, owl"]),
+        (["--labels=0,3"], ["label 3", "0..2"]),
+        (["--num_steps=17"], ["num_steps 17", "16"]),
+        (["--group_sizes=1,x"], ["group_sizes", "'x'", "whole numbers"]),
+        (["--top_p=0"], ["top_p", "0"]),
+        (["--output=a.jpg"], ["output", "'a.jpg'", ".png"]),
+        (["--animate=nowhere/a.gif"], ["animate", "nowhere"]),
+        (["--model=nowhere"], ["'nowhere'", "avatars12"]),
+        (["--num_images=0"], ["num_images"]),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(model, tmp_path, options, words):
+    result = tiny.run_python(SCRIPT, f"--model={model}", *options, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,187 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import lpd_jax
+from lpd_jax import pipeline
+from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.pipeline import Pipeline, batch_size_for
+from tests import tiny
+
+LABELS = [0, 1, 2, 2, 1]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def pipe(directory):
+    return lpd_jax.Pipeline.from_pretrained(directory)
+
+
+def test_a_call_draws_one_picture_per_label_and_tokens_decode_to_it(pipe):
+    images_BHWC = pipe(LABELS, seed=3)
+    tokens_BN = pipe.generate_tokens(LABELS, seed=3)
+    assert (images_BHWC.shape, images_BHWC.dtype) == ((5, 8, 8, 3), np.uint8)
+    assert (tokens_BN.shape, tokens_BN.dtype) == ((5, 16), np.int32)
+    difference = pipe.decode(tokens_BN).astype(int) - images_BHWC
+    assert np.abs(difference).max() <= 1  # rounding: the batch of a run may differ
+    assert len(np.unique(tokens_BN)) > 8  # sampled, not stuck
+
+
+def test_an_image_depends_on_seed_and_index_not_on_the_batch(pipe, monkeypatch):
+    tokens_BN = pipe.generate_tokens(LABELS, seed=3)
+    np.testing.assert_array_equal(pipe.generate_tokens(LABELS[:2], seed=3), tokens_BN[:2])
+    monkeypatch.setattr(pipeline, "BATCH_SIZES", (2,))
+    np.testing.assert_array_equal(pipe.generate_tokens(LABELS, seed=3), tokens_BN)
+    assert (pipe.generate_tokens(LABELS, seed=4) != tokens_BN).any()
+
+
+def test_only_a_new_schedule_or_kind_of_sampling_compiles(directory):
+    pipe = Pipeline.from_pretrained(directory)
+    draw = pipe.generate_tokens
+    draw(["cat", "dog"], order="random", temperature=0.9, top_p=0.8, seed=1)
+    draw(["owl", "owl"], order="raster", temperature=1.1, top_p=0.5, seed=2, guidance_scale=3.0)
+    draw([0, 1], order=np.arange(16)[::-1])
+    assert len(pipe._executables) == 1
+    draw([0, 1], num_steps=8)
+    assert len(pipe._executables) == 2
+    draw([0], num_steps=8)  # another batch size
+    assert len(pipe._executables) == 3
+
+
+def test_what_is_left_out_is_what_the_model_was_made_for(pipe):
+    """tests/tiny.py says locality, 4 steps and guidance 2."""
+    request = pipe.request("dog")
+    assert request.labels.tolist() == [1]
+    assert request.schedule == make_schedule(16, 4)
+    explicit = pipe.request([1], 4, None, "locality", 2.0, "linear", 1.0, 0, 1.0)
+    assert request.order.tolist() == explicit.order.tolist()
+    same = jax.tree.map(np.array_equal, request[3:5], explicit[3:5])
+    assert jax.tree.all(same)
+    assert pipe.request(0, group_sizes=[6, 10]).schedule.group_sizes == (6, 10)
+
+
+def test_labels_and_guidance_matter(pipe):
+    argmax = {"temperature": 0.0, "order": "raster"}
+    cat, dog = pipe.generate_tokens(["cat", "dog"], **argmax)
+    assert (cat != dog).any()
+    guided = pipe.generate_tokens(["cat"], guidance_scale=8.0, **argmax)
+    plain = pipe.generate_tokens(["cat"], guidance_scale=1.0, **argmax)
+    assert (guided != plain).any()
+    np.testing.assert_array_equal(pipe.generate_tokens([0], top_k=1, order="raster")[0], cat)
+
+
+def test_encode_gives_tokens_of_the_models_grid(pipe):
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    tokens_BN = pipe.encode(images_BHWC)
+    assert (tokens_BN.shape, tokens_BN.dtype) == ((3, 16), np.int32)
+    np.testing.assert_array_equal(pipe.encode(images_BHWC[1:2]), tokens_BN[1:2])
+    for bad in (images_BHWC[:, :4], images_BHWC / 255, images_BHWC[0]):
+        with pytest.raises(ValueError, match="images: got .* allowed is uint8"):
+            pipe.encode(bad)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"labels": [3]}, "label 3 .* 0..2"),
+        ({"labels": [-1]}, "label -1 .* 0..2"),
+        ({"labels": [0.5]}, "label 0.5 .* 0..2"),
+        ({"labels": ["cta"]}, "labels: got 'cta', allowed are 0 to 2 .*did you mean 'cat'"),
+        ({"labels": []}, "labels: got shape \\(0,\\)"),
+        ({"num_steps": 17}, "num_steps 17 .* 16"),
+        ({"num_steps": 0}, "num_steps 0 .* at least 1"),
+        ({"group_sizes": [4, 4]}, "group_sizes sum to 8, .* 16"),
+        ({"order": "spiral"}, "order 'spiral' is unknown"),
+        ({"order": [0] * 16}, "order of image 0 is no permutation"),
+        ({"order": np.arange(15)}, "order has shape \\(15,\\)"),
+        ({"guidance_schedule": "cosine"}, "guidance_schedule.*cosine"),
+        ({"guidance_scale": float("nan")}, "guidance_scale.*nan"),
+        ({"temperature": -1.0}, "temperature.*-1"),
+        ({"top_k": -1}, "top_k.*-1"),
+        ({"top_k": 33}, "top_k.*33.*32"),
+        ({"top_p": 0.0}, "top_p.*0"),
+        ({"top_p": 1.1}, "top_p.*1.1"),
+        ({"seed": -1}, "seed -1 .* 0..4294967295"),
+    ],
+)
+def test_a_bad_choice_is_one_line_naming_it(pipe, choices, message):
+    with pytest.raises(ValueError, match=message) as error:
+        pipe(**({"labels": [0]} | choices))
+    assert "\n" not in str(error.value)
+
+
+def test_the_largest_seed_works(pipe):
+    assert pipe.generate_tokens([0], seed=2**32 - 1).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "size"), [(1, 1), (2, 2), (3, 1), (7, 8), (12, 4), (16, 16), (60, 64), (129, 32)]
+)
+def test_batch_sizes_waste_less_than_a_quarter(num_images, size):
+    assert batch_size_for(num_images) == size
+
+
+def test_a_directory_with_one_model_does_what_it_can(tmp_path, pipe):
+    only_tokenizer = tiny.write_model_directory(tmp_path / "vq", transformer=None)
+    half = Pipeline.from_pretrained(only_tokenizer)
+    tokens_BN = pipe.generate_tokens([0, 1])
+    assert half.decode(tokens_BN).shape == (2, 8, 8, 3)
+    with pytest.raises(ValueError, match="holds only a tokenizer: .*/vq"):
+        half([0])
+    only_transformer = tiny.write_model_directory(tmp_path / "lpd", tokenizer=None)
+    half = Pipeline.from_pretrained(only_transformer)
+    np.testing.assert_array_equal(half.generate_tokens([0, 1]), tokens_BN)
+    with pytest.raises(ValueError, match="holds only a transformer: .*/lpd"):
+        half([0])
+    with pytest.raises(ValueError, match="holds only a transformer: .*/lpd"):
+        half.decode(tokens_BN)
+
+
+def test_weights_of_another_model_are_named_in_one_error(tmp_path):
+    path = tiny.write_model_directory(tmp_path / "model")
+    file = path / "model.safetensors"
+    weights = safetensors.numpy.load_file(file)
+    weights["bonus"] = weights.pop("head/kernel")
+    weights["class_embed"] = weights["class_embed"][:2]
+    safetensors.numpy.save_file(weights, file)
+    with pytest.raises(ValueError, match="holds weights of another model") as error:
+        Pipeline.from_pretrained(path)
+    for problem in ("missing head/kernel", "unexpected bonus", "class_embed has shape (2, 16)"):
+        assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        (None, {"image_size": [16, 8]}, "image_size: got \\[16, 8\\], allowed is \\[8, 8\\]"),
+        (None, {"class_names": ["cat"]}, "class_names: got 1, allowed are none and .* 3 classes"),
+        ("tokenizer", {"codebook_size": 64}, "codebook_size: got 32 in transformer, .* 64"),
+        ("transformer", {"num_lawyers": 2}, "config.json: transformer: .*num_lawyers"),
+        ("transformer", {"family": "lpdd"}, "config.json: transformer: .*lpdd"),
+    ],
+)
+def test_configs_that_do_not_fit_are_named(tmp_path, part, changes, message):
+    path = tiny.write_model_directory(tmp_path / "model")
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    (config[part] if part else config).update(changes)
+    (path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        Pipeline.from_pretrained(path)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(FileNotFoundError, match="'avatars13' is no directory; .*avatars12"):
+        Pipeline.from_pretrained("avatars13")
+
+
+def test_importing_the_package_does_not_import_jax(tmp_path):
+    code = "import sys, lpd_jax; print(lpd_jax.__version__, 'jax' in sys.modules)"
+    result = tiny.run_python("-c", code, cwd=tmp_path)
+    assert result.stdout.split() == [lpd_jax.__version__, "False"]

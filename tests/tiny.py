@@ -1,0 +1,78 @@
+"""Models small enough to run in every test: 4x4 tokens, 32 codes, 3 classes, random weights."""
+
+import math
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from lpd_jax.model_directory import save_model_directory
+from lpd_jax.models import registry
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.tokenizer import VQConfig
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+CLASS_NAMES = ["cat", "dog", "owl"]
+
+LPD = LPDConfig(
+    num_layers=2,
+    embed_dim=16,
+    num_heads=2,
+    mlp_ratio=2,
+    grid_size=(4, 4),
+    codebook_size=32,
+    num_classes=len(CLASS_NAMES),
+)
+VQ = VQConfig(
+    base_channels=32,
+    channel_multipliers=(1, 1),
+    num_res_blocks=1,
+    z_channels=32,
+    codebook_size=LPD.codebook_size,
+)
+
+
+def random_params(config: LPDConfig | VQConfig, seed: int = 0) -> dict[str, Any]:
+    """Lively weights without compiling an initialiser: every matrix keeps its input's variance."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key == "scale":
+            return np.ones(leaf.shape, np.float32)
+        is_kernel = path[-1].key == "kernel"
+        # The last axis is the output; blocks/* have their layers along the first.
+        fan_in = math.prod(leaf.shape[path[0].key == "blocks" : -1]) if is_kernel else 1
+        return (rng.standard_normal(leaf.shape) / math.sqrt(fan_in)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, registry.abstract_params(config))
+
+
+def write_model_directory(path, transformer=LPD, tokenizer=VQ, **generation) -> pathlib.Path:
+    """A model directory of random weights; None leaves a model out."""
+    config = {
+        "image_size": [8, 8],
+        "class_names": CLASS_NAMES,
+        "transformer": transformer and registry.config_to_dict(transformer),
+        "tokenizer": tokenizer and registry.config_to_dict(tokenizer),
+        "generation": {"order": "locality", "num_steps": 4, "guidance_scale": 2.0} | generation,
+    }
+    save_model_directory(
+        path,
+        config,
+        transformer and random_params(transformer, seed=0),
+        tokenizer and random_params(tokenizer, seed=1),
+    )
+    return pathlib.Path(path)
+
+
+def run_python(*arguments: object, cwd) -> subprocess.CompletedProcess:
+    """Runs a script or `-c` code in its own process, as a user would."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
