@@ -67,14 +67,25 @@ def make_order(
         offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
         return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
     thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
+    return make_locality_orders(grid, schedule, thresholds, num_orders, seed, first_index)
+
+
+def make_locality_orders(
+    grid: tuple[int, int],
+    schedule: GroupSchedule,
+    thresholds: tuple[float, int],
+    num_orders: int,
+    seed: int,
+    first_index: int,
+) -> np.ndarray:
     tables = locality.make_cell_tables(grid, *thresholds)
 
     def make_chunk(index: int, count: int) -> np.ndarray:
-        words_BK = random_words(seed, kind, index, count, 2 * schedule.num_steps)
+        words_BK = random_words(seed, "locality", index, count, 2 * schedule.num_steps)
         keys_BSR = split_words(words_BK).reshape(count, schedule.num_steps, locality.TIE_ROUNDS)
         return locality.locality_orders(grid, schedule, tables, keys_BSR)
 
-    chunk = max(8, locality.CELLS_AT_ONCE // num_tokens)
+    chunk = max(8, locality.CELLS_AT_ONCE // schedule.num_tokens)
     return run_in_chunks(make_chunk, first_index, num_orders, chunk)
 
 

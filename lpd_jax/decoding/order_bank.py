@@ -61,7 +61,7 @@ def load_or_make_bank(
     cache_dir: str | os.PathLike | None = None,
     show_progress: bool = True,
 ) -> OrderBank:
-    """The bank with orders 0..num_orders-1 of `make_order`, from the cache or made now.
+    """Orders 0..num_orders-1 of `make_order`, from the cache or made now.
 
     A damaged file is made again, with one line of warning.
 
@@ -69,9 +69,8 @@ def load_or_make_bank(
         ValueError: whatever `make_order` does not accept; nothing is written then.
     """
     num_orders = check_whole("num_orders", num_orders, 1)
-    proximity, repulsion = check_thresholds(
-        schedule.num_tokens, proximity_threshold, repulsion_threshold
-    )
+    num_tokens = schedule.num_tokens
+    proximity, repulsion = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
 
     def make(first_index: int, count: int) -> np.ndarray:
         return make_order(
@@ -84,13 +83,8 @@ def load_or_make_bank(
         )
 
     make(0, 1)  # refuses whatever else is wrong before anything is written
-    parameters = {
-        "version": BANK_VERSION,
-        "kind": kind,
-        "grid": [int(side) for side in grid],
-        "num_orders": num_orders,
-        "seed": int(seed),
-    }
+    parameters = {"version": BANK_VERSION, "kind": kind, "grid": [int(side) for side in grid]}
+    parameters |= {"num_orders": num_orders, "seed": int(seed)}
     if kind == "locality":
         parameters["group_sizes"] = list(schedule.group_sizes)
         parameters |= {"proximity_threshold": proximity, "repulsion_threshold": repulsion}
