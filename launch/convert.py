@@ -9,6 +9,7 @@ checkpoint holds besides its weights, such as optimizer state, is not read.
 
 import time
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -28,37 +29,43 @@ DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights ar
 
 
 def main() -> None:
-    output = checked_output()
+    source, output = given(INPUT), new_folder(given(OUTPUT))
     start = time.perf_counter()
-    model, params = convert_file(INPUT.value, NUM_HEADS.value, checked_grid(), KEY.value)
-    models, weights = {}, {}
-    part = "transformer" if isinstance(model, LPDConfig) else "tokenizer"
-    models[part], weights[part] = model, params
-    if TOKENIZER.value is not None:
-        if part == "tokenizer":
-            raise ValueError(
-                f"input: {INPUT.value} is a VQ tokenizer too; allowed beside "
-                "--tokenizer is an LPD checkpoint"
-            )
-        models["tokenizer"], weights["tokenizer"] = convert_file(TOKENIZER.value)
-        if not isinstance(models["tokenizer"], VQConfig):
-            raise ValueError(f"tokenizer: {TOKENIZER.value} is an LPD; allowed is a VQ checkpoint")
-    config = directory_config(models.get("transformer"), models.get("tokenizer"))
+    transformer, tokenizer, weights = convert(source)
+    config = directory_config(transformer, tokenizer)
     save_model_directory(output, config, **weights, dtype=DTYPE.value)
     for part, params in weights.items():
         count = sum(leaf.size for leaf in flatten_params(params).values())
-        print(f"{part}: {count:,} parameters, {models[part]}")
+        print(f"{part}: {count:,} parameters, {config[part]}")
     print(f"wrote {output} in {time.perf_counter() - start:.1f} s")
 
 
-def checked_output() -> Path:
-    for name, value in (("input", INPUT.value), ("output", OUTPUT.value)):
-        if not value:
-            raise ValueError(f"{name}: not given; give a path with --{name}=PATH")
-    output = Path(OUTPUT.value).expanduser()
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ValueError(f"output: {output} exists; allowed is a new or an empty folder")
-    return output
+def convert(source: str) -> tuple[LPDConfig | None, VQConfig | None, dict[str, Any]]:
+    """The config of either model, None for one that is not there, and weights by part."""
+    model, params = convert_file(source, NUM_HEADS.value, checked_grid(), KEY.value)
+    if isinstance(model, VQConfig):
+        if TOKENIZER.value is not None:
+            raise ValueError(f"input: {source} is a VQ; allowed beside --tokenizer is an LPD")
+        return None, model, {"tokenizer": params}
+    if TOKENIZER.value is None:
+        return model, None, {"transformer": params}
+    tokenizer, tokenizer_params = convert_file(TOKENIZER.value)
+    if not isinstance(tokenizer, VQConfig):
+        raise ValueError(f"tokenizer: {TOKENIZER.value} is an LPD; allowed is a VQ")
+    return model, tokenizer, {"transformer": params, "tokenizer": tokenizer_params}
+
+
+def given(flag: flags.FlagHolder) -> str:
+    if not flag.value:
+        raise ValueError(f"{flag.name}: not given; give a path with --{flag.name}=PATH")
+    return flag.value
+
+
+def new_folder(output: str) -> Path:
+    path = Path(output).expanduser()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f"output: {path} exists; allowed is a new or an empty folder")
+    return path
 
 
 def checked_grid() -> tuple[int, int] | None:

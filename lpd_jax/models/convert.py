@@ -109,7 +109,7 @@ def directory_config(
     if transformer is not None:
         config["generation"] = published_generation(transformer)
     if tokenizer is not None:
-        grid = transformer.grid_size if transformer else ALONE_GRID
+        grid = ALONE_GRID if transformer is None else transformer.grid_size
         config["image_size"] = [side * tokenizer.downsample_factor for side in grid]
     if transformer and tokenizer and transformer.codebook_size != tokenizer.codebook_size:
         raise ValueError(
@@ -176,7 +176,6 @@ def resize_position_embedding(
     if isinstance(params_or_table, Mapping):
         table = resize_position_embedding(params_or_table["position_embed"], from_grid, to_grid)
         return {**params_or_table, "position_embed": table}
-    from_grid, to_grid = tuple(from_grid), tuple(to_grid)
     table = jnp.asarray(params_or_table)
     if table.ndim != 2 or table.shape[0] != math.prod(from_grid) + 1:
         raise ValueError(
@@ -185,7 +184,7 @@ def resize_position_embedding(
         )
     if len(to_grid) != 2 or min(to_grid) < 1:
         raise ValueError(f"to_grid: got {to_grid}, allowed is (height, width), each from 1")
-    if from_grid == to_grid:
+    if tuple(from_grid) == tuple(to_grid):
         return table
     image_BHWD = table[1:].astype(jnp.float32).reshape(1, *from_grid, -1)
     rows_ND = resize_bicubic(image_BHWD, to_grid).reshape(math.prod(to_grid), -1)

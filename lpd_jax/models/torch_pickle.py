@@ -121,6 +121,9 @@ class _Machine:
         items, self.stack = self.stack, self.outer.pop()
         return items
 
+    def drop_mark(self) -> None:
+        self.pop_mark()
+
     def mark(self) -> None:
         self.outer.append(self.stack)
         self.stack = []
@@ -205,7 +208,7 @@ CONSTANTS: dict[str, Callable[[], Any]] = {
 ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": lambda m, _: m.mark(),
     "POP": lambda m, _: m.pop(),
-    "POP_MARK": lambda m, _: m.pop_mark(),
+    "POP_MARK": lambda m, _: m.drop_mark(),
     "DUP": lambda m, _: m.stack.append(m.stack[-1]),
     "LIST": lambda m, _: m.push(m.pop_mark()),
     "TUPLE": lambda m, _: m.push(tuple(m.pop_mark())),
@@ -245,9 +248,11 @@ def _meaning(function: Any, arguments: Any) -> Any:
     if not isinstance(arguments, tuple):
         raise ValueError(f"{name} without a tuple of arguments")
     if name in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
-        return _tensor(*arguments[:4])
+        storage, offset, shape, strides = arguments[:4]
+        return _tensor(storage, offset, shape, strides)
     if name == "torch._utils._rebuild_tensor_v3":
-        return _tensor(*arguments[:4], arguments[6])
+        storage, offset, shape, strides, _, _, dtype = arguments[:7]
+        return _tensor(storage, offset, shape, strides, dtype)
     if name.startswith("torch._utils._rebuild_parameter"):
         return arguments[0]
     if name == "torch._tensor._rebuild_from_type_v2":

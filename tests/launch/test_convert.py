@@ -76,7 +76,10 @@ def test_writes_one_of_the_two_into_an_empty_folder(checkpoints, tmp_path):
         (["--input=lpd.pth"], ["num_heads", "64 wide"]),
         (["--input=lpd.pth", "--grid_size=4by4"], ["grid_size", "'4by4'", "16x24"]),
         (["--input=truncated.pth"], ["truncated.pth", "5,000 bytes", "truncated"]),
-        (["--input=vq.pt", "--tokenizer=vq.pt"], ["--tokenizer", "LPD checkpoint"]),
+        (
+            ["--input=vq.pt", "--tokenizer=vq.pt"],
+            ["vq.pt is a VQ", "allowed beside --tokenizer is an LPD"],
+        ),
         (
             ["--input=broken.pth", "--num_heads=4"],
             ["broken.pth", "missing head.weight", "unexpected surplus"],
