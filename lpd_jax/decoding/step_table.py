@@ -1,0 +1,139 @@
+"""Who sees whom: one rule over (kind, group), seen as the training mask and as decoding steps.
+
+Slot 0 holds the class token, slot r + 1 the token of generation rank r. A decoding step feeds the
+previous group's tokens into their slots and asks for the next group with position query tokens,
+which borrow the slots that their tokens take one step later (LPD, arXiv 2507.01957, section 3.1).
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.decoding.schedule import GroupSchedule
+
+
+class StepTable(NamedTuple):
+    """One row per decoding step of a segment, all as wide as its widest.
+
+    group_sizes (1, 2, 1), one segment:   previous_start  query_start  query_end
+                                 step 0   0               1            2
+                                 step 1   1               2            4
+                                 step 2   2               4            5
+
+    The previous group's tokens are slots [previous_start, query_start), the queries
+    [query_start, query_end); both see all slots before their own end, so a group sees itself.
+    """
+
+    previous_start_S: np.ndarray
+    query_start_S: np.ndarray
+    query_end_S: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """Consecutive decoding steps that run as one scan, padded to their widest."""
+
+    first_step: int
+    num_steps: int
+    previous_width: int
+    query_width: int
+    num_slots: int  # the cache prefix that its last step sees, padding included
+
+
+def make_step_table(schedule: GroupSchedule) -> StepTable:
+    """The table of a whole schedule, int32 `[S]` each."""
+    query_start = np.array(schedule.group_starts, np.int32) + 1
+    query_end = query_start + np.array(schedule.group_sizes, np.int32)
+    previous_start = np.concatenate([[0], query_start[:-1]]).astype(np.int32)
+    return StepTable(previous_start, query_start, query_end)
+
+
+def num_cache_slots(schedule: GroupSchedule) -> int:
+    """Slots of the KV cache: the class, every token, and room for the padding of the last step."""
+    return 1 + schedule.num_tokens + 2 * max(schedule.group_sizes)
+
+
+@functools.lru_cache(maxsize=256)
+def make_segments(schedule: GroupSchedule, num_segments: int) -> tuple[Segment, ...]:
+    """Cuts a schedule into at most `num_segments` scans with the fewest padded rows.
+
+    Dynamic programming over cuts; a scan of n steps costs n x (previous + query width) rows.
+
+    Raises:
+        ValueError: fewer than one segment.
+    """
+    if num_segments < 1:
+        raise ValueError(f"num_segments: got {num_segments}, allowed is at least 1")
+    previous = np.array([1, *schedule.group_sizes[:-1]])
+    query = np.array(schedule.group_sizes)
+    steps = schedule.num_steps
+    # cost[first, last]: rows of one scan over steps first..last.
+    cost = np.full((steps, steps), np.inf)
+    for first in range(steps):
+        widths = np.maximum.accumulate(previous[first:]) + np.maximum.accumulate(query[first:])
+        cost[first, first:] = widths * np.arange(1, steps - first + 1)
+    best, cuts = cost[0], [np.zeros(steps, int)]
+    for _ in range(min(num_segments, steps) - 1):
+        # One segment more: end the ones before at step `first - 1`, or leave all as it was.
+        joined = np.concatenate([[best], best[:-1, None] + cost[1:]])
+        cuts.append(joined.argmin(0))
+        best = joined.min(0)
+    ends, end = [], steps
+    for cut in reversed(cuts):
+        if end and cut[end - 1] < end:
+            ends.append((int(cut[end - 1]), end))
+            end = int(cut[end - 1])
+    return tuple(make_segment(schedule, first, end) for first, end in reversed(ends))
+
+
+def make_segment(schedule: GroupSchedule, first: int, end: int) -> Segment:
+    previous = (1, *schedule.group_sizes[:-1])[first:end]
+    query = schedule.group_sizes[first:end]
+    seen = max(make_step_table(schedule).query_end_S[first:end])
+    return Segment(first, end - first, max(previous), max(query), int(seen))
+
+
+def padded_rows(segments: tuple[Segment, ...]) -> int:
+    """Rows that go through the model over all segments."""
+    return sum(s.num_steps * (s.previous_width + s.query_width) for s in segments)
+
+
+def decoding_mask(
+    segment: Segment, previous_start: jax.Array, query_start: jax.Array, query_end: jax.Array
+) -> jax.Array:
+    """What the rows of one step see, bool `[previous + query rows, slots]`.
+
+    Rows of padding see what real rows of their kind see, so that no softmax is empty.
+    """
+    del previous_start
+    slots_M = jnp.arange(segment.num_slots)
+    ends_T = jnp.concatenate(
+        [
+            jnp.broadcast_to(query_start, segment.previous_width),
+            jnp.broadcast_to(query_end, segment.query_width),
+        ]
+    )
+    return slots_M[None] < ends_T[:, None]
+
+
+def teacher_forcing_mask(group_N: jax.Array) -> jax.Array:
+    """What the 2N rows of a training pass see, bool `[2N, 2N]`.
+
+    Rows are the class token, the tokens of ranks 0 to N - 2, and N position query tokens. A row
+    sees a key when both are in one group of one kind, or the key is context of an earlier group.
+
+    Args:
+        group_N: the decoding step that writes each rank; data, so that schedules share one
+            compilation.
+    """
+    # The class token is context of a group of its own, before all others.
+    context_N = jnp.concatenate([jnp.full((1,), -1, group_N.dtype), group_N[:-1]])
+    group_T = jnp.concatenate([context_N, group_N])
+    is_query_T = jnp.arange(2 * len(group_N)) >= len(group_N)
+    same = (group_T[:, None] == group_T[None]) & (is_query_T[:, None] == is_query_T[None])
+    earlier_context = (group_T[None] < group_T[:, None]) & ~is_query_T[None]
+    return same | earlier_context

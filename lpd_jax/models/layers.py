@@ -1,0 +1,137 @@
+"""The pre-norm transformer block that looks through a mask, alone or through a KV cache.
+
+Dimension key: B batch, T rows of one pass, M cache slots, N heads, K head width, D model width,
+F MLP width, Y layers.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.sharding import constrain
+
+Initializer = nn.initializers.Initializer
+XAVIER = nn.initializers.xavier_uniform()
+
+
+class KVCache(NamedTuple):
+    """Keys and values of one layer by slot. A value: passed in, returned, never stored."""
+
+    k_BNMK: jax.Array
+    v_BNMK: jax.Array
+
+
+class CacheWrite(NamedTuple):
+    """Where the rows of one pass go, and what they see.
+
+    The first `num_previous` rows are written from slot `previous_start` on, the rest from slot
+    `query_start` on. Rows of padding land on slots that later rows write again, or past the end.
+    """
+
+    previous_start: jax.Array
+    query_start: jax.Array
+    mask_TM: jax.Array  # over the first M slots, all that this pass can see
+    num_previous: int
+
+
+def attend(
+    q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
+) -> jax.Array:
+    """Softmax attention, in float32 whatever the inputs; `mask_TM` is True where a row may look."""
+    scores_BNTM = jnp.einsum(
+        "BNTK,BNMK->BNTM", q_BNTK, k_BNMK, preferred_element_type=jnp.float32
+    )
+    scores_BNTM = jnp.where(mask_TM[None, None], scores_BNTM * q_BNTK.shape[-1] ** -0.5, -1e30)
+    weights_BNTM = jax.nn.softmax(scores_BNTM, axis=-1).astype(v_BNMK.dtype)
+    return jnp.einsum("BNTM,BNMK->BNTK", weights_BNTM, v_BNMK)
+
+
+def write_cache(
+    cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite
+) -> KVCache:
+    """Puts the rows of one pass into their slots."""
+    cut = write.num_previous
+
+    def put(slots_BNMK, rows_BNTK):
+        # Previous rows first: their padding may reach into slots that queries then overwrite.
+        for rows, start in (
+            (rows_BNTK[:, :, :cut], write.previous_start),
+            (rows_BNTK[:, :, cut:], write.query_start),
+        ):
+            slots_BNMK = jax.lax.dynamic_update_slice_in_dim(slots_BNMK, rows, start, axis=2)
+        return slots_BNMK
+
+    return KVCache(put(cache.k_BNMK, k_BNTK), put(cache.v_BNMK, v_BNTK))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm (eps 1e-6), each added to its input.
+
+    Exact (erf) GELU; biases everywhere. With a cache, keys and values of all slots that the mask
+    covers are read from it after this pass's rows are written.
+    """
+
+    embed_dim: int
+    num_heads: int
+    mlp_dim: int
+    dropout_rate: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        mask_TM: jax.Array | None = None,
+        train: bool = False,
+        cache: KVCache | None = None,
+        write: CacheWrite | None = None,
+    ) -> tuple[jax.Array, KVCache | None]:
+        def drop(x):
+            return nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+
+        h_BTD = layer_norm("attention_norm", self.dtype)(x_BTD)
+        q_BNTK, k_BNTK, v_BNTK = self.split_heads(self.dense(3 * self.embed_dim, "qkv")(h_BTD))
+        if cache is None:
+            attended_BNTK = attend(q_BNTK, k_BNTK, v_BNTK, mask_TM)
+        else:
+            cache = write_cache(cache, k_BNTK, v_BNTK, write)
+            seen = write.mask_TM.shape[1]
+            k_BNMK, v_BNMK = cache.k_BNMK[:, :, :seen], cache.v_BNMK[:, :, :seen]
+            attended_BNTK = attend(q_BNTK, k_BNMK, v_BNMK, write.mask_TM)
+        h_BTD = attended_BNTK.swapaxes(1, 2).reshape(x_BTD.shape)
+        x_BTD += drop(self.dense(self.embed_dim, "proj", ("heads", "embed"))(h_BTD))
+        h_BTD = layer_norm("mlp_norm", self.dtype)(x_BTD)
+        h_BTF = nn.gelu(self.dense(self.mlp_dim, "up", ("embed", "mlp"))(h_BTD), approximate=False)
+        h_BTF = constrain(drop(h_BTF), "act_batch", "act_len", "act_mlp")
+        x_BTD += drop(self.dense(self.embed_dim, "down", ("mlp", "embed"))(h_BTF))
+        return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
+
+    def dense(self, features: int, name: str, axes: tuple = ("embed", "heads")) -> nn.Dense:
+        return nn.Dense(
+            features,
+            kernel_init=nn.with_logical_partitioning(XAVIER, axes),
+            bias_init=nn.with_logical_partitioning(nn.initializers.zeros_init(), axes[1:]),
+            dtype=self.dtype,
+            name=name,
+        )
+
+    def split_heads(self, qkv_BTC: jax.Array) -> tuple[jax.Array, ...]:
+        B, T, _ = qkv_BTC.shape
+        K = self.embed_dim // self.num_heads
+        qkv_BTxNK = qkv_BTC.reshape(B, T, 3, self.num_heads, K)
+        names = ("act_batch", "act_heads", "act_len", "head_dim")
+        return tuple(constrain(qkv_BTxNK[:, :, i].swapaxes(1, 2), *names) for i in range(3))
+
+
+def layer_norm(name: str, dtype: jnp.dtype = jnp.float32) -> nn.LayerNorm:
+    """LayerNorm as every released LPD model has it; moments in float32."""
+    return nn.LayerNorm(
+        epsilon=1e-6,
+        dtype=dtype,
+        use_fast_variance=False,
+        scale_init=nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",)),
+        bias_init=nn.with_logical_partitioning(nn.initializers.zeros_init(), ("embed",)),
+        name=name,
+    )

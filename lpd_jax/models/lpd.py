@@ -1,0 +1,219 @@
+"""LPD, Locality-aware Parallel Decoding (arXiv 2507.01957): any positions, in any order, at once.
+
+Learned position query tokens ask for positions; the queries of one group see each other and all
+that was drawn before, and nobody sees them. Dimension key: B batch, N tokens per image (ranks in
+generation order), P rows of the previous group, Q query rows, T rows of one pass, D width,
+V codebook.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.decoding.step_table import teacher_forcing_mask
+from lpd_jax.models.layers import Block, CacheWrite, KVCache, layer_norm
+from lpd_jax.sharding import constrain
+
+
+@dataclasses.dataclass(frozen=True)
+class LPDConfig:
+    """Sizes of an LPD transformer; `grid_size` is (height, width) in tokens."""
+
+    num_layers: int
+    embed_dim: int
+    num_heads: int
+    mlp_ratio: int = 4
+    grid_size: tuple[int, int] = (16, 16)
+    codebook_size: int = 16384
+    num_classes: int = 1000
+    label_drop_rate: float = 0.1
+    dropout_rate: float = 0.1
+
+    def __post_init__(self):
+        object.__setattr__(self, "grid_size", tuple(self.grid_size))
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"num_heads: got {self.num_heads}, allowed are divisors of embed_dim "
+                f"{self.embed_dim}"
+            )
+
+    @property
+    def num_tokens(self) -> int:
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def null_class(self) -> int:
+        """The label that stands for no class."""
+        return self.num_classes
+
+
+LPD_MODELS = {
+    "lpd_l": LPDConfig(num_layers=24, embed_dim=1024, num_heads=16),
+    "lpd_xl": LPDConfig(num_layers=36, embed_dim=1280, num_heads=20),
+    "lpd_xxl": LPDConfig(num_layers=48, embed_dim=1536, num_heads=24),
+    "lpd_l_512": LPDConfig(num_layers=24, embed_dim=1024, num_heads=16, grid_size=(32, 32)),
+    "lpd_xl_512": LPDConfig(num_layers=36, embed_dim=1280, num_heads=20, grid_size=(32, 32)),
+    "lpd_xxl_512": LPDConfig(num_layers=48, embed_dim=1536, num_heads=24, grid_size=(32, 32)),
+}
+
+
+class LPD(nn.Module):
+    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one."""
+
+    config: LPDConfig
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        cfg = self.config
+        normal = nn.initializers.normal(0.02)
+
+        def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
+            init = nn.with_logical_partitioning(normal, (axis, "embed"))
+            return self.param(name, init, (rows, cfg.embed_dim))
+
+        self.class_embed = table("class_embed", cfg.num_classes)
+        self.null_class_embed = table("null_class_embed", 1)
+        self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
+        self.query_embed = table("query_embed", 1)
+        self.position_embed = table("position_embed", cfg.num_tokens + 1)
+        self.input_norm = layer_norm(None, self.dtype)
+        self.blocks = stacked_blocks(cfg, self.dtype)
+        self.norm = layer_norm(None, self.dtype)
+        head_init = nn.with_logical_partitioning(
+            nn.initializers.xavier_uniform(), ("embed", "codebook")
+        )
+        self.head = nn.Dense(
+            cfg.codebook_size, use_bias=False, kernel_init=head_init, dtype=self.dtype
+        )
+
+    def __call__(
+        self,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        order_BN: jax.Array,
+        group_N: jax.Array,
+        train: bool = False,
+    ) -> jax.Array:
+        """Logits of all tokens, each predicted from the groups before its own.
+
+        Args:
+            tokens_BN: int32, raster order.
+            labels_B: int32 class labels; `config.null_class` is no class.
+            order_BN: int32, generation rank -> raster position.
+            group_N: int32, the decoding step that writes each rank.
+            train: dropout, with the rng named "dropout".
+
+        Returns:
+            Float32 `[B, N, V]` in generation order.
+        """
+        ranked_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
+        context_BND = jnp.concatenate(
+            [
+                self.embed_class(labels_B),
+                self.embed_tokens(ranked_BN[:, :-1], order_BN[:, :-1]),
+            ],
+            axis=1,
+        )
+        x_BTD = jnp.concatenate([context_BND, self.embed_queries(order_BN)], axis=1)
+        x_BTD = constrain(x_BTD, "act_batch", "act_len", "act_embed")
+        x_BTD, _ = self.blocks(x_BTD, teacher_forcing_mask(group_N), train)
+        return self.to_logits(x_BTD[:, self.config.num_tokens :])
+
+    def embed_class(self, labels_B: jax.Array) -> jax.Array:
+        """Class tokens `[B, 1, D]`, at position 0."""
+        table_CD = jnp.concatenate([self.class_embed, self.null_class_embed])
+        return self.at_positions(table_CD[labels_B][:, None], jnp.zeros_like(labels_B)[:, None])
+
+    def embed_tokens(self, tokens_BP: jax.Array, positions_BP: jax.Array) -> jax.Array:
+        """Context rows `[B, P, D]` of tokens at raster positions."""
+        return self.at_positions(self.token_embed[tokens_BP], positions_BP + 1)
+
+    def embed_queries(self, positions_BQ: jax.Array) -> jax.Array:
+        """Position query tokens `[B, Q, D]` for raster positions."""
+        return self.at_positions(self.query_embed[None], positions_BQ + 1)
+
+    def at_positions(self, x_BTD: jax.Array, rows_BT: jax.Array) -> jax.Array:
+        return self.input_norm((x_BTD + self.position_embed[rows_BT]).astype(self.dtype))
+
+    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
+        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+
+    def example_inputs(self) -> tuple[jax.Array, ...]:
+        """Arguments of the smallest forward pass, for `init`."""
+        tokens_BN = jnp.zeros((1, self.config.num_tokens), jnp.int32)
+        order_N = jnp.arange(self.config.num_tokens)
+        return tokens_BN, jnp.zeros((1,), jnp.int32), order_N[None], order_N
+
+
+def stacked_blocks(config: LPDConfig, dtype: jnp.dtype) -> nn.Module:
+    """All blocks as one scan over stacked parameters: compile time does not grow with depth."""
+    scanned = nn.scan(
+        Block,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(nn.broadcast, nn.broadcast),
+        length=config.num_layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    return scanned(**block_sizes(config), dtype=dtype)
+
+
+def block_sizes(config: LPDConfig) -> dict[str, Any]:
+    return {
+        "embed_dim": config.embed_dim,
+        "num_heads": config.num_heads,
+        "mlp_dim": config.embed_dim * config.mlp_ratio,
+        "dropout_rate": config.dropout_rate,
+    }
+
+
+def unstack_blocks(params: Any, num_layers: int) -> list[Any]:
+    """Parameters layer by layer. Done once before decoding: slicing in the loop would copy."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
+
+
+def init_cache(
+    config: LPDConfig, batch_size: int, num_slots: int, dtype: jnp.dtype = jnp.float32
+) -> tuple[KVCache, ...]:
+    """An empty cache, one entry per layer."""
+    shape = (batch_size, config.num_heads, num_slots, config.embed_dim // config.num_heads)
+    return tuple(
+        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+    )
+
+
+def decode_step(
+    config: LPDConfig,
+    params: Any,
+    blocks: list[Any],
+    previous_BPD: jax.Array,
+    query_positions_BQ: jax.Array,
+    write: CacheWrite,
+    cache: tuple[KVCache, ...],
+) -> tuple[jax.Array, tuple[KVCache, ...]]:
+    """One cached pass: the previous group's tokens and the next group's queries.
+
+    Args:
+        blocks: `unstack_blocks(params)`.
+        previous_BPD: embedded rows of the previous group (at first, of the class).
+        query_positions_BQ: raster positions asked for.
+        write: their slots and what they see.
+
+    Returns:
+        Float32 logits `[B, Q, V]` and the new cache.
+    """
+    model, block = LPD(config, previous_BPD.dtype), Block(**block_sizes(config))
+    queries_BQD = model.apply({"params": params}, query_positions_BQ, method="embed_queries")
+    x_BTD = jnp.concatenate([previous_BPD, queries_BQD], axis=1)
+    new_cache = []
+    for layer_params, layer_cache in zip(blocks, cache, strict=True):
+        x_BTD, layer_cache = block.apply(
+            {"params": layer_params}, x_BTD, cache=layer_cache, write=write
+        )
+        new_cache.append(layer_cache)
+    queries_BQD = x_BTD[:, previous_BPD.shape[1] :]
+    logits_BQV = model.apply({"params": params}, queries_BQD, method="to_logits")
+    return logits_BQV, tuple(new_cache)

@@ -1,0 +1,77 @@
+"""What a training run is made of: one frozen dataclass, read from a file in configs/."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lpd_jax.fields import check_known, from_mapping, to_mapping
+from lpd_jax.models.registry import ModelConfig, config_from_dict, config_to_dict
+from lpd_jax.sharding import MeshConfig
+from lpd_jax.training.data import DataConfig
+from lpd_jax.training.objectives import TokenizerLossConfig
+from lpd_jax.training.optimizer import OptimizerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class EveryConfig:
+    """How often things happen, in training steps; 0 is only at the end."""
+
+    log: int = 50
+    evaluate: int = 500
+    save: int = 500
+    sample: int = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """How a trained LPD draws by default: written into its model directory."""
+
+    order: str = "locality"
+    num_steps: int | None = None
+    guidance_scale: float = 1.0
+    guidance_schedule: str = "linear"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One run. `tokenizer` is the model directory or tokenizer run that makes LPD's tokens."""
+
+    num_steps: int
+    batch_size: int
+    seed: int = 0
+    tokenizer: str = ""
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    every: EveryConfig = EveryConfig()
+    tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
+    generation: GenerationConfig = GenerationConfig()
+    keep_checkpoints: int = 2
+
+
+def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+    """Splits a config file's mapping into the model and the run, both checked.
+
+    Raises:
+        ValueError: an unknown, missing or ill-typed field, by its full name.
+    """
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    for name in mapping:
+        check_known(name, ["model", *names])
+    if "model" not in mapping:
+        raise ValueError("model: missing; it has no default")
+    model = config_from_dict(mapping["model"])
+    rest = {name: value for name, value in mapping.items() if name != "model"}
+    config = from_mapping(TrainConfig, rest)
+    for name in ("num_steps", "batch_size"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+    return model, config
+
+
+def config_to_json(model: ModelConfig, config: TrainConfig) -> dict[str, Any]:
+    """The mapping that `read_config` reads back, as plain JSON types."""
+    return {"model": config_to_dict(model), **to_mapping(config)}

@@ -1,0 +1,68 @@
+"""AdamW with clipping, and the warm-up, constant, cosine learning rate (LPD, section 4.1)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The rate warms up, stays, and falls to `final_learning_rate` over the last steps."""
+
+    learning_rate: float = 1e-4
+    final_learning_rate: float = 1e-5
+    warmup_steps: int = 0
+    cosine_steps: int = 0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.02
+    clip_norm: float = 3.0
+
+
+def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
+    """Learning rate by training step.
+
+    Raises:
+        ValueError: warm-up and cosine do not fit into the run.
+    """
+    constant_steps = num_steps - config.warmup_steps - config.cosine_steps
+    if min(config.warmup_steps, config.cosine_steps, constant_steps) < 0:
+        raise ValueError(
+            f"optimizer.warmup_steps + optimizer.cosine_steps: got {config.warmup_steps} + "
+            f"{config.cosine_steps}, allowed is at most num_steps = {num_steps}"
+        )
+    peak, final = config.learning_rate, config.final_learning_rate
+    cosine = optax.cosine_decay_schedule(peak, max(config.cosine_steps, 1), alpha=final / peak)
+    warmup = optax.linear_schedule(0.0, peak, max(config.warmup_steps, 1))
+    boundaries = [config.warmup_steps, config.warmup_steps + constant_steps]
+    return optax.join_schedules([warmup, optax.constant_schedule(peak), cosine], boundaries)
+
+
+def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
+    """Clips by global norm, then AdamW; biases and norms do not decay."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(
+            make_learning_rate(config, num_steps),
+            b1=config.beta1,
+            b2=config.beta2,
+            eps=config.epsilon,
+            weight_decay=config.weight_decay,
+            mask=decays,
+        ),
+    )
+
+
+def decays(params: Any) -> Any:
+    """True for weights that decay: all but biases, norms and other one-dimensional ones.
+
+    The name decides, since stacking layers gives a bias a second axis.
+    """
+
+    def leaf_decays(path, leaf):
+        return path[-1].key not in ("bias", "scale") and leaf.ndim > 1
+
+    return jax.tree_util.tree_map_with_path(leaf_decays, params)
