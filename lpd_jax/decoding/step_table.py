@@ -54,7 +54,7 @@ def make_step_table(schedule: GroupSchedule) -> StepTable:
 
 def num_cache_slots(schedule: GroupSchedule) -> int:
     """Slots of the KV cache: the class, every token, and room for the padding of the last step."""
-    return 1 + schedule.num_tokens + 2 * max(schedule.group_sizes)
+    return 1 + schedule.num_tokens + max(schedule.group_sizes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -102,14 +102,11 @@ def padded_rows(segments: tuple[Segment, ...]) -> int:
     return sum(s.num_steps * (s.previous_width + s.query_width) for s in segments)
 
 
-def decoding_mask(
-    segment: Segment, previous_start: jax.Array, query_start: jax.Array, query_end: jax.Array
-) -> jax.Array:
+def decoding_mask(segment: Segment, query_start: jax.Array, query_end: jax.Array) -> jax.Array:
     """What the rows of one step see, bool `[previous + query rows, slots]`.
 
     Rows of padding see what real rows of their kind see, so that no softmax is empty.
     """
-    del previous_start
     slots_M = jnp.arange(segment.num_slots)
     ends_T = jnp.concatenate(
         [

@@ -1,0 +1,138 @@
+"""The scan: a whole decoding schedule as one compiled function, for any model family.
+
+A family gives `step`, which turns rows of the step table into logits; this module feeds back the
+previous group, guides, samples and writes. Letters: B images, M slots, P rows of the previous
+group, Q query rows, V codebook; R rows of the batch that the model sees, B or 2B under guidance.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import Segment, decoding_mask, make_segments, make_step_table
+
+Cache = TypeVar("Cache")
+
+DEFAULT_NUM_SEGMENTS = 3
+
+
+class StepRows(NamedTuple):
+    """What one decoding step asks of a model, padded to its segment's widths."""
+
+    previous_tokens_RP: jax.Array
+    previous_positions_RP: jax.Array
+    previous_slots_P: jax.Array  # slot 0 is the class: its token and position mean nothing
+    query_positions_RQ: jax.Array
+    query_start: jax.Array  # slot of the first query
+    mask_TM: jax.Array  # [P + Q rows, cache prefix]
+
+
+# (rows, cache) -> (logits [R, Q, V], cache)
+Step = Callable[[StepRows, Any], tuple[jax.Array, Any]]
+
+
+class DecodeState(NamedTuple):
+    """Carried from step to step."""
+
+    tokens_BM: jax.Array  # by slot; slot 0 stays unused, padding falls off the end
+    cache: Any
+
+
+def decode_tokens(
+    step: Step,
+    cache: Any,
+    order_BN: jax.Array,
+    keys_B: jax.Array,
+    *,
+    schedule: GroupSchedule,
+    sampling: Sampling,
+    guidance: Guidance,
+    num_segments: int | None = None,
+    keep_logits: bool = False,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Draws all tokens of B images.
+
+    Args:
+        step: the model, cached.
+        cache: empty, of `num_cache_slots(schedule)` slots for R rows.
+        order_BN: generation rank -> raster position.
+        keys_B: one key per image.
+        schedule: tokens per step; static.
+        num_segments: consecutive scans that the schedule is cut into; more pad less and compile
+            longer. None takes the default.
+        keep_logits: also return the guided logits.
+
+    Returns:
+        Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` or None.
+    """
+    num_tokens = order_BN.shape[1]
+    segments = make_segments(schedule, num_segments or DEFAULT_NUM_SEGMENTS)
+    padding = max(schedule.group_sizes)
+    # By slot: one place for the class in front, room for padded reads and writes behind.
+    positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
+    state = DecodeState(jnp.zeros(positions_BM.shape, jnp.int32), cache)
+    table = make_step_table(schedule)
+    logits = []
+    for segment in segments:
+        steps = slice(segment.first_step, segment.first_step + segment.num_steps)
+
+        def body(state, row, segment=segment):
+            rows = step_rows(state, positions_BM, row, segment, guidance)
+            logits_RQV, new_cache = step(rows, state.cache)
+            rank_Q = row[1] - 1 + jnp.arange(segment.query_width)
+            logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens)
+            tokens_BQ = sample_tokens(keys_B, rank_Q, logits_BQV, sampling)
+            tokens_BM = jax.lax.dynamic_update_slice(state.tokens_BM, tokens_BQ, (0, row[1]))
+            return DecodeState(tokens_BM, new_cache), logits_BQV if keep_logits else None
+
+        state, kept = jax.lax.scan(body, state, tuple(column[steps] for column in table))
+        if keep_logits:
+            sizes = schedule.group_sizes[steps]
+            logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
+    tokens_BN = state.tokens_BM[:, 1 : 1 + num_tokens]
+    return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
+
+
+def step_rows(
+    state: DecodeState,
+    positions_BM: jax.Array,
+    row: tuple[jax.Array, ...],
+    segment: Segment,
+    guidance: Guidance,
+) -> StepRows:
+    """Reads one row of the step table: the previous group's tokens, the next group's positions."""
+    previous_start, query_start, query_end = row
+
+    def window(x_BM: jax.Array, start: jax.Array, width: int) -> jax.Array:
+        x_BT = jax.lax.dynamic_slice_in_dim(x_BM, start, width, axis=1)
+        # The one place where guidance doubles the batch: conditional half first.
+        return jnp.concatenate([x_BT, x_BT]) if guidance.active else x_BT
+
+    return StepRows(
+        window(state.tokens_BM, previous_start, segment.previous_width),
+        window(positions_BM, previous_start, segment.previous_width),
+        previous_start + jnp.arange(segment.previous_width),
+        window(positions_BM, query_start, segment.query_width),
+        query_start,
+        decoding_mask(segment, query_start, query_end),
+    )
+
+
+def guided_logits(
+    logits_RQV: jax.Array, guidance: Guidance, rank_Q: jax.Array, num_tokens: int
+) -> jax.Array:
+    """Joins the conditional and unconditional halves; without guidance there is one half only."""
+    if not guidance.active:
+        return logits_RQV
+    cond_BQV, uncond_BQV = jnp.split(logits_RQV, 2)
+    return apply_guidance(cond_BQV, uncond_BQV, guidance.scale_of_rank(rank_Q, num_tokens))
+
+
+def to_raster(tokens_BN: jax.Array, order_BN: jax.Array) -> jax.Array:
+    """Tokens in raster order, of tokens in generation order."""
+    images_B1 = jnp.arange(len(order_BN))[:, None]
+    return jnp.zeros_like(tokens_BN).at[images_B1, order_BN].set(tokens_BN)

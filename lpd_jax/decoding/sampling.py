@@ -1,0 +1,128 @@
+"""How logits become tokens: guidance, temperature, top-k, top-p, and one draw per token.
+
+What changes shapes or work is static (part of the pytree structure); numbers are traced, so a new
+temperature or guidance scale does not recompile. Letters: B images, Q query rows, V codebook.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+
+GUIDANCE_SCHEDULES = ("linear", "constant")
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("temperature", "top_p"),
+    meta_fields=("greedy", "top_k", "nucleus"),
+)
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """A checked choice of sampling; build it with `make`."""
+
+    temperature: float | jax.Array
+    top_p: float | jax.Array
+    greedy: bool
+    top_k: int
+    nucleus: bool
+
+    @classmethod
+    def make(cls, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> "Sampling":
+        """Checks and builds.
+
+        Args:
+            temperature: divides the logits; 0 takes the most likely token.
+            top_k: keeps the k most likely tokens, and ties with the k-th; 0 keeps all.
+            top_p: keeps the most likely tokens up to the one that crosses this mass; 1 keeps all.
+
+        Raises:
+            ValueError: names the argument, its value and what is allowed.
+        """
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise ValueError(f"temperature: got {temperature}, allowed are numbers from 0")
+        if isinstance(top_k, bool) or int(top_k) != top_k or top_k < 0:
+            raise ValueError(f"top_k: got {top_k}, allowed are whole numbers from 0 (keep all)")
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p: got {top_p}, allowed are numbers above 0 and up to 1")
+        greedy = temperature == 0
+        return cls(1.0 if greedy else float(temperature), float(top_p), greedy, int(top_k), top_p < 1)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=("scale",), meta_fields=("schedule", "active")
+)
+@dataclasses.dataclass(frozen=True)
+class Guidance:
+    """A checked choice of classifier-free guidance; build it with `make`. Scale 1 is off."""
+
+    scale: float | jax.Array
+    schedule: str
+    active: bool
+
+    @classmethod
+    def make(cls, scale: float = 1.0, schedule: str = "linear") -> "Guidance":
+        """Checks and builds; raises ValueError naming the argument and what is allowed."""
+        if not (math.isfinite(scale) and scale >= 0):
+            raise ValueError(f"guidance_scale: got {scale}, allowed are numbers from 0 (1 is off)")
+        if schedule not in GUIDANCE_SCHEDULES:
+            allowed = ", ".join(GUIDANCE_SCHEDULES)
+            raise ValueError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
+        return cls(float(scale), schedule, scale != 1)
+
+    def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:
+        """Scale for each generation rank: constant, or from 1 up linearly, 1 + (s - 1) k / N."""
+        if self.schedule == "constant":
+            return jnp.full(rank_Q.shape, self.scale, jnp.float32)
+        return 1.0 + (self.scale - 1.0) * rank_Q.astype(jnp.float32) / num_tokens
+
+
+def apply_guidance(cond_BQV: jax.Array, uncond_BQV: jax.Array, scale_Q: jax.Array) -> jax.Array:
+    """Classifier-free guidance. A scale of 1 returns the conditional logits."""
+    return uncond_BQV + scale_Q[None, :, None] * (cond_BQV - uncond_BQV)
+
+
+def sample_tokens(
+    keys_B: jax.Array, rank_Q: jax.Array, logits_BQV: jax.Array, sampling: Sampling
+) -> jax.Array:
+    """Draws tokens int32 `[B, Q]`.
+
+    The noise of a token derives from its image's key and its rank alone, so a picture depends
+    neither on the batch it is drawn in nor on how a schedule is padded.
+    """
+    logits_BQV = logits_BQV.astype(jnp.float32)
+    if sampling.greedy:
+        return jnp.argmax(logits_BQV, axis=-1).astype(jnp.int32)
+    logits_BQV = filter_logits(logits_BQV / sampling.temperature, sampling)
+    V = logits_BQV.shape[-1]
+
+    def noise(key, rank):
+        return jax.random.gumbel(jax.random.fold_in(key, rank), (V,))
+
+    noise_BQV = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))(keys_B, rank_Q)
+    return jnp.argmax(logits_BQV + noise_BQV, axis=-1).astype(jnp.int32)
+
+
+def filter_logits(logits_BQV: jax.Array, sampling: Sampling) -> jax.Array:
+    """Top-k, then top-p among what is left; removed logits are -inf."""
+    if sampling.top_k:
+        k = min(sampling.top_k, logits_BQV.shape[-1])
+        kth_BQ1 = jax.lax.top_k(logits_BQV, k)[0][..., -1:]
+        logits_BQV = jnp.where(logits_BQV < kth_BQ1, -jnp.inf, logits_BQV)
+    if sampling.nucleus:
+        logits_BQV = keep_nucleus(logits_BQV, sampling.top_p)
+    return logits_BQV
+
+
+def keep_nucleus(logits_BQV: jax.Array, top_p: float | jax.Array) -> jax.Array:
+    """Removes all but the smallest set of tokens whose probability reaches `top_p`.
+
+    Probabilities 0.5 0.3 0.2, top_p 0.6: the mass before each is 0.0 0.5 0.8, so two stay.
+    """
+    sorted_BQV = jnp.sort(logits_BQV, axis=-1, descending=True)
+    probs_BQV = jax.nn.softmax(sorted_BQV, axis=-1)
+    mass_before_BQV = jnp.cumsum(probs_BQV, axis=-1) - probs_BQV
+    kept_BQV = jnp.where(mass_before_BQV <= top_p, sorted_BQV, jnp.inf)
+    return jnp.where(logits_BQV < kept_BQV.min(-1, keepdims=True), -jnp.inf, logits_BQV)

@@ -1,0 +1,158 @@
+"""Labels to tokens to pixels: the scan, the transformer and the tokenizer in one function.
+
+Letters: B images, N tokens per image, H height, W width, C channels, R rows the transformer sees.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.decoding.decode import StepRows, decode_tokens, to_raster
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import num_cache_slots
+from lpd_jax.images import to_model_range, to_uint8
+from lpd_jax.models.layers import CacheWrite
+from lpd_jax.models.lpd import LPD, LPDConfig, decode_step, init_cache, unstack_blocks
+from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+
+
+def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
+    """Keys `[B]` of images first_index, first_index + 1, ...: each from the seed and its index."""
+    indices_B = first_index + jnp.arange(batch_size)
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), indices_B)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "schedule", "num_segments", "keep_logits", "dtype")
+)
+def generate_ranked_tokens(
+    config: LPDConfig,
+    params: Any,
+    labels_B: jax.Array,
+    order_BN: jax.Array,
+    keys_B: jax.Array,
+    *,
+    schedule: GroupSchedule,
+    sampling: Sampling,
+    guidance: Guidance,
+    num_segments: int | None = None,
+    keep_logits: bool = False,
+    dtype: Any = jnp.float32,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Tokens int32 `[B, N]` in generation order, and guided logits `[B, N, V]` or None."""
+    labels_R = labels_B
+    if guidance.active:
+        labels_R = jnp.concatenate([labels_B, jnp.full_like(labels_B, config.null_class)])
+    # Once, outside the loop: casts, the slices of stacked weights, the class rows.
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    blocks = unstack_blocks(params, config.num_layers)
+    model = LPD(config, dtype)
+    class_R1D = model.apply({"params": params}, labels_R, method="embed_class")
+
+    def step(rows: StepRows, cache):
+        previous_RPD = model.apply(
+            {"params": params},
+            rows.previous_tokens_RP,
+            rows.previous_positions_RP,
+            method="embed_tokens",
+        )
+        is_class_1P1 = (rows.previous_slots_P == 0)[None, :, None]
+        previous_RPD = jnp.where(is_class_1P1, class_R1D, previous_RPD)
+        write = CacheWrite(
+            rows.previous_slots_P[0], rows.query_start, rows.mask_TM, previous_RPD.shape[1]
+        )
+        return decode_step(
+            config, params, blocks, previous_RPD, rows.query_positions_RQ, write, cache
+        )
+
+    cache = init_cache(config, len(labels_R), num_cache_slots(schedule), dtype)
+    return decode_tokens(
+        step,
+        cache,
+        order_BN,
+        keys_B,
+        schedule=schedule,
+        sampling=sampling,
+        guidance=guidance,
+        num_segments=num_segments,
+        keep_logits=keep_logits,
+    )
+
+
+def generate_tokens(
+    config: LPDConfig,
+    params: Any,
+    labels_B: jax.Array,
+    order_BN: jax.Array,
+    keys_B: jax.Array,
+    *,
+    schedule: GroupSchedule,
+    sampling: Sampling,
+    guidance: Guidance,
+    num_segments: int | None = None,
+) -> jax.Array:
+    """Draws tokens int32 `[B, N]`, in raster order.
+
+    Args:
+        config: of the transformer; static.
+        params: its parameters.
+        labels_B: int32 class labels.
+        order_BN: int32, generation rank -> raster position, one order per image.
+        keys_B: one key per image, from `image_keys`.
+        schedule: tokens per step; static.
+        sampling: temperature, top-k, top-p.
+        guidance: scale and its schedule.
+        num_segments: see `decode_tokens`.
+    """
+    tokens_BN, _ = generate_ranked_tokens(
+        config,
+        params,
+        labels_B,
+        order_BN,
+        keys_B,
+        schedule=schedule,
+        sampling=sampling,
+        guidance=guidance,
+        num_segments=num_segments,
+    )
+    return to_raster(tokens_BN, order_BN)
+
+
+def generate_images(
+    config: LPDConfig,
+    params: Any,
+    tokenizer_config: VQConfig,
+    tokenizer_params: Any,
+    labels_B: jax.Array,
+    order_BN: jax.Array,
+    keys_B: jax.Array,
+    **choices: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """Draws pictures uint8 `[B, H, W, 3]` and their tokens int32 `[B, N]` in raster order.
+
+    Takes the choices of `generate_tokens`.
+    """
+    tokens_BN = generate_tokens(config, params, labels_B, order_BN, keys_B, **choices)
+    images_BHWC = decode_images(tokenizer_config, tokenizer_params, tokens_BN, config.grid_size)
+    return images_BHWC, tokens_BN
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_images(config: VQConfig, params: Any, images_BHWC: jax.Array) -> jax.Array:
+    """Tokens int32 `[B, N]` in raster order of pictures uint8 `[B, H, W, 3]`."""
+    tokens_BHW = VQTokenizer(config).apply(
+        {"params": params}, to_model_range(images_BHWC), method="encode"
+    )
+    return tokens_BHW.reshape(len(images_BHWC), -1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def decode_images(
+    config: VQConfig, params: Any, tokens_BN: jax.Array, grid_size: tuple[int, int]
+) -> jax.Array:
+    """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order."""
+    tokens_BHW = tokens_BN.reshape(-1, *grid_size)
+    return to_uint8(VQTokenizer(config).apply({"params": params}, tokens_BHW, method="decode"))
