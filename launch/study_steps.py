@@ -21,10 +21,11 @@ from lpd_jax import bundled, command_line
 from lpd_jax.decoding.order import ORDERS
 from lpd_jax.evaluation import metrics, steps_report, steps_study
 from lpd_jax.evaluation.classifier import Classifier, load_classifier
+from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory
-from lpd_jax.replacing import check_output_file, replacing_file
-from lpd_jax.request import GENERATION_DEFAULTS
+from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
+from lpd_jax.replacing import check_output_file
+from lpd_jax.request import GENERATION_DEFAULTS, make_request
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 2400, "Of each point; equally many per class.")
@@ -38,22 +39,25 @@ TOP_P = flags.DEFINE_float("top_p", None, "Default: what the model says.")
 SEED = flags.DEFINE_integer("seed", 0, "The same for every point.")
 OUTPUT = flags.DEFINE_string("output", "results/steps", "Beginning of the names of the files.")
 
+KINDS = ("json", "md", "png")
 CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
 
 
 def main() -> None:
+    # All that can be wrong is found before the weights are read.
     outputs = {
-        suffix: check_output_file("output", f"{OUTPUT.value}_against_quality{suffix}")
-        for suffix in (".json", ".md", ".png")
+        suffix: check_output_file("output", f"{OUTPUT.value}{suffix}")
+        for suffix in (*(f"_against_quality.{kind}" for kind in KINDS), "_cache.json")
     }
-    cache_file = check_output_file("output", f"{OUTPUT.value}_cache.json")
+    *results, cache_file = outputs.values()
     directory = find_model_directory(MODEL.value)
+    config = load_config(directory)
     classifier = load_classifier()
-    pipe = Pipeline.from_pretrained(directory)
-    check_classes(pipe, classifier)
-    protocol = make_protocol(pipe, directory, classifier)
-    points = make_points(pipe, protocol)
+    check_classes(config, classifier)
+    protocol = make_protocol(config, directory, classifier)
+    points = make_points(config, protocol)
 
+    pipe = Pipeline.from_pretrained(directory)
     train_images, _ = bundled.load_avatars("train")
     validation = bundled.load_avatars("validation")
     reference = metrics.feature_statistics(classifier.features(train_images))
@@ -62,35 +66,37 @@ def main() -> None:
     )
     study: dict[str, Any] = {
         "title": f"{MODEL.value}: {protocol.num_images} pictures a point",
-        "plot": outputs[".png"].name,
-        "protocol": describe(protocol, classifier),
+        "protocol": describe(protocol, classifier, len(train_images)),
         "floors": list(floors),
         "sensitivity": list(steps_study.sensitivity(*validation, reference, classifier)),
     }
     print("\n".join(steps_report.distance_table(study["floors"])), flush=True)
     draw = pipeline_draw(pipe, protocol)
-    num_classes = len(bundled.CLASS_NAMES)
     study["points"] = steps_study.run_points(
-        points, protocol, num_classes, draw, classifier, reference, cache_file
+        points, protocol, len(classifier.class_names), draw, classifier, reference, cache_file
     )
-    write_outputs(study, outputs)
+    steps_report.write(study, *results)
+    for path in results:
+        print(f"wrote {path}")
 
 
-def check_classes(pipe: Pipeline, classifier: Classifier) -> None:
+def check_classes(config: dict[str, Any], classifier: Classifier) -> None:
     """The reference is the bundled data: another model's classes would be judged by wrong ones."""
-    got = (*pipe.class_names, pipe.image_size)
-    size = (classifier.image_size, classifier.image_size)
-    if got != (*classifier.class_names, size):
+    names, size = config.get("class_names"), config.get("image_size")
+    wanted = list(classifier.class_names), [classifier.image_size, classifier.image_size]
+    if (names, size) != wanted:
         raise ValueError(
-            f"model: got classes {pipe.class_names} of {pipe.image_size} pixels, allowed are "
-            f"{list(classifier.class_names)} of {size} pixels"
+            f"model: got {MODEL.value!r} with classes {names} of {size} pixels, allowed are models "
+            f"of the classes {wanted[0]} of {wanted[1]} pixels"
         )
 
 
-def make_protocol(pipe: Pipeline, directory: Path, classifier: Classifier) -> steps_study.Protocol:
+def make_protocol(
+    config: dict[str, Any], directory: Path, classifier: Classifier
+) -> steps_study.Protocol:
     """What is left out is what the model was made for, written out."""
     given = {name: flags.FLAGS[name].value for name in CHOICES}
-    chosen = GENERATION_DEFAULTS | pipe.config.get("generation", {})
+    chosen = GENERATION_DEFAULTS | config.get("generation", {})
     chosen |= {name: value for name, value in given.items() if value is not None}
     return steps_study.Protocol(
         model=MODEL.value,
@@ -102,10 +108,12 @@ def make_protocol(pipe: Pipeline, directory: Path, classifier: Classifier) -> st
     )
 
 
-def make_points(pipe: Pipeline, protocol: steps_study.Protocol) -> list[steps_study.Point]:
+def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[steps_study.Point]:
     """Few steps first: they are cheap, and a study cut off has drawn whole columns."""
-    labels = steps_study.balanced_labels(protocol.num_images, len(bundled.CLASS_NAMES))
-    steps = steps_study.default_steps(pipe.num_tokens)
+    model_config(config, "tokenizer", protocol.model)
+    height, width = model_config(config, "transformer", protocol.model).grid_size
+    labels = steps_study.balanced_labels(protocol.num_images, len(config["class_names"]))
+    steps = steps_study.default_steps(height * width)
     if STEPS.value is not None:
         steps = tuple(whole_number("steps", text) for text in STEPS.value)
     points = [
@@ -116,8 +124,8 @@ def make_points(pipe: Pipeline, protocol: steps_study.Protocol) -> list[steps_st
     if not points:
         raise ValueError("steps, orders: got an empty list, allowed is at least one of each")
     choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
-    for point in points:  # all that can be wrong is found before the first picture
-        pipe.request(labels[:1], **point._asdict(), **choices)
+    for point in points:
+        make_request(config, labels[:1], **point._asdict(), **choices, where=protocol.model)
     return points
 
 
@@ -142,22 +150,15 @@ def whole_number(name: str, text: str) -> int:
         raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
 
 
-def describe(protocol: steps_study.Protocol, classifier: Classifier) -> dict[str, Any]:
+def describe(
+    protocol: steps_study.Protocol, classifier: Classifier, num_reference: int
+) -> dict[str, Any]:
     return dataclasses.asdict(protocol) | {
         "labels": "every class equally often",
-        "reference": "all 10,800 training pictures",
+        "reference": f"all {num_reference} training pictures",
         "classifier accuracy on the validation pictures": f"{classifier.validation_accuracy:.2%}",
         "commit": steps_study.git_commit(),
     }
-
-
-def write_outputs(study: dict[str, Any], outputs: dict[str, Path]) -> None:
-    steps_report.plot(study, outputs[".png"])
-    with replacing_file(outputs[".md"]) as temporary:
-        temporary.write_text(steps_report.markdown(study), encoding="utf-8")
-    steps_study.write_json(outputs[".json"], study)
-    for path in outputs.values():
-        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

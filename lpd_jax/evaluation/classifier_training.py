@@ -69,17 +69,17 @@ def train_classifier(
             f"allowed are at most the {smallest} pictures of the smallest class"
         )
     num_steps = smallest // settings.images_per_class * settings.num_epochs
-    optimizer = make_optimizer(settings, num_steps)
     params = init_params(jax.random.key(settings.seed), images_BHWC.shape[1], len(class_names))
-    opt_state = optimizer.init(params)
-    run_step = jax.jit(functools.partial(train_step, settings=settings, optimizer=optimizer))
+    opt_state = make_optimizer(settings, num_steps).init(params)
     batches = class_balanced_batches(rows_of_class, settings)
     key = jax.random.key(settings.seed + 1)
     bar = tqdm.tqdm(batches, "classifier", num_steps, unit="step", disable=not progress)
     for step, rows in enumerate(bar):
         step_key = jax.random.fold_in(key, step)
         batch = images_BHWC[rows], labels_B[rows]
-        params, opt_state, metrics = run_step(params, opt_state, batch, step_key)
+        params, opt_state, metrics = train_step(
+            params, opt_state, batch, step_key, settings=settings, num_steps=num_steps
+        )
         if step % 20 == 0:
             bar.set_postfix({name: f"{float(value):.3f}" for name, value in metrics.items()})
     return _finish(params, images_BHWC.shape[1], class_names, validation, settings)
@@ -116,6 +116,7 @@ def class_balanced_batches(rows_of_class: list[np.ndarray], settings: Settings):
             yield np.concatenate([rows[start : start + per_class] for rows in shuffled])
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def init_params(key: jax.Array, image_size: int, num_classes: int) -> dict[str, Any]:
     """The network and three linear heads; the last two are for training only."""
     network = classifiers.Network()
@@ -132,9 +133,11 @@ def init_params(key: jax.Array, image_size: int, num_classes: int) -> dict[str, 
     return params
 
 
-def train_step(params, opt_state, batch, key, *, settings: Settings, optimizer):
-    """One update."""
+@functools.partial(jax.jit, static_argnames=("settings", "num_steps"))
+def train_step(params, opt_state, batch, key, *, settings: Settings, num_steps: int):
+    """One update of `num_steps`."""
     grads, metrics = jax.grad(loss_fn, has_aux=True)(params, batch, key, settings)
+    optimizer = make_optimizer(settings, num_steps)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state, metrics
 

@@ -1,5 +1,6 @@
 """The result of a steps study as a table and a plot."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,17 @@ OTHER_STYLE = ("#555555", "x")
 FLOOR_STYLES = ("--", ":")
 
 
-def markdown(study: Mapping[str, Any]) -> str:
-    """The study as text: the protocol, one table of distances, one of times, and the checks."""
+def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path, png_file: Path) -> None:
+    """Writes all three, each whole or not at all."""
+    plot(study, png_file)
+    with replacing_file(markdown_file) as temporary:
+        temporary.write_text(markdown(study, png_file.name), encoding="utf-8")
+    with replacing_file(json_file) as temporary:
+        temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(study: Mapping[str, Any], plot_name: str) -> str:
+    """The study as text: distances, classes and times, then the protocol and the checks."""
     points = study["points"]
     orders = list(dict.fromkeys(point["order"] for point in points))
     steps = sorted({point["num_steps"] for point in points})
@@ -29,7 +39,7 @@ def markdown(study: Mapping[str, Any]) -> str:
         rows = ([order, *(show(cells.get((order, n))) for n in steps)] for order in orders)
         return markdown_table(["order", *(f"{n} steps" for n in steps)], rows)
 
-    lines = ["# Quality against decoding steps", "", "![plot](" + study["plot"] + ")", ""]
+    lines = ["# Quality against decoding steps", "", f"![plot]({plot_name})", ""]
     lines += ["Fréchet distance to the real training pictures, lower is better:", ""]
     lines += table(lambda p: p and f"{p['frechet_distance']:.2f} ± {p['standard_deviation']:.2f}")
     lines += ["", "Reference lines:", ""]

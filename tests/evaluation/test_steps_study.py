@@ -141,7 +141,6 @@ def make_study(rows):
     line = {"name": "real pictures", "num_images": 20, "frechet_distance": 0.012}
     return {
         "title": "stand-in",
-        "plot": "plot.png",
         "protocol": dataclasses.asdict(PROTOCOL),
         "floors": [line],
         "sensitivity": [line | {"name": "blurred"}],
@@ -151,7 +150,7 @@ def make_study(rows):
 
 def test_report_shows_every_number_and_marks_the_missing(reference, tmp_path):
     rows = run(StandIn(), reference, tmp_path)
-    text = steps_report.markdown(make_study(rows[:-1]))
+    text = steps_report.markdown(make_study(rows[:-1]), "plot.png")
     raster = next(line for line in text.splitlines() if line.startswith("| raster"))
     locality = next(line for line in text.splitlines() if line.startswith("| locality"))
     assert f"{rows[0]['frechet_distance']:.2f} ± " in raster
