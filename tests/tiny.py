@@ -37,16 +37,18 @@ VQ = VQConfig(
 
 
 def random_params(config: LPDConfig | VQConfig, seed: int = 0) -> dict[str, Any]:
-    """Lively weights without compiling an initialiser: every matrix keeps its input's variance."""
+    """Weights without compiling an initialiser, so lively that labels and orders show in tokens."""
     rng = np.random.default_rng(seed)
 
     def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        if path[-1].key == "scale":
-            return np.ones(leaf.shape, np.float32)
-        is_kernel = path[-1].key == "kernel"
-        # The last axis is the output; blocks/* have their layers along the first.
-        fan_in = math.prod(leaf.shape[path[0].key == "blocks" : -1]) if is_kernel else 1
-        return (rng.standard_normal(leaf.shape) / math.sqrt(fan_in)).astype(np.float32)
+        name, noise = path[-1].key, rng.standard_normal(leaf.shape, np.float32)
+        if name == "kernel":
+            # The last axis is the output; blocks/* have their layers along the first.
+            fan_in = math.prod(leaf.shape[path[0].key == "blocks" : -1])
+            return noise * np.float32(2 / math.sqrt(fan_in))
+        if name in ("scale", "bias"):
+            return (name == "scale") + noise * np.float32(0.1)
+        return noise * np.float32(3 if name == "class_embed" else 1)
 
     return jax.tree_util.tree_map_with_path(draw, registry.abstract_params(config))
 
