@@ -1,6 +1,7 @@
 """Training state on disk: Orbax checkpoints that restore onto the mesh of the day."""
 
 import pathlib
+from os import PathLike
 from typing import Any
 
 import jax
@@ -10,9 +11,18 @@ import orbax.checkpoint as ocp
 class Checkpoints:
     """Keeps the newest checkpoints of one run: state, data position and config, saved together."""
 
-    def __init__(self, folder: str | pathlib.Path, keep: int = 2):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self.manager = ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options)
+    def __init__(self, folder: str | PathLike, keep: int = 2, read_only: bool = False):
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else keep, read_only=read_only
+        )
+        # Said here, an item's metadata can be read before the item.
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+        }
+        self.folder = pathlib.Path(folder).expanduser().absolute()
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def save(self, step: int, state: Any, data_position: dict, config: dict) -> None:
         """Starts saving; returns once the arrays are copied, while files are still written."""
@@ -50,24 +60,38 @@ class Checkpoints:
         self.manager.close()
 
 
-def load_params(folder: str | pathlib.Path) -> tuple[dict, dict]:
-    """Parameters and config of the newest checkpoint of a run, on one device.
+def load_params(folder: str | PathLike) -> tuple[dict, dict]:
+    """Parameters and config of the newest checkpoint of a run, on one device; writes nothing.
 
     Raises:
         ValueError: the folder holds no checkpoint.
     """
-    path = pathlib.Path(folder).absolute()
-    steps = sorted(int(p.name) for p in path.iterdir() if p.name.isdigit()) if path.is_dir() else []
-    if not steps:
+    step = newest_step(folder)
+    if step is None:
         raise ValueError(f"checkpoint folder: got {str(folder)!r}, which holds no checkpoint")
-    checkpoints = Checkpoints(path)
+    checkpoints = Checkpoints(folder, read_only=True)
     try:
-        config = checkpoints.config()
-        saved = checkpoints.manager.item_metadata(steps[-1]).state
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), dict(saved)
+        saved = checkpoints.manager.item_metadata(step).state["params"]
+        abstract = {
+            "params": jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), saved
+            )
+        }
+        # The optimizer's state, twice the size of the parameters, is not read.
+        arguments = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,
         )
-        return checkpoints.restore(abstract)[0]["params"], config
+        path = checkpoints.folder / str(step) / "state"
+        return ocp.PyTreeCheckpointer().restore(path, arguments)["params"], checkpoints.config()
     finally:
         checkpoints.close()
+
+
+def newest_step(folder: str | PathLike) -> int | None:
+    """The step of the newest checkpoint in a folder, None if there is none; writes nothing."""
+    path = pathlib.Path(folder).expanduser()
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return max((int(name) for name in names if name.isdecimal()), default=None)

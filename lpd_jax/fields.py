@@ -89,9 +89,7 @@ def to_tuple(items: tuple, value: Any, path: str) -> tuple:
 
 
 def is_required(field: dataclasses.Field) -> bool:
-    return (
-        field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    )
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def join(path: str, name: str) -> str:

@@ -35,7 +35,9 @@ class MeshConfig:
     tensor: int = 1
 
 
-def make_mesh(config: MeshConfig = MeshConfig(), num_devices: int | None = None) -> jax.sharding.Mesh:
+def make_mesh(
+    config: MeshConfig = MeshConfig(), num_devices: int | None = None
+) -> jax.sharding.Mesh:
     """Lays devices out as (data, fsdp, tensor).
 
     Args:

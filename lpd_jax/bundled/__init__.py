@@ -43,8 +43,13 @@ def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if split not in ("train", "validation"):
         raise ValueError(f"split: got {split!r}, allowed are 'train' and 'validation'")
-    rows = slice(None, NUM_TRAIN_PER_CLASS) if split == "train" else slice(NUM_TRAIN_PER_CLASS, None)
-    images = [read_mosaic(FOLDER / "avatars12" / f"{i:02d}_{name}.webp")[rows] for i, name in enumerate(CLASS_NAMES)]
+    rows = (
+        slice(None, NUM_TRAIN_PER_CLASS) if split == "train" else slice(NUM_TRAIN_PER_CLASS, None)
+    )
+    images = [
+        read_mosaic(FOLDER / "avatars12" / f"{i:02d}_{name}.webp")[rows]
+        for i, name in enumerate(CLASS_NAMES)
+    ]
     labels = np.repeat(np.arange(len(CLASS_NAMES), dtype=np.int32), [len(x) for x in images])
     pictures = np.concatenate(images)
     pictures.setflags(write=False)

@@ -37,12 +37,17 @@ class GenerationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One run. `tokenizer` is the model directory or tokenizer run that makes LPD's tokens."""
+    """One run.
+
+    `tokenizer` makes LPD's tokens, `init_from` holds weights that a fresh run starts from instead
+    of random ones (a resumed run ignores it): each a model directory, or the workdir of a run.
+    """
 
     num_steps: int
     batch_size: int
     seed: int = 0
     tokenizer: str = ""
+    init_from: str = ""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()

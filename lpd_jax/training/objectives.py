@@ -5,9 +5,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lpd_jax.decoding.schedule import training_schedules
 from lpd_jax.images import to_model_range
+from lpd_jax.models.lpd import LPD, LPDConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+
+ENTROPY_LATENTS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,8 @@ def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: flo
     `entropy_loss_ratio` term).
     """
     latents_TE = latents_BHWE.reshape(-1, latents_BHWE.shape[-1])
+    # A thousand latents estimate the mean well, and T x V probabilities are what this costs.
+    latents_TE = latents_TE[:: max(1, len(latents_TE) // ENTROPY_LATENTS)]
     codebook_VE = params["codebook"]
     codebook_VE = codebook_VE / jnp.linalg.norm(codebook_VE, axis=-1, keepdims=True)
     # Squared distance of unit vectors is 2 - 2 <a, b>; softmax drops the constant.
@@ -64,3 +71,42 @@ def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: flo
     mean_V = probs_TV.mean(0)
     sample_entropy = -(probs_TV * log_probs_TV).sum(-1).mean()
     return sample_entropy + (mean_V * jnp.log(mean_V + 1e-5)).sum()
+
+
+def make_lpd_loss(model: LPDConfig, train: bool, dtype: Any = jnp.float32):
+    """Mean cross-entropy over the N queries of `{"tokens": [B, N], "labels": [B]}` (section 3.1).
+
+    Each image gets a fresh random order, each step one of the published group-size lists; in
+    validation labels stay and dropout is off.
+    """
+    lpd = LPD(model, dtype)
+    groups = [schedule.group_of_rank() for schedule in training_schedules(model.num_tokens)]
+    group_GN = np.stack(groups).astype(np.int32)
+
+    def loss_function(params: Any, batch: dict, key: jax.Array):
+        order_key, sizes_key, label_key, dropout_key = jax.random.split(key, 4)
+        tokens_BN, labels_B = batch["tokens"].astype(jnp.int32), batch["labels"]
+        order_BN = random_orders(order_key, tokens_BN.shape)
+        group_N = jnp.asarray(group_GN)[jax.random.randint(sizes_key, (), 0, len(group_GN))]
+        if train:
+            dropped_B = jax.random.bernoulli(label_key, model.label_drop_rate, labels_B.shape)
+            labels_B = jnp.where(dropped_B, model.null_class, labels_B)
+        inputs = (tokens_BN, labels_B, order_BN, group_N, train)
+        logits_BNV = lpd.apply({"params": params}, *inputs, rngs={"dropout": dropout_key})
+        targets_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
+        loss = cross_entropy(logits_BNV, targets_BN)
+        accuracy = (jnp.argmax(logits_BNV, axis=-1) == targets_BN).mean()
+        return loss, {"token_accuracy": accuracy}
+
+    return loss_function
+
+
+def cross_entropy(logits_BNV: jax.Array, targets_BN: jax.Array) -> jax.Array:
+    """Mean negative log-likelihood in nats."""
+    log_probs_BNV = jax.nn.log_softmax(logits_BNV.astype(jnp.float32), axis=-1)
+    return -jnp.take_along_axis(log_probs_BNV, targets_BN[..., None], axis=-1).mean()
+
+
+def random_orders(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Uniformly random generation orders, int32 `[B, N]`."""
+    return jnp.argsort(jax.random.uniform(key, shape), axis=1).astype(jnp.int32)

@@ -59,10 +59,12 @@ def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTra
 def decays(params: Any) -> Any:
     """True for weights that decay: all but biases, norms and other one-dimensional ones.
 
-    The name decides, since stacking layers gives a bias a second axis.
+    The name decides, since stacking layers gives a bias a second axis. Leaves may be boxed with
+    their logical axes: then the box is the last part of their path, and no dictionary key.
     """
 
     def leaf_decays(path, leaf):
-        return path[-1].key not in ("bias", "scale") and leaf.ndim > 1
+        names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
+        return names[-1] not in ("bias", "scale") and leaf.ndim > 1
 
     return jax.tree_util.tree_map_with_path(leaf_decays, params)

@@ -7,13 +7,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lpd_jax.decoding.order import make_order
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.images import image_grid, save_png, to_model_range, to_uint8
+from lpd_jax.models.generate import generate_images, image_keys
+from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import load_dataset
-from lpd_jax.training.objectives import make_tokenizer_loss
+from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
+from lpd_jax.training.token_cache import cached_tokens
 from lpd_jax.training.train_step import LossFunction
+from lpd_jax.training.weights import load_weights
 
 NUM_SAMPLES = 24
 
@@ -33,7 +40,7 @@ def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) ->
     """The task that a model's family calls for."""
     if isinstance(model, VQConfig):
         return tokenizer_task(model, config, workdir)
-    raise ValueError(f"model: got {type(model).__name__}, which cannot be trained yet")
+    return lpd_task(model, config, workdir)
 
 
 def tokenizer_task(model: VQConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
@@ -55,6 +62,43 @@ def tokenizer_task(model: VQConfig, config: TrainConfig, workdir: pathlib.Path) 
         save_samples(workdir, step, image_grid(np.concatenate(rows), columns=half))
 
     return Task(model, training, validation, loss_function, loss_function, write_samples)
+
+
+def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
+    """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
+    tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
+    arrays = [
+        cached_tokens(tokenizer, load_dataset(config.data, split), split, model, workdir)
+        for split in ("train", "validation")
+    ]
+    choices = config.generation
+    schedule = make_schedule(model.num_tokens, choices.num_steps)
+    sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
+    guidance = Guidance.make(choices.guidance_scale, choices.guidance_schedule)
+    labels_B = np.arange(NUM_SAMPLES, dtype=np.int32) % model.num_classes
+    order_BN = make_order(choices.order, model.grid_size, schedule, num_orders=NUM_SAMPLES)
+
+    def write_samples(params: Any, step: int) -> None:
+        images_BHWC, _ = generate_images(
+            model,
+            params,
+            *tokenizer,
+            labels_B,
+            order_BN,
+            image_keys(config.seed, 0, NUM_SAMPLES),
+            schedule=schedule,
+            sampling=sampling,
+            guidance=guidance,
+        )
+        save_samples(workdir, step, image_grid(np.asarray(images_BHWC), columns=NUM_SAMPLES // 2))
+
+    return Task(
+        model,
+        *arrays,
+        make_lpd_loss(model, train=True),
+        make_lpd_loss(model, train=False),
+        write_samples,
+    )
 
 
 def save_samples(workdir: pathlib.Path, step: int, picture: np.ndarray) -> None:

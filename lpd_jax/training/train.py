@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from absl import logging
@@ -20,11 +21,12 @@ from lpd_jax.sharding import (
     make_mesh,
     state_shardings,
 )
-from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.data import to_devices, training_batches, validation_batches
 from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, init_state, train_step
+from lpd_jax.training.weights import initial_params
 
 
 def train(model: ModelConfig, config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
@@ -60,6 +62,11 @@ def train(model: ModelConfig, config: TrainConfig, workdir: str | pathlib.Path) 
     shardings = state_shardings(init, mesh, key)
     if checkpoints.latest_step() is None:
         state = init_sharded(init, mesh, key)
+        if config.init_from:
+            params = initial_params(config.init_from, model)
+            # A jitted copy: the first step may overwrite the state, never what was loaded.
+            copy = jax.jit(lambda tree: tree, out_shardings=shardings.params)
+            state = state._replace(params=copy(params))
     else:
         state, position = checkpoints.restore(abstract_state(init, shardings, key))
         batches.set_state(position)
@@ -144,8 +151,6 @@ def due(step: int, every: int, last: int) -> bool:
 
 def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
     """Shapes of the state with the shardings it is to be restored with."""
-    import flax.linen as nn
-
     shapes = nn.unbox(jax.eval_shape(init, *args))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -154,16 +159,20 @@ def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
     )
 
 
-def check_same_config(wanted: dict, saved: dict, path: str = "") -> None:
+def check_same_config(wanted: dict, saved: dict) -> None:
     """Raises ValueError naming the fields in which a workdir's run differs from the one asked for.
 
-    A longer or shorter run, other cadences and another mesh are still the same run.
+    A longer or shorter run, other cadences and another mesh are still the same run. Fields that
+    the saved config lacks, since they are newer than it, count as their defaults.
     """
-    free = ("num_steps", "every", "mesh", "keep_checkpoints", "generation")
+    free = ("num_steps", "every", "mesh", "keep_checkpoints", "generation", "init_from")
+    saved = config_to_json(*read_config(saved))
     differing = [
         f"{name} (there {saved.get(name)!r}, here {wanted.get(name)!r})"
         for name in sorted({*wanted, *saved} - set(free))
         if wanted.get(name) != saved.get(name)
     ]
     if differing:
-        raise ValueError(f"workdir holds a run of another config; differing: {'; '.join(differing)}")
+        raise ValueError(
+            f"workdir holds a run of another config; differing: {'; '.join(differing)}"
+        )
