@@ -163,21 +163,30 @@ def loss_fn(params, batch, key: jax.Array, settings: Settings):
 
 
 def swap_cells(key: jax.Array, images_BHWC: jax.Array, settings: Settings):
-    """Takes cells of every other picture from its neighbour in the batch, one of its class.
+    """Takes squares of every other picture from its neighbour in the batch, one of its class.
+
+    The squares have the size of a cell and lie on a grid that is shifted for each picture: on a
+    fixed grid the network would learn where the seams are, and miss broken faces elsewhere.
 
     Returns:
-        The images, and float `[B, CELLS * CELLS]`: 1 where a cell is the neighbour's.
+        The images, and float `[B, CELLS * CELLS]`: how much of a cell is the neighbour's.
     """
     batch, side = len(images_BHWC), images_BHWC.shape[1]
-    fraction_key, cell_key = jax.random.split(key)
+    cell = side // CELLS
+    fraction_key, square_key, shift_key = jax.random.split(key, 3)
     fraction_B = jax.random.uniform(fraction_key, (batch,), maxval=settings.swapped_fraction)
     fraction_B = jnp.where(jnp.arange(batch) % 2 == 0, fraction_B, 0.0)
-    drawn = jax.random.uniform(cell_key, (batch, CELLS, CELLS)) < fraction_B[:, None, None]
-    mask_BHW = drawn.repeat(side // CELLS, axis=1).repeat(side // CELLS, axis=2)
+    squares = jax.random.uniform(square_key, (batch, CELLS + 1, CELLS + 1))
+    drawn = squares < fraction_B[:, None, None]
+    shift_B2 = jax.random.randint(shift_key, (batch, 2), 0, cell)
+    mask_BHW = jax.vmap(lambda mask, shift: jax.lax.dynamic_slice(mask, shift, (side, side)))(
+        drawn.repeat(cell, axis=1).repeat(cell, axis=2), shift_B2
+    )
     by_class = images_BHWC.reshape(-1, settings.images_per_class, *images_BHWC.shape[1:])
     partner_BHWC = jnp.roll(by_class, 1, axis=1).reshape(images_BHWC.shape)
     images_BHWC = jnp.where(mask_BHW[..., None], partner_BHWC, images_BHWC)
-    return images_BHWC, drawn.reshape(batch, -1).astype(jnp.float32)
+    swapped = mask_BHW.reshape(batch, CELLS, cell, CELLS, cell).mean(axis=(2, 4))
+    return images_BHWC, swapped.reshape(batch, -1)
 
 
 def load_or_train(

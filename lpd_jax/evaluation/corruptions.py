@@ -10,7 +10,8 @@ def swap_patches(
     """Replaces patches by those at the same place of another picture of the same class.
 
     Local statistics, colours per place and the class stay right; only the parts no longer belong
-    together, which is what drawing many tokens at once without regard to each other does.
+    together, which is what drawing many tokens at once without regard to each other does. The
+    grid of patches is shifted at random in each picture: no seam is where a network expects it.
 
     Args:
         images_BHWC: uint8 `[B, H, W, C]`; H and W divisible by `patch`.
@@ -32,8 +33,14 @@ def swap_patches(
     for label in np.unique(labels_B):
         rows = generator.permutation(np.flatnonzero(labels_B == label))
         partner_B[rows] = np.roll(rows, 1)  # a cycle: nobody is their own partner
-    cells = generator.random((len(images_BHWC), height // patch, width // patch)) < fraction
+    cells = generator.random((len(images_BHWC), height // patch + 1, width // patch + 1)) < fraction
     mask_BHW = cells.repeat(patch, axis=1).repeat(patch, axis=2)
+    top_B, left_B = generator.integers(patch, size=(2, len(images_BHWC)))
+    mask_BHW = mask_BHW[
+        np.arange(len(images_BHWC))[:, None, None],
+        (top_B[:, None] + np.arange(height)[None])[:, :, None],
+        (left_B[:, None] + np.arange(width)[None])[:, None, :],
+    ]
     return np.where(mask_BHW[..., None], images_BHWC[partner_B], images_BHWC)
 
 

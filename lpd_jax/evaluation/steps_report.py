@@ -54,7 +54,8 @@ def markdown(study: Mapping[str, Any], plot_name: str) -> str:
     lines += ["pictures read as a larger distance: mind the numbers in the reference lines.", ""]
     lines += ["## What the distance sees", ""]
     lines += ["The same distance for real validation pictures after known damage. The classifier"]
-    lines += ["was trained to find swapped 16x16 patches; the other damage it never saw.", ""]
+    lines += ["was trained to find swapped 16x16 patches; blur, noise and other sizes of patches"]
+    lines += ["it never saw. Patches lie on a grid that is shifted at random in each picture.", ""]
     lines += distance_table(study["sensitivity"])
     return "\n".join(lines) + "\n"
 

@@ -93,14 +93,17 @@ def test_features_have_one_norm_and_do_not_depend_on_the_batch(tiny):
     np.testing.assert_allclose(tiny.features(images[-5:]), features[-5:], atol=1e-5)
 
 
-def test_swapped_cells_are_told_and_come_from_the_class():
+def test_swapped_squares_are_told_by_cell_and_come_from_the_class():
     settings = classifier_training.Settings(images_per_class=4, swapped_fraction=1.0)
     images = np.broadcast_to(np.arange(8.0)[:, None, None, None], (8, 16, 16, 3))
     mixed, swapped = classifier_training.swap_cells(jax.random.key(0), images, settings)
-    foreign = np.asarray(mixed)[:, ::4, ::4, 0].reshape(8, 16) != np.arange(8)[:, None]
-    np.testing.assert_array_equal(foreign, np.asarray(swapped, bool))
+    mixed = np.asarray(mixed)[..., 0]
+    foreign = mixed != images[..., 0]
+    share = foreign.reshape(8, 4, 4, 4, 4).mean(axis=(2, 4)).reshape(8, 16)
+    np.testing.assert_allclose(np.asarray(swapped), share, atol=1e-6)
     assert not foreign[1::2].any() and foreign[::2].any()
-    assert (np.asarray(mixed)[..., 0].astype(int) // 4 == np.arange(8)[:, None, None] // 4).all()
+    assert ((share > 0) & (share < 1)).any()  # the squares are not the cells
+    assert (mixed.astype(int) // 4 == np.arange(8)[:, None, None] // 4).all()
 
 
 def test_shipped_classifier_knows_the_styles(shipped):
@@ -124,7 +127,7 @@ def test_shipped_features_rank_damage_sensibly(shipped):
         little, much = (
             distance(corruptions.swap_patches(images, labels, patch, x)) for x in (0.05, 0.25)
         )
-        assert 2 * floor < little < much / 2
+        assert 1.5 * floor < little < much / 2
     assert 2 * floor < distance(corruptions.blur(images, 2.0))
     assert 2 * floor < distance(corruptions.add_noise(images, 32.0))
 

@@ -13,12 +13,15 @@ def flat_images():
     return np.broadcast_to(np.arange(6, dtype=np.uint8)[:, None, None, None], (6, 8, 8, 3))
 
 
-def test_swapped_patches_are_whole_and_come_from_the_same_class():
-    swapped = corruptions.swap_patches(flat_images(), LABELS, 4, 0.5, seed=1)
-    patches = swapped.reshape(6, 2, 4, 2, 4, 3).swapaxes(2, 3).reshape(6, 4, -1)
-    assert (patches == patches[..., :1]).all()
-    assert (LABELS[patches[..., 0]] == LABELS[:, None]).all()
-    assert (swapped != flat_images()).any()
+def test_swapped_patches_come_from_the_same_class_and_lie_on_shifted_grids():
+    swapped = corruptions.swap_patches(flat_images(), LABELS, 4, 0.5, seed=1)[..., 0]
+    assert (LABELS[swapped] == LABELS[:, None, None]).all()
+    foreign = swapped != flat_images()[..., 0]
+    assert 0.2 < foreign[:5].mean() < 0.8
+    # Seams of one picture are a multiple of the patch apart; between pictures they are not.
+    columns = [np.flatnonzero((x[:, 1:] != x[:, :-1]).any(axis=0)) for x in foreign[:5]]
+    assert all((np.diff(x) % 4 == 0).all() for x in columns)
+    assert len({int(x[0]) % 4 for x in columns if len(x)}) > 1
 
 
 def test_fraction_zero_changes_nothing_and_one_changes_all_that_have_a_partner():
