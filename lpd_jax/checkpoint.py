@@ -90,6 +90,15 @@ def load_params(folder: str | PathLike) -> tuple[dict, dict]:
         checkpoints.close()
 
 
+def load_config(folder: str | PathLike) -> dict:
+    """The config that the newest checkpoint of a run was saved with; writes nothing."""
+    checkpoints = Checkpoints(folder, read_only=True)
+    try:
+        return checkpoints.config()
+    finally:
+        checkpoints.close()
+
+
 def newest_step(folder: str | PathLike) -> int | None:
     """The step of the newest checkpoint in a folder, None if there is none; writes nothing."""
     path = pathlib.Path(folder).expanduser()

@@ -34,7 +34,7 @@ def make_tokenizer_loss(model: VQConfig, weights: TokenizerLossConfig):
     def loss_function(params: Any, batch: dict, key: jax.Array):
         del key
         images_BHWC = to_model_range(batch["images"])
-        outputs = tokenizer.apply({"params": params}, images_BHWC)
+        outputs: Any = tokenizer.apply({"params": params}, images_BHWC)
         reconstructed_BHWC, latents_BHWE, quantized_BHWE, tokens_BHW = outputs
         error_BHWC = reconstructed_BHWC - images_BHWC
         l1, l2 = jnp.abs(error_BHWC).mean(), jnp.square(error_BHWC).mean()
@@ -92,7 +92,7 @@ def make_lpd_loss(model: LPDConfig, train: bool, dtype: Any = jnp.float32):
             dropped_B = jax.random.bernoulli(label_key, model.label_drop_rate, labels_B.shape)
             labels_B = jnp.where(dropped_B, model.null_class, labels_B)
         inputs = (tokens_BN, labels_B, order_BN, group_N, train)
-        logits_BNV = lpd.apply({"params": params}, *inputs, rngs={"dropout": dropout_key})
+        logits_BNV: Any = lpd.apply({"params": params}, *inputs, rngs={"dropout": dropout_key})
         targets_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
         loss = cross_entropy(logits_BNV, targets_BN)
         accuracy = (jnp.argmax(logits_BNV, axis=-1) == targets_BN).mean()

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import make_schedule
-from lpd_jax.images import image_grid, save_png, to_model_range, to_uint8
+from lpd_jax.images import image_grid, to_model_range, to_uint8
 from lpd_jax.models.generate import generate_images, image_keys
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
@@ -33,17 +34,17 @@ class Task(NamedTuple):
     validation_arrays: Mapping[str, np.ndarray]
     training_loss: LossFunction
     validation_loss: LossFunction
-    write_samples: Callable[[Any, int], None]  # (params, step)
+    draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
 
 
 def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """The task that a model's family calls for."""
     if isinstance(model, VQConfig):
-        return tokenizer_task(model, config, workdir)
+        return tokenizer_task(model, config)
     return lpd_task(model, config, workdir)
 
 
-def tokenizer_task(model: VQConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
+def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
     training = load_dataset(config.data, "train")
     validation = load_dataset(config.data, "validation")
@@ -55,53 +56,42 @@ def tokenizer_task(model: VQConfig, config: TrainConfig, workdir: pathlib.Path) 
     def reconstruct(params, images):
         return to_uint8(VQTokenizer(model).apply({"params": params}, to_model_range(images))[0])
 
-    def write_samples(params: Any, step: int) -> None:
+    def draw_samples(params: Any) -> np.ndarray:
         half = NUM_SAMPLES // 2
         rebuilt = np.asarray(reconstruct(params, originals))
         rows = [originals[:half], rebuilt[:half], originals[half:], rebuilt[half:]]
-        save_samples(workdir, step, image_grid(np.concatenate(rows), columns=half))
+        return image_grid(np.concatenate(rows), columns=half)
 
-    return Task(model, training, validation, loss_function, loss_function, write_samples)
+    return Task(model, training, validation, loss_function, loss_function, draw_samples)
 
 
 def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
-    arrays = [
+    training, validation = (
         cached_tokens(tokenizer, load_dataset(config.data, split), split, model, workdir)
         for split in ("train", "validation")
-    ]
+    )
     choices = config.generation
     schedule = make_schedule(model.num_tokens, choices.num_steps)
     sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
     guidance = Guidance.make(choices.guidance_scale, choices.guidance_schedule)
-    labels_B = np.arange(NUM_SAMPLES, dtype=np.int32) % model.num_classes
+    labels_B = jnp.arange(NUM_SAMPLES) % model.num_classes
     order_BN = make_order(choices.order, model.grid_size, schedule, num_orders=NUM_SAMPLES)
 
-    def write_samples(params: Any, step: int) -> None:
+    def draw_samples(params: Any) -> np.ndarray:
         images_BHWC, _ = generate_images(
             model,
             params,
             *tokenizer,
             labels_B,
-            order_BN,
+            jnp.asarray(order_BN),
             image_keys(config.seed, 0, NUM_SAMPLES),
             schedule=schedule,
             sampling=sampling,
             guidance=guidance,
         )
-        save_samples(workdir, step, image_grid(np.asarray(images_BHWC), columns=NUM_SAMPLES // 2))
+        return image_grid(np.asarray(images_BHWC), columns=NUM_SAMPLES // 2)
 
-    return Task(
-        model,
-        *arrays,
-        make_lpd_loss(model, train=True),
-        make_lpd_loss(model, train=False),
-        write_samples,
-    )
-
-
-def save_samples(workdir: pathlib.Path, step: int, picture: np.ndarray) -> None:
-    folder = workdir / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    save_png(folder / f"step_{step:07d}.png", picture)
+    training_loss, validation_loss = (make_lpd_loss(model, train) for train in (True, False))
+    return Task(model, training, validation, training_loss, validation_loss, draw_samples)

@@ -51,11 +51,13 @@ def encode_all(tokenizer: Weights, images_BHWC: np.ndarray) -> np.ndarray:
     """Tokens int32 `[B, N]` of a whole dataset, in batches of one size."""
     count = len(images_BHWC)
     tokens = []
-    for start in tqdm(range(0, count, ENCODE_BATCH), desc="encoding", unit_scale=ENCODE_BATCH):
-        # The last batch begins early enough to be full; what it repeats is cut off.
-        first = max(0, min(start, count - ENCODE_BATCH))
-        batch_BN = encode_images(*tokenizer, images_BHWC[first : first + ENCODE_BATCH])
-        tokens.append(np.asarray(batch_BN)[start - first :])
+    with tqdm(total=count, desc="encoding", unit="image", dynamic_ncols=True) as bar:
+        for start in range(0, count, ENCODE_BATCH):
+            # The last batch begins early enough to be full; what it repeats is cut off.
+            first = max(0, min(start, count - ENCODE_BATCH))
+            batch_BN = encode_images(*tokenizer, images_BHWC[first : first + ENCODE_BATCH])
+            tokens.append(np.asarray(batch_BN)[start - first :])
+            bar.update(len(tokens[-1]))
     return np.concatenate(tokens)
 
 
@@ -63,7 +65,7 @@ def digest(tokenizer: Weights, images_BHWC: np.ndarray) -> str:
     """Names what the tokens depend on: the tokenizer's config and weights, and the images."""
     hasher = hashlib.sha256(repr(tokenizer.config).encode())
     for leaf in jax.tree.leaves(tokenizer.params):
-        hasher.update(np.ascontiguousarray(leaf))
+        hasher.update(np.ascontiguousarray(leaf).data)
     hasher.update(repr(images_BHWC.shape).encode())
-    hasher.update(np.ascontiguousarray(images_BHWC))
+    hasher.update(np.ascontiguousarray(images_BHWC).data)
     return hasher.hexdigest()[:16]

@@ -1,18 +1,19 @@
 """The training run: set up, restore, loop over cadences. `task` says what is trained."""
 
+import collections
+import contextlib
 import functools
+import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
-from absl import logging
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
+import optax
 
-from lpd_jax.checkpoint import Checkpoints
+from lpd_jax.checkpoint import Checkpoints, load_config, newest_step
 from lpd_jax.models.registry import ModelConfig, init_boxed
 from lpd_jax.sharding import (
     batch_sharding,
@@ -24,124 +25,152 @@ from lpd_jax.sharding import (
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.data import to_devices, training_batches, validation_batches
 from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
+from lpd_jax.training.progress import Progress
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, init_state, train_step
 from lpd_jax.training.weights import initial_params
 
+# A longer or shorter run, other cadences and another mesh are still the same run.
+FREE_FIELDS = ("num_steps", "every", "mesh", "keep_checkpoints", "generation", "init_from")
 
-def train(model: ModelConfig, config: TrainConfig, workdir: str | pathlib.Path) -> TrainState:
+
+class Run(NamedTuple):
+    """What stays the same from the first step to the last."""
+
+    config: TrainConfig
+    task: Task
+    optimizer: optax.GradientTransformation
+    mesh: jax.sharding.Mesh
+    batches: Any  # grain iterator
+    checkpoints: Checkpoints
+
+
+def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -> TrainState:
     """Trains from scratch, or goes on from the newest checkpoint in `workdir`.
 
     Args:
         model: what to train.
         config: the run.
-        workdir: gets `checkpoints/`, `samples/` and TensorBoard events.
+        workdir: gets `checkpoints/`, `samples/`, train.log and TensorBoard events.
 
     Returns:
         The final state.
 
     Raises:
-        ValueError: a workdir of another config, or a batch that the mesh does not divide.
-        FloatingPointError: the loss is not finite.
+        ValueError: a workdir of another config, or that cannot be written to; a batch that the
+            mesh does not divide; a tokenizer or initial weights that do not fit. Nothing is
+            written then.
+        FloatingPointError: the loss or its gradient is not finite.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
+    check_writable("workdir", workdir)
     mesh = make_mesh(config.mesh)
     check_batch_size(config.batch_size, mesh)
     optimizer = make_optimizer(config.optimizer, config.num_steps)
-    saved_config = config_to_json(model, config)
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
-    if checkpoints.latest_step() is not None:
-        check_same_config(saved_config, checkpoints.config())
+    folder = workdir / "checkpoints"
+    resumes = newest_step(folder) is not None
+    if resumes:
+        check_same_config(config_to_json(model, config), load_config(folder))
+    params = initial_params(config.init_from, model) if config.init_from and not resumes else None
     task = make_task(model, config, workdir)
+    check_validation(task, config.batch_size)
     batches = training_batches(task.training_arrays, config.batch_size, config.seed)
+    with contextlib.closing(Checkpoints(folder, config.keep_checkpoints)) as checkpoints:
+        run = Run(config, task, optimizer, mesh, batches, checkpoints)
+        state = start_state(run, params)
+        first = int(state.step) + 1
+        with Progress(workdir, first, config.num_steps, config.batch_size) as progress:
+            progress.line(describe(run, state, workdir))
+            return train_loop(state, run, progress)
+
+
+def start_state(run: Run, params: Any = None) -> TrainState:
+    """The newest checkpoint, whose place in the data is taken up too; else a fresh state.
+
+    Args:
+        params: what a fresh state starts from; None makes random ones.
+    """
 
     def init(key: jax.Array) -> TrainState:
-        return init_state(init_boxed(model, key), optimizer)
+        return init_state(init_boxed(run.task.model, key), run.optimizer)
 
-    key = jax.random.key(config.seed)
-    shardings = state_shardings(init, mesh, key)
-    if checkpoints.latest_step() is None:
-        state = init_sharded(init, mesh, key)
-        if config.init_from:
-            params = initial_params(config.init_from, model)
-            # A jitted copy: the first step may overwrite the state, never what was loaded.
-            copy = jax.jit(lambda tree: tree, out_shardings=shardings.params)
-            state = state._replace(params=copy(params))
-    else:
-        state, position = checkpoints.restore(abstract_state(init, shardings, key))
-        batches.set_state(position)
-    run_step = jax.jit(
-        functools.partial(train_step, loss_function=task.training_loss, optimizer=optimizer),
-        donate_argnums=0,
-        out_shardings=(shardings, None),
-    )
-    with jax.set_mesh(mesh):
-        state = train_loop(state, batches, run_step, task, config, checkpoints, workdir, mesh)
-    checkpoints.close()
-    return state
+    key = jax.random.key(run.config.seed)
+    if run.checkpoints.latest_step() is not None:
+        shardings = state_shardings(init, run.mesh, key)
+        state, position = run.checkpoints.restore(abstract_state(init, shardings, key))
+        run.batches.set_state(position)
+        return state
+    if params is None:
+        return init_sharded(init, run.mesh, key)
+    start = functools.partial(init_state, optimizer=run.optimizer)
+    return jax.jit(start, out_shardings=state_shardings(init, run.mesh, key))(params)
 
 
-def train_loop(
-    state: TrainState,
-    batches: Any,
-    run_step: Callable,
-    task: Task,
-    config: TrainConfig,
-    checkpoints: Checkpoints,
-    workdir: pathlib.Path,
-    mesh: jax.sharding.Mesh,
-) -> TrainState:
-    """Runs to `config.num_steps`. Metrics are fetched one step late, so nothing waits for them."""
+def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
+    """Runs to `num_steps`. Metrics are fetched one step late: a device never waits for the host."""
+    config, task, last = run.config, run.task, run.config.num_steps
     key = jax.random.key(config.seed + 1)
-    sharding = batch_sharding(mesh)
-    learning_rate = make_learning_rate(config.optimizer, config.num_steps)
+    sharding = batch_sharding(run.mesh)
+    learning_rate = make_learning_rate(config.optimizer, last)
     evaluate = jax.jit(task.validation_loss)
-    first, last = int(state.step) + 1, config.num_steps
-    writer = SummaryWriter(str(workdir))
-    bar = tqdm(total=last * config.batch_size, initial=(first - 1) * config.batch_size,
-               unit="image", unit_scale=True, dynamic_ncols=True)  # fmt: skip
-    saved_config = config_to_json(task.model, config)
-    pending = None
+    run_step = jax.jit(
+        functools.partial(train_step, loss_function=task.training_loss, optimizer=run.optimizer),
+        donate_argnums=0,
+        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, state), None),
+    )
 
-    def log(step: int, prefix: str, metrics: dict) -> None:
+    def finish(step: int, metrics: dict) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not np.isfinite(values["loss"]):
-            raise FloatingPointError(f"the loss of step {step} is {values['loss']}; training stops")
-        for name, value in values.items():
-            writer.add_scalar(f"{prefix}/{name}", value, step)
-        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        logging.info("step %d %s: %s", step, prefix, text)
-        bar.set_postfix_str(f"loss {values['loss']:.3f}")
+        check_finite(step, values)
+        progress.advance()
+        if due(step, config.every.log, last):
+            values["learning_rate"] = float(learning_rate(step - 1))
+            progress.report(step, "train", values)
 
-    for step in range(first, last + 1):
-        state, metrics = run_step(state, to_devices(next(batches), sharding), key)
-        if pending is not None and due(step - 1, config.every.log, last):
-            log(step - 1, "train", {**pending, "learning_rate": learning_rate(step - 2)})
-        pending = metrics
-        bar.update(config.batch_size)
-        if due(step, config.every.save, last):
-            checkpoints.save(step, state, batches.get_state(), saved_config)
-        if due(step, config.every.evaluate, last):
-            log(step, "validation", mean_metrics(task, evaluate, state.params, config, sharding))
-        if due(step, config.every.sample, last):
-            task.write_samples(state.params, step)
-    if pending is not None:
-        log(last, "train", {**pending, "learning_rate": learning_rate(last - 1)})
-    bar.close()
-    writer.close()
+    running: collections.deque = collections.deque()
+    for step in range(int(state.step) + 1, last + 1):
+        with jax.set_mesh(run.mesh):
+            state, metrics = run_step(state, to_devices(next(run.batches), sharding), key)
+        running.append((step, metrics))
+        events = [name for name, every in vars(config.every).items() if due(step, every, last)]
+        # What is saved or judged has to be known to be finite.
+        while len(running) > (0 if events else 1):
+            finish(*running.popleft())
+        if "save" in events:
+            saved_config = config_to_json(task.model, config)
+            run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
+        if "evaluate" in events:
+            progress.report(step, "validation", mean_metrics(run, evaluate, state.params))
+        if "sample" in events:
+            progress.picture(step, task.draw_samples(state.params))
+        if set(events) - {"log"}:
+            progress.pause()
     return state
 
 
-def mean_metrics(
-    task: Task, evaluate: Callable, params: Any, config: TrainConfig, sharding: Any
-) -> dict[str, np.ndarray]:
+def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
     """Mean of the validation metrics over the validation set, the same random numbers each time."""
+    sharding = batch_sharding(run.mesh)
     results = []
-    for i, batch in enumerate(validation_batches(task.validation_arrays, config.batch_size)):
+    batches = validation_batches(run.task.validation_arrays, run.config.batch_size)
+    for i, batch in enumerate(batches):
         key = jax.random.fold_in(jax.random.key(0), i)
-        loss, metrics = evaluate(params, to_devices(batch, sharding), key)
+        with jax.set_mesh(run.mesh):
+            loss, metrics = evaluate(params, to_devices(batch, sharding), key)
         results.append(jax.device_get({"loss": loss, **metrics}))
-    return jax.tree.map(lambda *values: np.mean(values), *results)
+    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+
+def describe(run: Run, state: TrainState, workdir: pathlib.Path) -> str:
+    """One line on what begins: sizes, devices, and where it goes."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    examples = len(next(iter(run.task.training_arrays.values())))
+    done, last = int(state.step), run.config.num_steps
+    where = f"from step {done} of {last}" if done else f"{last} steps"
+    return (
+        f"{type(run.task.model).__name__}: {count:,} parameters, {examples:,} examples, batch "
+        f"{run.config.batch_size} on {run.mesh.size} devices, {where}; workdir {workdir}"
+    )
 
 
 def due(step: int, every: int, last: int) -> bool:
@@ -159,20 +188,45 @@ def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
     )
 
 
+def check_finite(step: int, metrics: dict[str, float]) -> None:
+    """Raises FloatingPointError naming the step whose loss or gradient is not a finite number."""
+    for name in ("loss", "grad_norm"):
+        if not np.isfinite(metrics[name]):
+            raise FloatingPointError(f"step {step}: {name} is {metrics[name]}; training stops")
+
+
+def check_writable(name: str, folder: pathlib.Path) -> None:
+    """Raises ValueError where a folder is not, and cannot become, a place to write; makes none."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        problem = "cannot be written to" if nearest.is_dir() else "is a file"
+        raise ValueError(
+            f"{name}: got {str(folder)!r}, but {nearest} {problem}; allowed is a new folder or "
+            "that of a run to go on with"
+        )
+
+
+def check_validation(task: Task, batch_size: int) -> None:
+    """Raises ValueError where the validation set does not fill one batch."""
+    count = len(next(iter(task.validation_arrays.values())))
+    if batch_size > count:
+        raise ValueError(
+            f"batch_size: got {batch_size}, allowed is at most the {count} validation images"
+        )
+
+
 def check_same_config(wanted: dict, saved: dict) -> None:
     """Raises ValueError naming the fields in which a workdir's run differs from the one asked for.
 
-    A longer or shorter run, other cadences and another mesh are still the same run. Fields that
-    the saved config lacks, since they are newer than it, count as their defaults.
+    Fields that the saved config lacks, since they are newer than it, count as their defaults.
     """
-    free = ("num_steps", "every", "mesh", "keep_checkpoints", "generation", "init_from")
     saved = config_to_json(*read_config(saved))
     differing = [
         f"{name} (there {saved.get(name)!r}, here {wanted.get(name)!r})"
-        for name in sorted({*wanted, *saved} - set(free))
+        for name in sorted({*wanted, *saved} - set(FREE_FIELDS))
         if wanted.get(name) != saved.get(name)
     ]
     if differing:
         raise ValueError(
-            f"workdir holds a run of another config; differing: {'; '.join(differing)}"
+            f"workdir: holds a run of another config; differing: {'; '.join(differing)}"
         )

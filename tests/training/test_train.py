@@ -1,0 +1,133 @@
+"""The loop: resuming, cadences, what it writes, and what it refuses before writing anything."""
+
+import dataclasses
+import json
+import re
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax.checkpoint import load_config, newest_step
+from lpd_jax.sharding import make_mesh
+from lpd_jax.training.config import EveryConfig, config_to_json
+from lpd_jax.training.optimizer import OptimizerConfig
+from lpd_jax.training.train import (
+    Run,
+    check_same_config,
+    due,
+    mean_metrics,
+    train,
+)
+from tests.training import toy
+
+
+@pytest.fixture(autouse=True)
+def train_the_toy(monkeypatch):
+    toy.install(monkeypatch)
+
+
+def test_two_steps_and_two_more_are_four(tmp_path):
+    """Bit for bit: parameters, optimizer, place in the data, random numbers."""
+    whole = train(toy.MODEL, toy.config(4), tmp_path / "whole")
+    half = train(toy.MODEL, toy.config(2), tmp_path / "halves")
+    resumed = train(toy.MODEL, toy.config(4), tmp_path / "halves")
+    assert int(half.step) == 2 and int(resumed.step) == 4
+    chex.assert_trees_all_equal(resumed, whole)
+
+
+def test_another_seed_is_another_run(tmp_path):
+    """Else the test above could not fail."""
+    one = train(toy.MODEL, toy.config(2), tmp_path / "one")
+    two = train(toy.MODEL, toy.config(2, seed=1), tmp_path / "two")
+    assert not np.allclose(one.params["head"]["kernel"], two.params["head"]["kernel"])
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    first = train(toy.MODEL, toy.config(2), tmp_path)
+    again = train(toy.MODEL, toy.config(2), tmp_path)
+    chex.assert_trees_all_equal(again, first)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(tmp_path, monkeypatch):
+    toy.install(monkeypatch, loss=toy.failing_loss)
+    rate = OptimizerConfig(learning_rate=1.0, final_learning_rate=1.0, weight_decay=0.0)
+    config = toy.config(9, optimizer=rate, every=dataclasses.replace(toy.NEVER, save=1))
+    with pytest.raises(FloatingPointError, match="^step 4: loss is nan"):
+        train(toy.MODEL, config, tmp_path)
+    assert newest_step(tmp_path / "checkpoints") == 3
+
+
+def test_what_a_run_writes(tmp_path, capfd):
+    every = EveryConfig(log=1, evaluate=2, save=2, sample=2)
+    train(toy.MODEL, toy.config(4, every=every, keep_checkpoints=1), tmp_path)
+    names = {path.name for path in (tmp_path / "samples").iterdir()}
+    assert names == {"step_0000002.png", "step_0000004.png"}
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["4"]
+    assert load_config(tmp_path / "checkpoints")["num_steps"] == 4
+    log = (tmp_path / "train.log").read_text()
+    shown = capfd.readouterr().out
+    for kind, steps in (("train", "1234"), ("validation", "24")):
+        lines = re.findall(rf"step (\d+) {kind}: loss [\d.]+, (.*)", log)
+        assert "".join(step for step, _ in lines) == steps
+        assert all("token_accuracy" in values for _, values in lines)
+        # Training steps move the bar; a validation is a line of its own.
+        assert (f"step 4 {kind}" in shown) == (kind == "validation")
+    assert "learning_rate 0.1" in log and "images_per_second" in log
+    events = b"".join(path.read_bytes() for path in tmp_path.glob("events.*"))
+    for tag in ("train/loss", "train/learning_rate", "validation/token_accuracy", "samples"):
+        assert tag.encode() in events
+
+
+def test_validation_draws_the_same_random_numbers_each_time():
+    run = Run(toy.config(1), toy.make_task(), None, make_mesh(), None, None)
+    params = toy.init_boxed(None, jax.random.key(0))
+    evaluate = jax.jit(toy.noisy_loss)
+    first = mean_metrics(run, evaluate, params)
+    assert first == mean_metrics(run, evaluate, params)
+    assert set(first) == {"loss", "token_accuracy"}
+
+
+def test_due_at_every_so_many_steps_and_at_the_end():
+    assert [step for step in range(1, 8) if due(step, 3, 7)] == [3, 6, 7]
+    assert [step for step in range(1, 8) if due(step, 0, 7)] == [7]
+
+
+def test_a_workdir_of_another_config_is_refused_by_the_fields(tmp_path):
+    train(toy.MODEL, toy.config(2), tmp_path)
+    model = dataclasses.replace(toy.MODEL, num_layers=3)
+    with pytest.raises(ValueError, match="^workdir: holds a run of another config") as error:
+        train(model, toy.config(2, seed=5), tmp_path)
+    assert "seed (there 0, here 5)" in str(error.value)
+    assert "model" in str(error.value) and "batch_size" not in str(error.value)
+
+
+def test_fields_added_after_a_run_began_count_as_their_defaults():
+    wanted = json.loads(json.dumps(config_to_json(toy.MODEL, toy.config(2))))
+    saved = json.loads(json.dumps(wanted))
+    del saved["init_from"], saved["optimizer"]["epsilon"], saved["model"]["dropout_rate"]
+    check_same_config(wanted, saved)
+    wanted["optimizer"]["epsilon"] = 1e-3
+    with pytest.raises(ValueError, match="optimizer"):
+        check_same_config(wanted, saved)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 12}, "batch_size: got 12, allowed are multiples of .* = 8 shards"),
+        ({"batch_size": 48}, "batch_size: got 48, allowed is at most the 40 validation images"),
+        ({"optimizer": OptimizerConfig(warmup_steps=3)}, "optimizer.warmup_steps .* at most"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_writes_nothing(tmp_path, fields, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        train(toy.MODEL, toy.config(2, **fields), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="^workdir: got .*file is a file; allowed is a new folder"):
+        train(toy.MODEL, toy.config(2), tmp_path / "file" / "run")
