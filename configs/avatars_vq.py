@@ -1,8 +1,8 @@
-"""The bundled tokenizer: 64x64 avatars to an 8x8 grid of 1024 codes.
+"""The bundled tokenizer: 64x64 avatars to a 16x16 grid of 1024 codes.
 
     python launch/train.py --config=configs/avatars_vq.py --workdir=runs/avatars_vq
 
-A small relative of VQ-8 (LlamaGen): same blocks, 32 base channels, pixels folded 4x4.
+A small relative of VQ-8 (LlamaGen): the same blocks with 32 base channels, two resolutions, pixels folded 2x2.
 """
 
 from ml_collections import ConfigDict
@@ -11,35 +11,35 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.num_steps = 3000
+    config.num_steps = 3600
     config.batch_size = 16
     config.model = ConfigDict(
         {
             "family": "vq",
             "base_channels": 32,
-            "channel_multipliers": (2, 3),
+            "channel_multipliers": (1, 2),
             "num_res_blocks": 1,
             "z_channels": 64,
             "codebook_size": 1024,
-            "codebook_dim": 8,
-            "patch_size": 4,
+            "codebook_dim": 4,
+            "patch_size": 2,
         }
     )
     config.data = ConfigDict({"dataset": "avatars12"})
     config.tokenizer_loss = ConfigDict(
-        {"l2_weight": 1.0, "l1_weight": 0.5, "entropy_weight": 0.05}
+        {"l2_weight": 1.0, "l1_weight": 1.0, "entropy_weight": 0.005}
     )
     config.optimizer = ConfigDict(
         {
-            "learning_rate": 6e-4,
+            "learning_rate": 1.5e-3,
             "final_learning_rate": 1e-5,
             "warmup_steps": 100,
-            "cosine_steps": 2200,
+            "cosine_steps": 3000,
             "beta1": 0.9,
             "beta2": 0.95,
             "weight_decay": 0.0,
             "clip_norm": 1.0,
         }
     )
-    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 300, "sample": 300})
+    config.every = ConfigDict({"log": 50, "evaluate": 1800, "save": 400, "sample": 400})
     return config
