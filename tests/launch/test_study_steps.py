@@ -60,9 +60,9 @@ def study(model, folder, *options):
     return tiny.run_python("-c", driver, f"--model={model}", *options, cwd=folder)
 
 
-@pytest.mark.slow  # two processes that compile a model each
+@pytest.mark.slow  # two processes that compile
 def test_writes_table_plot_and_numbers_and_does_no_point_twice(model, tmp_path):
-    result = study(model, tmp_path, "--steps=2,3")
+    result = study(model, tmp_path, "--steps=2")
     assert result.returncode == 0, result.stderr
     assert "real validation pictures" in result.stdout
     names = {f"s_against_quality.{kind}" for kind in ("json", "md", "png")} | {"s_cache.json"}
@@ -71,8 +71,6 @@ def test_writes_table_plot_and_numbers_and_does_no_point_twice(model, tmp_path):
     assert [(row["num_steps"], row["order"]) for row in first["points"]] == [
         (2, "raster"),
         (2, "locality"),
-        (3, "raster"),
-        (3, "locality"),
     ]
     assert first["protocol"]["guidance_scale"] == 2.0 and first["protocol"]["commit"]
 
@@ -81,7 +79,7 @@ def test_writes_table_plot_and_numbers_and_does_no_point_twice(model, tmp_path):
     for row in known.values():
         row["frechet_distance"] = 123.0  # a point that is drawn again loses this mark
     cache.write_text(json.dumps(known))
-    assert study(model, tmp_path, "--steps=3,2").returncode == 0
+    assert study(model, tmp_path, "--steps=2").returncode == 0
     again = json.loads((tmp_path / "s_against_quality.json").read_text())
     assert {row["frechet_distance"] for row in again["points"]} == {123.0}
 
