@@ -6,18 +6,23 @@ group, Q query rows, V codebook; R rows of the batch that the model sees, B or 2
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.decoding.step_table import Segment, decoding_mask, make_segments, make_step_table
-
-Cache = TypeVar("Cache")
+from lpd_jax.decoding.step_table import (
+    Segment,
+    StepTable,
+    decoding_mask,
+    make_segments,
+    make_step_table,
+)
 
 DEFAULT_NUM_SEGMENTS = 3
+SLOT_AXIS = 2  # of every leaf of a cache
 
 
 class StepRows(NamedTuple):
@@ -28,7 +33,7 @@ class StepRows(NamedTuple):
     previous_slots_P: jax.Array  # slot 0 is the class: its token and position mean nothing
     query_positions_RQ: jax.Array
     query_start: jax.Array  # slot of the first query
-    mask_TM: jax.Array  # [P + Q rows, cache prefix]
+    mask_TM: jax.Array  # [P + Q rows, slots]
 
 
 # (rows, cache) -> (logits [R, Q, V], cache)
@@ -58,7 +63,7 @@ def decode_tokens(
 
     Args:
         step: the model, cached.
-        cache: empty, of `num_cache_slots(schedule)` slots for R rows.
+        cache: of no slots; every leaf has them along `SLOT_AXIS`.
         order_BN: generation rank -> raster position.
         keys_B: one key per image.
         schedule: tokens per step; static.
@@ -68,9 +73,20 @@ def decode_tokens(
 
     Returns:
         Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` or None.
+
+    Raises:
+        ValueError: the schedule writes another number of tokens than the order has, or
+            fewer than one segment.
     """
     num_tokens = order_BN.shape[1]
-    segments = make_segments(schedule, num_segments or DEFAULT_NUM_SEGMENTS)
+    if schedule.num_tokens != num_tokens:
+        raise ValueError(
+            f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "
+            f"{num_tokens} tokens of the order"
+        )
+    segments = make_segments(
+        schedule, DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
+    )
     padding = max(schedule.group_sizes)
     # By slot: one place for the class in front, room for padded reads and writes behind.
     positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
@@ -79,17 +95,20 @@ def decode_tokens(
     logits = []
     for segment in segments:
         steps = slice(segment.first_step, segment.first_step + segment.num_steps)
+        state = state._replace(cache=grow_cache(state.cache, segment.num_slots))
 
-        def body(state, row, segment=segment):
+        def body(state: DecodeState, row: StepTable, segment: Segment = segment):
             rows = step_rows(state, positions_BM, row, segment, guidance)
             logits_RQV, new_cache = step(rows, state.cache)
-            rank_Q = row[1] - 1 + jnp.arange(segment.query_width)
+            rank_Q = rows.query_start - 1 + jnp.arange(segment.query_width)
             logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens)
             tokens_BQ = sample_tokens(keys_B, rank_Q, logits_BQV, sampling)
-            tokens_BM = jax.lax.dynamic_update_slice(state.tokens_BM, tokens_BQ, (0, row[1]))
+            tokens_BM = jax.lax.dynamic_update_slice_in_dim(
+                state.tokens_BM, tokens_BQ, rows.query_start, axis=1
+            )
             return DecodeState(tokens_BM, new_cache), logits_BQV if keep_logits else None
 
-        state, kept = jax.lax.scan(body, state, tuple(column[steps] for column in table))
+        state, kept = jax.lax.scan(body, state, StepTable(*(column[steps] for column in table)))
         if keep_logits:
             sizes = schedule.group_sizes[steps]
             logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
@@ -97,15 +116,26 @@ def decode_tokens(
     return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
 
 
+def grow_cache(cache: Any, num_slots: int) -> Any:
+    """A cache of `num_slots` slots. Each segment reads all of its own: a prefix would be copied."""
+
+    def grow(leaf: jax.Array) -> jax.Array:
+        padding = [(0, 0)] * leaf.ndim
+        padding[SLOT_AXIS] = (0, num_slots - leaf.shape[SLOT_AXIS])
+        return jnp.pad(leaf, padding)
+
+    return jax.tree.map(grow, cache)
+
+
 def step_rows(
     state: DecodeState,
     positions_BM: jax.Array,
-    row: tuple[jax.Array, ...],
+    row: StepTable,
     segment: Segment,
     guidance: Guidance,
 ) -> StepRows:
     """Reads one row of the step table: the previous group's tokens, the next group's positions."""
-    previous_start, query_start, query_end = row
+    previous_start, query_start, query_end = map(jnp.asarray, row)
 
     def window(x_BM: jax.Array, start: jax.Array, width: int) -> jax.Array:
         x_BT = jax.lax.dynamic_slice_in_dim(x_BM, start, width, axis=1)

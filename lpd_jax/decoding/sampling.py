@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
+LEAST_TEMPERATURE = 1e-7  # below it float32 logits that differ at all differ for certain: argmax
 
 
 @functools.partial(
@@ -47,8 +48,9 @@ class Sampling:
             raise ValueError(f"top_k: got {top_k}, allowed are whole numbers from 0 (keep all)")
         if not 0 < top_p <= 1:
             raise ValueError(f"top_p: got {top_p}, allowed are numbers above 0 and up to 1")
-        greedy = temperature == 0
-        return cls(1.0 if greedy else float(temperature), float(top_p), greedy, int(top_k), top_p < 1)
+        greedy = temperature < LEAST_TEMPERATURE
+        temperature = 1.0 if greedy else float(temperature)
+        return cls(temperature, float(top_p), greedy, int(top_k), bool(top_p < 1))
 
 
 @functools.partial(
@@ -70,7 +72,7 @@ class Guidance:
         if schedule not in GUIDANCE_SCHEDULES:
             allowed = ", ".join(GUIDANCE_SCHEDULES)
             raise ValueError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
-        return cls(float(scale), schedule, scale != 1)
+        return cls(float(scale), schedule, bool(scale != 1))
 
     def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:
         """Scale for each generation rank: constant, or from 1 up linearly, 1 + (s - 1) k / N."""
@@ -80,7 +82,7 @@ class Guidance:
 
 
 def apply_guidance(cond_BQV: jax.Array, uncond_BQV: jax.Array, scale_Q: jax.Array) -> jax.Array:
-    """Classifier-free guidance. A scale of 1 returns the conditional logits."""
+    """Classifier-free guidance; a scale of 1 gives the conditional logits, but for rounding."""
     return uncond_BQV + scale_Q[None, :, None] * (cond_BQV - uncond_BQV)
 
 
@@ -98,7 +100,7 @@ def sample_tokens(
     logits_BQV = filter_logits(logits_BQV / sampling.temperature, sampling)
     V = logits_BQV.shape[-1]
 
-    def noise(key, rank):
+    def noise(key: jax.Array, rank: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(key, rank), (V,))
 
     noise_BQV = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))(keys_B, rank_Q)

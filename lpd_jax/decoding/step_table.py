@@ -41,7 +41,7 @@ class Segment:
     num_steps: int
     previous_width: int
     query_width: int
-    num_slots: int  # the cache prefix that its last step sees, padding included
+    num_slots: int  # of the cache: as many as its widest rows reach, padding included
 
 
 def make_step_table(schedule: GroupSchedule) -> StepTable:
@@ -50,11 +50,6 @@ def make_step_table(schedule: GroupSchedule) -> StepTable:
     query_end = query_start + np.array(schedule.group_sizes, np.int32)
     previous_start = np.concatenate([[0], query_start[:-1]]).astype(np.int32)
     return StepTable(previous_start, query_start, query_end)
-
-
-def num_cache_slots(schedule: GroupSchedule) -> int:
-    """Slots of the KV cache: the class, every token, and room for the padding of the last step."""
-    return 1 + schedule.num_tokens + max(schedule.group_sizes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -87,14 +82,23 @@ def make_segments(schedule: GroupSchedule, num_segments: int) -> tuple[Segment, 
         if end and cut[end - 1] < end:
             ends.append((int(cut[end - 1]), end))
             end = int(cut[end - 1])
-    return tuple(make_segment(schedule, first, end) for first, end in reversed(ends))
+    segments: list[Segment] = []
+    for first, end in reversed(ends):
+        least = segments[-1].num_slots if segments else 0  # a cache grows, and never shrinks
+        segments.append(make_segment(schedule, first, end, least))
+    return tuple(segments)
 
 
-def make_segment(schedule: GroupSchedule, first: int, end: int) -> Segment:
-    previous = (1, *schedule.group_sizes[:-1])[first:end]
-    query = schedule.group_sizes[first:end]
-    seen = max(make_step_table(schedule).query_end_S[first:end])
-    return Segment(first, end - first, max(previous), max(query), int(seen))
+def make_segment(schedule: GroupSchedule, first: int, end: int, least_slots: int = 0) -> Segment:
+    """One scan over the steps from `first` to before `end`."""
+    previous_width = max((1, *schedule.group_sizes[:-1])[first:end])
+    query_width = max(schedule.group_sizes[first:end])
+    # The last step of a segment starts last, so its rows reach furthest.
+    table = make_step_table(schedule)
+    previous_end = int(table.previous_start_S[end - 1]) + previous_width
+    query_end = int(table.query_start_S[end - 1]) + query_width
+    num_slots = max(previous_end, query_end, least_slots)
+    return Segment(first, end - first, previous_width, query_width, num_slots)
 
 
 def padded_rows(segments: tuple[Segment, ...]) -> int:

@@ -5,8 +5,6 @@ image-sized kernel, 3 to 10 times slower than the same sum as one matrix product
 Everything else, and every other backend, keeps XLA's own convolution.
 """
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,8 +28,7 @@ class Conv3x3(nn.Module):
         return convolve(x_BHWC, kernel, self.stride, self.padding) + bias_C[None, None, None]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve(
+def plain_convolution(
     x_BHWC: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
 ) -> jax.Array:
     """Convolves `[B, H, W, C]` with a kernel `[3, 3, C, O]`."""
@@ -40,38 +37,62 @@ def convolve(
     )
 
 
-def convolve_forward(x_BHWC, kernel, stride, padding):
-    return convolve(x_BHWC, kernel, stride, padding), (x_BHWC, kernel)
+convolve = jax.custom_vjp(plain_convolution, nondiff_argnums=(2, 3))
 
 
-def convolve_backward(stride, padding, residuals, gradient_BHWO):
+def convolve_forward(
+    x_BHWC: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """The convolution, and what its gradients need."""
+    return plain_convolution(x_BHWC, kernel, stride, padding), (x_BHWC, kernel)
+
+
+def convolve_backward(
+    stride: int,
+    padding: tuple[int, int],
+    residuals: tuple[jax.Array, jax.Array],
+    gradient_BHWO: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Gradients of the input and of the kernel."""
     x_BHWC, kernel = residuals
-    plain = functools.partial(convolve.fun, stride=stride, padding=padding)
-    (input_gradient,) = jax.vjp(lambda x: plain(x, kernel), x_BHWC)[1](gradient_BHWO)
-
-    def by_convolution(x, gradient):
-        return jax.vjp(lambda k: plain(x, k), kernel)[1](gradient)[0]
-
-    def by_products(x, gradient):
-        return kernel_gradient(x, gradient, stride, padding).astype(kernel.dtype)
-
-    kernel_gradient_ = jax.lax.platform_dependent(
-        x_BHWC, gradient_BHWO, cpu=by_products, default=by_convolution
+    _, input_vjp = jax.vjp(lambda x: plain_convolution(x, kernel, stride, padding), x_BHWC)
+    (input_gradient,) = input_vjp(gradient_BHWO)
+    kernel_gradient = jax.lax.platform_dependent(
+        x_BHWC,
+        gradient_BHWO,
+        cpu=lambda x, gradient: by_products(x, gradient, kernel, stride, padding),
+        default=lambda x, gradient: by_convolution(x, gradient, kernel, stride, padding),
     )
-    return input_gradient, kernel_gradient_
+    return input_gradient, kernel_gradient
 
 
 convolve.defvjp(convolve_forward, convolve_backward)
 
 
-def kernel_gradient(
-    x_BHWC: jax.Array, gradient_BHWO: jax.Array, stride: int, padding: tuple[int, int]
+def by_convolution(
+    x_BHWC: jax.Array,
+    gradient_BHWO: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    padding: tuple[int, int],
+) -> jax.Array:
+    """The kernel's gradient as XLA makes it."""
+    _, kernel_vjp = jax.vjp(lambda k: plain_convolution(x_BHWC, k, stride, padding), kernel)
+    return kernel_vjp(gradient_BHWO)[0]
+
+
+def by_products(
+    x_BHWC: jax.Array,
+    gradient_BHWO: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    padding: tuple[int, int],
 ) -> jax.Array:
     """Sums `patches^T gradient` image by image, so that the patches of one stay in the cache."""
-    channels, outputs = x_BHWC.shape[-1], gradient_BHWO.shape[-1]
+    channels, outputs = kernel.shape[-2:]
     height, width = gradient_BHWO.shape[1:3]
 
-    def add_image(total, pair):
+    def add_image(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         x_HWC, gradient_HWO = pair
         x_HWC = jnp.pad(x_HWC, (padding, padding, (0, 0)))
         windows = [
@@ -84,4 +105,4 @@ def kernel_gradient(
 
     start = jnp.zeros((9 * channels, outputs), jnp.float32)
     total, _ = jax.lax.scan(add_image, start, (x_BHWC, gradient_BHWO))
-    return total.reshape(3, 3, channels, outputs)
+    return total.reshape(kernel.shape).astype(kernel.dtype)

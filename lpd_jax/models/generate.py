@@ -12,10 +12,16 @@ import jax.numpy as jnp
 from lpd_jax.decoding.decode import StepRows, decode_tokens, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.decoding.step_table import num_cache_slots
 from lpd_jax.images import to_model_range, to_uint8
-from lpd_jax.models.layers import CacheWrite
-from lpd_jax.models.lpd import LPD, LPDConfig, decode_step, init_cache, unstack_blocks
+from lpd_jax.models.layers import CacheWrite, KVCache
+from lpd_jax.models.lpd import (
+    LPD,
+    LPDConfig,
+    cast_matrices,
+    decode_step,
+    init_cache,
+    unstack_blocks,
+)
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 
 
@@ -47,28 +53,22 @@ def generate_ranked_tokens(
     if guidance.active:
         labels_R = jnp.concatenate([labels_B, jnp.full_like(labels_B, config.null_class)])
     # Once, outside the loop: casts, the slices of stacked weights, the class rows.
-    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    params = cast_matrices(params, dtype)
     blocks = unstack_blocks(params, config.num_layers)
-    model = LPD(config, dtype)
-    class_R1D = model.apply({"params": params}, labels_R, method="embed_class")
+    class_R1D = LPD(config, dtype).bind({"params": params}).embed_class(labels_R)
 
-    def step(rows: StepRows, cache):
-        previous_RPD = model.apply(
-            {"params": params},
-            rows.previous_tokens_RP,
-            rows.previous_positions_RP,
-            method="embed_tokens",
-        )
+    def step(rows: StepRows, cache: tuple[KVCache, ...]) -> tuple[jax.Array, tuple[KVCache, ...]]:
+        model = LPD(config, dtype).bind({"params": params})
+        previous_RPD = model.embed_tokens(rows.previous_tokens_RP, rows.previous_positions_RP)
         is_class_1P1 = (rows.previous_slots_P == 0)[None, :, None]
         previous_RPD = jnp.where(is_class_1P1, class_R1D, previous_RPD)
-        write = CacheWrite(
-            rows.previous_slots_P[0], rows.query_start, rows.mask_TM, previous_RPD.shape[1]
-        )
+        write = CacheWrite(rows.previous_slots_P[0], rows.query_start, previous_RPD.shape[1])
+        positions_RQ, mask_TM = rows.query_positions_RQ, rows.mask_TM
         return decode_step(
-            config, params, blocks, previous_RPD, rows.query_positions_RQ, write, cache
+            config, params, blocks, previous_RPD, positions_RQ, mask_TM, write, cache
         )
 
-    cache = init_cache(config, len(labels_R), num_cache_slots(schedule), dtype)
+    cache = init_cache(config, len(labels_R), 0, dtype)
     return decode_tokens(
         step,
         cache,
@@ -93,6 +93,7 @@ def generate_tokens(
     sampling: Sampling,
     guidance: Guidance,
     num_segments: int | None = None,
+    dtype: Any = jnp.float32,
 ) -> jax.Array:
     """Draws tokens int32 `[B, N]`, in raster order.
 
@@ -106,6 +107,7 @@ def generate_tokens(
         sampling: temperature, top-k, top-p.
         guidance: scale and its schedule.
         num_segments: see `decode_tokens`.
+        dtype: what the transformer computes in; its sampling stays in float32.
     """
     tokens_BN, _ = generate_ranked_tokens(
         config,
@@ -117,6 +119,7 @@ def generate_tokens(
         sampling=sampling,
         guidance=guidance,
         num_segments=num_segments,
+        dtype=dtype,
     )
     return to_raster(tokens_BN, order_BN)
 
@@ -143,10 +146,8 @@ def generate_images(
 @functools.partial(jax.jit, static_argnums=0)
 def encode_images(config: VQConfig, params: Any, images_BHWC: jax.Array) -> jax.Array:
     """Tokens int32 `[B, N]` in raster order of pictures uint8 `[B, H, W, 3]`."""
-    tokens_BHW = VQTokenizer(config).apply(
-        {"params": params}, to_model_range(images_BHWC), method="encode"
-    )
-    return tokens_BHW.reshape(len(images_BHWC), -1)
+    tokenizer = VQTokenizer(config).bind({"params": params})
+    return tokenizer.encode(to_model_range(images_BHWC)).reshape(len(images_BHWC), -1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -155,4 +156,4 @@ def decode_images(
 ) -> jax.Array:
     """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order."""
     tokens_BHW = tokens_BN.reshape(-1, *grid_size)
-    return to_uint8(VQTokenizer(config).apply({"params": params}, tokens_BHW, method="decode"))
+    return to_uint8(VQTokenizer(config).bind({"params": params}).decode(tokens_BHW))

@@ -24,7 +24,7 @@ class KVCache(NamedTuple):
 
 
 class CacheWrite(NamedTuple):
-    """Where the rows of one pass go, and what they see.
+    """Where the rows of one pass go.
 
     The first `num_previous` rows are written from slot `previous_start` on, the rest from slot
     `query_start` on. Rows of padding land on slots that later rows write again, or past the end.
@@ -32,7 +32,6 @@ class CacheWrite(NamedTuple):
 
     previous_start: jax.Array
     query_start: jax.Array
-    mask_TM: jax.Array  # over the first M slots, all that this pass can see
     num_previous: int
 
 
@@ -40,42 +39,17 @@ def attend(
     q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
 ) -> jax.Array:
     """Softmax attention, in float32 whatever the inputs; `mask_TM` is True where a row may look."""
-    q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
     scores_BNTM = jnp.einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK, preferred_element_type=jnp.float32)
-    scores_BNTM = jnp.where(mask_TM[None, None], scores_BNTM, -1e30)
-    largest_BNT1 = jax.lax.stop_gradient(scores_BNTM.max(-1, keepdims=True))
-    weights_BNTM = jnp.exp(scores_BNTM - largest_BNT1)
-    # Divided after the product with the values, where the array is smaller.
-    total_BNT1 = weights_BNTM.sum(-1, keepdims=True)
-    mixed_BNTK = jnp.einsum(
-        "BNTM,BNMK->BNTK",
-        weights_BNTM.astype(v_BNMK.dtype),
-        v_BNMK,
-        preferred_element_type=jnp.float32,
-    )
-    return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
+    scores_BNTM = jnp.where(mask_TM[None, None], scores_BNTM * q_BNTK.shape[-1] ** -0.5, -1e30)
+    weights_BNTM = jax.nn.softmax(scores_BNTM, axis=-1).astype(v_BNMK.dtype)
+    return jnp.einsum("BNTM,BNMK->BNTK", weights_BNTM, v_BNMK)
 
 
-def attend_in_two(
-    q_BNTK: jax.Array, k_BNTK: jax.Array, v_BNTK: jax.Array, mask_TT: jax.Array, num_context: int
-) -> jax.Array:
-    """`attend` where the first `num_context` rows see none of the others: those scores are skipped.
-
-    With as many queries as context rows that is a quarter of them.
-    """
-    n = num_context
-    context_BNTK = attend(q_BNTK[:, :, :n], k_BNTK[:, :, :n], v_BNTK[:, :, :n], mask_TT[:n, :n])
-    queries_BNTK = attend(q_BNTK[:, :, n:], k_BNTK, v_BNTK, mask_TT[n:])
-    return jnp.concatenate([context_BNTK, queries_BNTK], axis=2)
-
-
-def write_cache(
-    cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite
-) -> KVCache:
+def write_cache(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite) -> KVCache:
     """Puts the rows of one pass into their slots."""
     cut = write.num_previous
 
-    def put(slots_BNMK, rows_BNTK):
+    def put(slots_BNMK: jax.Array, rows_BNTK: jax.Array) -> jax.Array:
         # Previous rows first: their padding may reach into slots that queries then overwrite.
         for rows, start in (
             (rows_BNTK[:, :, :cut], write.previous_start),
@@ -90,14 +64,13 @@ def write_cache(
 class Block(nn.Module):
     """Attention and MLP, each behind a LayerNorm (eps 1e-6), each added to its input.
 
-    Exact (erf) GELU; biases everywhere. With a cache, keys and values of all slots that the mask
-    covers are read from it after this pass's rows are written.
+    Exact (erf) GELU; biases everywhere. With a cache, this pass's keys and values are written to
+    it, and rows see its slots through the mask; without one they see each other.
     """
 
     embed_dim: int
     num_heads: int
     mlp_dim: int
-    num_context: int  # the first rows of an uncached pass, which see none of the others
     dropout_rate: float = 0.0
     dtype: jnp.dtype = jnp.float32
 
@@ -105,23 +78,23 @@ class Block(nn.Module):
     def __call__(
         self,
         x_BTD: jax.Array,
-        mask_TM: jax.Array | None = None,
+        mask_TM: jax.Array,
         train: bool = False,
-        cache: KVCache | None = None,
-        write: CacheWrite | None = None,
+        cache_write: tuple[KVCache, CacheWrite] | None = None,
     ) -> tuple[jax.Array, KVCache | None]:
-        def drop(x):
+        def drop(x: jax.Array) -> jax.Array:
             return nn.Dropout(self.dropout_rate, deterministic=not train)(x)
 
         h_BTD = layer_norm("attention_norm", self.dtype)(x_BTD)
         q_BNTK, k_BNTK, v_BNTK = self.split_heads(self.dense(3 * self.embed_dim, "qkv")(h_BTD))
-        if cache is None:
-            attended_BNTK = attend_in_two(q_BNTK, k_BNTK, v_BNTK, mask_TM, self.num_context)
+        cache = None
+        if cache_write is None:
+            attended_BNTK = attend(q_BNTK, k_BNTK, v_BNTK, mask_TM)
         else:
-            cache = write_cache(cache, k_BNTK, v_BNTK, write)
-            seen = write.mask_TM.shape[1]
-            k_BNMK, v_BNMK = cache.k_BNMK[:, :, :seen], cache.v_BNMK[:, :, :seen]
-            attended_BNTK = attend(q_BNTK, k_BNMK, v_BNMK, write.mask_TM)
+            old_cache, write = cache_write
+            cache = write_cache(old_cache, k_BNTK, v_BNTK, write)
+            # All slots: a slice of the cache would be copied in every step.
+            attended_BNTK = attend(q_BNTK, cache.k_BNMK, cache.v_BNMK, mask_TM)
         h_BTD = attended_BNTK.swapaxes(1, 2).reshape(x_BTD.shape)
         x_BTD += drop(self.dense(self.embed_dim, "proj", ("heads", "embed"))(h_BTD))
         h_BTD = layer_norm("mlp_norm", self.dtype)(x_BTD)
@@ -130,7 +103,9 @@ class Block(nn.Module):
         x_BTD += drop(self.dense(self.embed_dim, "down", ("mlp", "embed"))(h_BTF))
         return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
 
-    def dense(self, features: int, name: str, axes: tuple = ("embed", "heads")) -> nn.Dense:
+    def dense(
+        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
+    ) -> nn.Dense:
         return nn.Dense(
             features,
             kernel_init=nn.with_logical_partitioning(XAVIER, axes),
@@ -147,7 +122,7 @@ class Block(nn.Module):
         return tuple(constrain(qkv_BTxNK[:, :, i].swapaxes(1, 2), *names) for i in range(3))
 
 
-def layer_norm(name: str, dtype: jnp.dtype = jnp.float32) -> nn.LayerNorm:
+def layer_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.LayerNorm:
     """LayerNorm as every released LPD model has it; moments in float32."""
     return nn.LayerNorm(
         epsilon=1e-6,

@@ -7,7 +7,7 @@ V codebook.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, layer_norm
 from lpd_jax.sharding import constrain
+
+SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_ratio", "codebook_size", "num_classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,18 @@ class LPDConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "grid_size", tuple(self.grid_size))
+        for name in SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
+        if len(self.grid_size) != 2 or min(self.grid_size) < 1:
+            raise ValueError(
+                f"grid_size: got {self.grid_size}, allowed is (height, width), each at least 1"
+            )
+        for name in ("label_drop_rate", "dropout_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, allowed are numbers from 0 to below 1"
+                )
         if self.embed_dim % self.num_heads:
             raise ValueError(
                 f"num_heads: got {self.num_heads}, allowed are divisors of embed_dim "
@@ -72,7 +86,8 @@ class LPD(nn.Module):
 
         def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
             init = nn.with_logical_partitioning(normal, (axis, "embed"))
-            return self.param(name, init, (rows, cfg.embed_dim))
+            # `param` takes the leaf out of its box of axis names; its type does not tell.
+            return cast(jax.Array, self.param(name, init, (rows, cfg.embed_dim)))
 
         self.class_embed = table("class_embed", cfg.num_classes)
         self.null_class_embed = table("null_class_embed", 1)
@@ -123,9 +138,11 @@ class LPD(nn.Module):
         return self.to_logits(x_BTD[:, self.config.num_tokens :])
 
     def embed_class(self, labels_B: jax.Array) -> jax.Array:
-        """Class tokens `[B, 1, D]`, at position 0."""
+        """Class tokens `[B, 1, D]`, at position 0; NaN for a label that is no class."""
         table_CD = jnp.concatenate([self.class_embed, self.null_class_embed])
-        return self.at_positions(table_CD[labels_B][:, None], jnp.zeros_like(labels_B)[:, None])
+        # Plain indexing would quietly take the nearest class.
+        class_BD = table_CD.at[labels_B].get(mode="fill", wrap_negative_indices=False)
+        return self.at_positions(class_BD[:, None], jnp.zeros_like(labels_B)[:, None])
 
     def embed_tokens(self, tokens_BP: jax.Array, positions_BP: jax.Array) -> jax.Array:
         """Context rows `[B, P, D]` of tokens at raster positions."""
@@ -166,7 +183,6 @@ def block_sizes(config: LPDConfig) -> dict[str, Any]:
         "embed_dim": config.embed_dim,
         "num_heads": config.num_heads,
         "mlp_dim": config.embed_dim * config.mlp_ratio,
-        "num_context": config.num_tokens,
         "dropout_rate": config.dropout_rate,
     }
 
@@ -174,6 +190,15 @@ def block_sizes(config: LPDConfig) -> dict[str, Any]:
 def unstack_blocks(params: Any, num_layers: int) -> list[Any]:
     """Parameters layer by layer. Done once before decoding: slicing in the loop would copy."""
     return [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
+
+
+def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:
+    """Casts what `nn.Dense` would cast in every step; norms and embeddings add up in float32."""
+
+    def cast_leaf(path: tuple, leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if path[-1].key == "kernel" else leaf
+
+    return jax.tree_util.tree_map_with_path(cast_leaf, params)
 
 
 def init_cache(
@@ -192,6 +217,7 @@ def decode_step(
     blocks: list[Any],
     previous_BPD: jax.Array,
     query_positions_BQ: jax.Array,
+    mask_TM: jax.Array,
     write: CacheWrite,
     cache: tuple[KVCache, ...],
 ) -> tuple[jax.Array, tuple[KVCache, ...]]:
@@ -199,22 +225,22 @@ def decode_step(
 
     Args:
         blocks: `unstack_blocks(params)`.
-        previous_BPD: embedded rows of the previous group (at first, of the class).
+        previous_BPD: embedded rows of the previous group (at first, of the class); the pass
+            computes in their dtype, which is that of the cache.
         query_positions_BQ: raster positions asked for.
-        write: their slots and what they see.
+        mask_TM: the slots that each of the P + Q rows sees.
+        write: the slots that the rows go to.
 
     Returns:
         Float32 logits `[B, Q, V]` and the new cache.
     """
-    model, block = LPD(config, previous_BPD.dtype), Block(**block_sizes(config))
-    queries_BQD = model.apply({"params": params}, query_positions_BQ, method="embed_queries")
-    x_BTD = jnp.concatenate([previous_BPD, queries_BQD], axis=1)
+    dtype = previous_BPD.dtype
+    model = LPD(config, dtype).bind({"params": params})
+    x_BTD = jnp.concatenate([previous_BPD, model.embed_queries(query_positions_BQ)], axis=1)
     new_cache = []
     for layer_params, layer_cache in zip(blocks, cache, strict=True):
-        x_BTD, layer_cache = block.apply(
-            {"params": layer_params}, x_BTD, cache=layer_cache, write=write
-        )
-        new_cache.append(layer_cache)
-    queries_BQD = x_BTD[:, previous_BPD.shape[1] :]
-    logits_BQV = model.apply({"params": params}, queries_BQD, method="to_logits")
+        block = Block(**block_sizes(config), dtype=dtype).bind({"params": layer_params})
+        x_BTD, new_layer_cache = block(x_BTD, mask_TM, cache_write=(layer_cache, write))
+        new_cache.append(cast(KVCache, new_layer_cache))  # None only where none was given
+    logits_BQV = model.to_logits(x_BTD[:, previous_BPD.shape[1] :])
     return logits_BQV, tuple(new_cache)

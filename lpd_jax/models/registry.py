@@ -22,8 +22,8 @@ def find_model(name: str) -> ModelConfig:
     """The config of a published model; raises ValueError with the nearest name."""
     if name not in MODELS:
         close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"model: got {name!r}{hint} Allowed are {', '.join(MODELS)}")
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"model: got {name!r}{hint}, allowed are {', '.join(MODELS)}")
     return MODELS[name]
 
 
@@ -58,8 +58,11 @@ def init_params(config: ModelConfig, key: jax.Array) -> Any:
 
 def abstract_params(config: ModelConfig) -> Any:
     """Shapes of the parameters, as `jax.ShapeDtypeStruct`, without making them."""
-    make = lambda key: nn.unbox(init_boxed(config, key))  # noqa: E731
-    return jax.eval_shape(make, jax.random.key(0))
+
+    def init_unboxed(key: jax.Array) -> Any:
+        return nn.unbox(init_boxed(config, key))
+
+    return jax.eval_shape(init_unboxed, jax.random.key(0))
 
 
 def count_params(config: ModelConfig) -> int:

@@ -8,12 +8,20 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lpd_jax.models.convolution import Conv3x3
 
 NORM_GROUPS = 32
 NORM_EPSILON = 1e-6
+SIZES = (
+    "base_channels",
+    "num_res_blocks",
+    "z_channels",
+    "codebook_size",
+    "codebook_dim",
+    "image_channels",
+    "patch_size",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +43,17 @@ class VQConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "channel_multipliers", tuple(self.channel_multipliers))
-        for multiplier in self.channel_multipliers:
+        for name in SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
+        if not self.channel_multipliers:
+            raise ValueError("channel_multipliers: got none, allowed is one for each resolution")
+        for multiplier in (1, *self.channel_multipliers):  # 1: the first norm of the encoder
             if multiplier < 1 or (self.base_channels * multiplier) % NORM_GROUPS:
                 raise ValueError(
-                    f"base_channels x channel_multipliers: got {self.base_channels} x {multiplier}, "
-                    f"allowed are positive multiples of {NORM_GROUPS} (the norm's groups)"
+                    f"base_channels x channel_multipliers: got {self.base_channels} x "
+                    f"{multiplier}, allowed are positive multiples of {NORM_GROUPS}, the groups "
+                    "of the norm"
                 )
 
     @property
@@ -65,9 +79,7 @@ class VQTokenizer(nn.Module):
         self.decoder = Decoder(cfg)
         self.quant_conv = nn.Conv(cfg.codebook_dim, (1, 1))
         self.post_quant_conv = nn.Conv(cfg.z_channels, (1, 1))
-        self.codebook = self.param(
-            "codebook", init_codebook, (cfg.codebook_size, cfg.codebook_dim)
-        )
+        self.codebook = self.param("codebook", init_codebook, (cfg.codebook_size, cfg.codebook_dim))
 
     def __call__(self, images_BHWC: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Reconstructs images through the codebook, straight-through for gradients.
@@ -83,7 +95,11 @@ class VQTokenizer(nn.Module):
         return self.to_pixels(straight_BHWE), latents_BHWE, quantized_BHWE, tokens_BHW
 
     def to_latents(self, images_BHWC: jax.Array) -> jax.Array:
-        """Continuous latents `[B, h, w, E]` before quantization."""
+        """Continuous latents `[B, h, w, E]`; ValueError for a size that is no whole grid."""
+        height, width = images_BHWC.shape[1:3]
+        factor = self.config.downsample_factor
+        if height % factor or width % factor:
+            raise ValueError(f"images: got {height}x{width}, allowed are multiples of {factor}")
         return self.quant_conv(self.encoder(images_BHWC))
 
     def quantize(self, latents_BHWE: jax.Array) -> jax.Array:
@@ -92,7 +108,10 @@ class VQTokenizer(nn.Module):
         Between unit vectors the nearest is the one with the largest inner product.
         """
         latents_BHWE = unit_length(latents_BHWE.astype(jnp.float32))
-        scores_BHWV = jnp.einsum("BHWE,VE->BHWV", latents_BHWE, unit_length(self.codebook))
+        codebook_VE = unit_length(self.codebook)
+        # In full float32 on accelerators too: less would confuse codes that lie close together.
+        precision = jax.lax.Precision.HIGHEST
+        scores_BHWV = jnp.einsum("BHWE,VE->BHWV", latents_BHWE, codebook_VE, precision=precision)
         return jnp.argmax(scores_BHWV, axis=-1).astype(jnp.int32)
 
     def lookup(self, tokens_BHW: jax.Array) -> jax.Array:
@@ -268,7 +287,7 @@ def unit_length(x: jax.Array) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
-def init_codebook(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+def init_codebook(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Uniform in +-1/V, then unit length, as the reference starts."""
-    bound = 1.0 / np.prod(shape[:1])
-    return unit_length(jax.random.uniform(key, shape, dtype, -bound, bound))
+    bound = 1.0 / shape[0]
+    return unit_length(jax.random.uniform(key, shape, jnp.float32, -bound, bound))
