@@ -183,6 +183,7 @@ def block_sizes(config: LPDConfig) -> dict[str, Any]:
         "embed_dim": config.embed_dim,
         "num_heads": config.num_heads,
         "mlp_dim": config.embed_dim * config.mlp_ratio,
+        "num_context": config.num_tokens,
         "dropout_rate": config.dropout_rate,
     }
 
