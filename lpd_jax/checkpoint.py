@@ -12,9 +12,9 @@ class Checkpoints:
     """Keeps the newest checkpoints of one run: state, data position and config, saved together."""
 
     def __init__(self, folder: str | PathLike, keep: int = 2, read_only: bool = False):
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else keep, read_only=read_only
-        )
+        writing: dict[str, Any] = {"create": True, "max_to_keep": keep}
+        reading: dict[str, Any] = {"create": False, "read_only": True, "save_interval_steps": 0}
+        options = ocp.CheckpointManagerOptions(**(reading if read_only else writing))
         # Said here, an item's metadata can be read before the item.
         handlers = {
             "state": ocp.StandardCheckpointHandler(),

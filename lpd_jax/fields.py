@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -49,8 +50,8 @@ def check_known(name: str, known: typing.Iterable[str], path: str = "") -> None:
     if name in known:
         return
     close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{join(path, name)}: unknown field{hint} Allowed are {', '.join(known)}")
+    hint = f"did you mean {close[0]!r}? Allowed" if close else "allowed"
+    raise ValueError(f"{join(path, name)}: unknown field; {hint} are {', '.join(known)}")
 
 
 def to_type(hint: Any, value: Any, path: str) -> Any:
@@ -65,14 +66,21 @@ def to_type(hint: Any, value: Any, path: str) -> Any:
     # bool is an int to Python, not to a reader of configs.
     if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{path}: got {value!r}, allowed is {article(hint.__name__)}")
-    return float(value) if hint is float else value
+    if hint is not float:
+        return value
+    if not math.isfinite(value):
+        raise ValueError(f"{path}: got {value!r}, allowed is a finite float")
+    return float(value)
 
 
 def to_union(hint: types.UnionType, value: Any, path: str) -> Any:
     options = typing.get_args(hint)
     if value is None and type(None) in options:
         return None
-    return to_type(next(option for option in options if option is not type(None)), value, path)
+    try:
+        return to_type(next(x for x in options if x is not type(None)), value, path)
+    except ValueError as error:
+        raise ValueError(f"{error} or None") from None
 
 
 def to_tuple(items: tuple, value: Any, path: str) -> tuple:

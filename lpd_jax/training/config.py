@@ -11,6 +11,8 @@ from lpd_jax.training.data import DataConfig
 from lpd_jax.training.objectives import TokenizerLossConfig
 from lpd_jax.training.optimizer import OptimizerConfig
 
+MAX_SEED = 2**32 - 1
+
 
 @dataclasses.dataclass(frozen=True)
 class EveryConfig:
@@ -20,6 +22,13 @@ class EveryConfig:
     evaluate: int = 500
     save: int = 500
     sample: int = 500
+
+    def __post_init__(self):
+        for name, steps in vars(self).items():
+            if steps < 0:
+                raise ValueError(
+                    f"every.{name}: got {steps}, allowed is 0 (at the end only) or more"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +77,16 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
         check_known(name, ["model", *names])
     if "model" not in mapping:
         raise ValueError("model: missing; it has no default")
+    if not isinstance(mapping["model"], Mapping):
+        raise ValueError(f"model: got {mapping['model']!r}, allowed is a mapping of fields")
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
-    for name in ("num_steps", "batch_size"):
+    for name in ("num_steps", "batch_size", "keep_checkpoints"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+    if not 0 <= config.seed <= MAX_SEED:
+        raise ValueError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
     return model, config
 
 

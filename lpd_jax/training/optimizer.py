@@ -21,6 +21,21 @@ class OptimizerConfig:
     weight_decay: float = 0.02
     clip_norm: float = 3.0
 
+    def __post_init__(self):
+        above_0, not_negative = (lambda x: x > 0), (lambda x: x >= 0)
+        allowed = {
+            "learning_rate": ("is above 0", above_0),
+            "final_learning_rate": ("is 0 or more", not_negative),
+            "beta1": ("are [0, 1)", lambda x: 0 <= x < 1),
+            "beta2": ("are [0, 1)", lambda x: 0 <= x < 1),
+            "epsilon": ("is above 0", above_0),
+            "weight_decay": ("is 0 or more", not_negative),
+            "clip_norm": ("is above 0", above_0),
+        }
+        for name, (words, fits) in allowed.items():
+            if not fits(value := getattr(self, name)):
+                raise ValueError(f"optimizer.{name}: got {value}, allowed {words}")
+
 
 def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
     """Learning rate by training step.

@@ -14,6 +14,8 @@ from tests import tiny
 
 MODEL = tiny.LPD  # only its config is used: it is saved with the checkpoints
 RATE = OptimizerConfig(learning_rate=0.1, final_learning_rate=0.1)
+# What is compiled runs for milliseconds: making it fast takes longer.
+QUICK_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 NEVER = EveryConfig(log=0, evaluate=0, save=0, sample=0)
 
 

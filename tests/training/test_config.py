@@ -1,0 +1,72 @@
+"""Config files become dataclasses; what they get wrong is named."""
+
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.training.config import config_to_json, read_config
+from lpd_jax.training.optimizer import make_learning_rate
+
+CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("avatars_*.py"))
+LPD = {"family": "lpd", "num_layers": 2, "embed_dim": 16, "num_heads": 2}
+RUN = {"num_steps": 10, "batch_size": 8, "model": LPD}
+
+
+def test_sections_become_dataclasses():
+    model, config = read_config(
+        RUN | {"optimizer": {"learning_rate": 1}, "mesh": {"fsdp": 2}, "data": {}}
+    )
+    assert model == LPDConfig(num_layers=2, embed_dim=16, num_heads=2)
+    assert config.optimizer.learning_rate == 1.0 and config.mesh.fsdp == 2
+    assert config.data.dataset == "avatars12"
+
+
+def test_what_checkpoints_keep_is_read_back():
+    model, config = read_config(RUN | {"model": {"family": "vq", "channel_multipliers": [1, 2]}})
+    assert isinstance(model, VQConfig) and model.channel_multipliers == (1, 2)
+    saved = json.loads(json.dumps(config_to_json(model, config)))
+    assert read_config(saved) == (model, config)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_of_the_repository_are_complete(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _, config = read_config(module.get_config().to_dict())
+    make_learning_rate(config.optimizer, config.num_steps)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_stepz": 3}, "num_stepz: unknown field; did you mean 'num_steps'? Allowed are "),
+        ({"optimizer": {"lr": 1.0}}, "optimizer.lr: unknown field; "),
+        ({"model": LPD | {"num_layrs": 2}}, "model.num_layrs: unknown field; did you mean "),
+        ({"model": LPD | {"family": "gpt"}}, "model.family: got 'gpt', allowed are lpd, vq"),
+        ({"model": LPD | {"grid_size": [4, 4, 4]}}, "model.grid_size: got [4, 4, 4], allowed is"),
+        ({"model": LPD | {"grid_size": [4, 0.5]}}, "model.grid_size[1]: got 0.5, allowed is an "),
+        ({"model": 3}, "model: got 3, allowed is a mapping of fields"),
+        ({"batch_size": "8"}, "batch_size: got '8', allowed is an int"),
+        ({"batch_size": 0}, "batch_size: got 0, allowed is at least 1"),
+        ({"num_steps": -1}, "num_steps: got -1, allowed is at least 1"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints: got 0, allowed is at least 1"),
+        ({"every": {"save": -5}}, "every.save: got -5, allowed is 0 (at the end only) or more"),
+        ({"every": 3}, "every: got 3, allowed is a mapping of fields"),
+        ({"seed": -1}, "seed: got -1, allowed are 0 to 4294967295"),
+    ],
+)
+def test_what_is_wrong_is_named(fields, message):
+    with pytest.raises(ValueError) as error:
+        read_config(RUN | fields)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "batch_size", "model"])
+def test_what_has_no_default_must_be_given(name):
+    with pytest.raises(ValueError, match=f"^{name}: missing"):
+        read_config({key: value for key, value in RUN.items() if key != name})

@@ -1,0 +1,112 @@
+"""One update is one update, on one device or on eight."""
+
+import functools
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax.checkpoint import Checkpoints
+from lpd_jax.model_directory import flatten_params
+from lpd_jax.models.registry import init_boxed
+from lpd_jax.sharding import MeshConfig, batch_sharding, init_sharded, make_mesh, state_shardings
+from lpd_jax.training.objectives import make_lpd_loss
+from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
+from lpd_jax.training.train import abstract_state
+from lpd_jax.training.train_step import init_state, train_step
+from tests import tiny
+from tests.training import toy
+
+OPTIMIZER = make_optimizer(OptimizerConfig(learning_rate=1e-2), num_steps=3)
+MESHES = {
+    "one": (MeshConfig(), 1),
+    "two": (MeshConfig(fsdp=2), 2),
+    "eight": (MeshConfig(-1, 2, 2), 8),
+}
+
+
+def init(key):
+    return init_state(init_boxed(tiny.LPD, key), OPTIMIZER)
+
+
+def mesh_of(name):
+    config, count = MESHES[name]
+    return make_mesh(config, count)
+
+
+def run_steps(state, mesh, steps):
+    """Trains on the batches of these steps; the state afterwards, and the losses."""
+    step_function = functools.partial(
+        train_step, loss_function=make_lpd_loss(tiny.LPD, train=True), optimizer=OPTIMIZER
+    )
+    run_step = jax.jit(step_function, compiler_options=toy.QUICK_COMPILE)
+    losses = []
+    for step in steps:
+        rng = np.random.default_rng(step)
+        batch = {
+            "tokens": rng.integers(tiny.LPD.codebook_size, size=(8, tiny.LPD.num_tokens)),
+            "labels": rng.integers(tiny.LPD.num_classes, size=8),
+        }
+        batch = {name: array.astype(np.int32) for name, array in batch.items()}
+        with jax.set_mesh(mesh):
+            state, metrics = run_step(
+                state, jax.device_put(batch, batch_sharding(mesh)), jax.random.key(7)
+            )
+        losses.append(float(metrics["loss"]))
+    return state, losses
+
+
+@pytest.fixture(scope="module")
+def unsharded():
+    mesh = mesh_of("one")
+    return run_steps(init_sharded(init, mesh, jax.random.key(0)), mesh, (1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def sharded():
+    """Two steps on 2 x 2 x 2 devices."""
+    mesh = mesh_of("eight")
+    return run_steps(init_sharded(init, mesh, jax.random.key(0)), mesh, (1, 2))
+
+
+def test_a_sharded_step_is_the_unsharded_step(unsharded, sharded):
+    state, losses = sharded
+    qkv = state.params["blocks"]["qkv"]["kernel"]
+    assert {shard.data.shape for shard in qkv.addressable_shards} == {(2, 8, 24)}  # not [2, 16, 48]
+    # The optimizer's state lies where its parameters lie.
+    moments = state.opt_state[1][0].mu["blocks"]["qkv"]["kernel"]
+    assert moments.sharding.is_equivalent_to(qkv.sharding, qkv.ndim)
+    np.testing.assert_allclose(losses, unsharded[1][:2], rtol=1e-5)
+
+
+def test_saved_on_eight_devices_it_goes_on_on_two(unsharded, sharded, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(2, sharded[0], {}, {})
+    mesh = mesh_of("two")
+    shardings = state_shardings(init, mesh, jax.random.key(0))
+    abstract = abstract_state(init, shardings, jax.random.key(0))
+    restored, _ = checkpoints.restore(abstract)
+    checkpoints.close()
+    chex.assert_trees_all_equal(jax.device_get(restored), jax.device_get(sharded[0]))
+    state, losses = run_steps(restored, mesh, (3,))
+    assert len(state.params["token_embed"].devices()) == 2
+    np.testing.assert_allclose(losses, unsharded[1][2:], rtol=1e-5)
+    # All but the biases of keys, whose gradient is rounding noise that Adam scales up.
+    got, want = (flatten_params(jax.device_get(s.params)) for s in (state, unsharded[0]))
+    del got["blocks/qkv/bias"], want["blocks/qkv/bias"]
+    chex.assert_trees_all_close(got, want, atol=1e-4)
+
+
+def test_steps_draw_different_random_numbers(unsharded):
+    """Same batch, next step: dropout, orders and group sizes change with the step."""
+    state, _ = unsharded
+    loss_function = make_lpd_loss(tiny.LPD, train=False)
+    batch = {
+        "tokens": np.zeros((2, tiny.LPD.num_tokens), np.int32)
+        + np.arange(16, dtype=np.int32)[None],
+        "labels": np.zeros(2, np.int32),
+    }
+    evaluate = jax.jit(loss_function, compiler_options=toy.QUICK_COMPILE)
+    losses = [float(evaluate(state.params, batch, jax.random.key(i))[0]) for i in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
