@@ -1,91 +1,98 @@
-"""Turns training runs into a model directory, the form in which models are used and shared.
+"""Turns a training run into a model directory, the form in which models are used and shared.
 
-    python launch/export.py --workdir=runs/avatars_lpd --tokenizer_workdir=runs/avatars_vq \\
-        --output=models/avatars --dtype=float16
-    python launch/export.py --tokenizer_workdir=runs/avatars_vq --output=models/avatars_vq
+    python launch/export.py --workdir=runs/avatars_lpd --output=models/avatars --dtype=float16
 
-Takes the newest checkpoint of each run. An existing model directory is replaced; other files in it,
-such as licences, are kept.
+Takes the newest checkpoint. A transformer is joined by the tokenizer it was trained with, or by
+that of --tokenizer_workdir; a tokenizer's run makes a directory with only a tokenizer. An existing
+model directory is replaced; other files in it, such as licences, are kept.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags, logging
 
 from lpd_jax import bundled, command_line
-from lpd_jax.checkpoint import load_params
+from lpd_jax.checkpoint import load_config
 from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
 from lpd_jax.models.registry import config_to_dict
 from lpd_jax.models.tokenizer import VQConfig
 from lpd_jax.training.config import TrainConfig, read_config
+from lpd_jax.training.weights import Weights, load_weights
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer.")
-TOKENIZER_WORKDIR = flags.DEFINE_string("tokenizer_workdir", None, "Training run of a tokenizer.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer or a tokenizer.")
+TOKENIZER_WORKDIR = flags.DEFINE_string(
+    "tokenizer_workdir", None, "Training run, or model directory, of the transformer's tokenizer."
+)
 OUTPUT = flags.DEFINE_string("output", None, "Model directory to write.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights are stored as.")
-
-RUN_FLAGS = {"transformer": "workdir", "tokenizer": "tokenizer_workdir"}
 
 
 def main() -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     if not OUTPUT.value:
         raise ValueError("output: not given; give the model directory to write as --output=DIR")
-    workdirs = {"transformer": WORKDIR.value, "tokenizer": TOKENIZER_WORKDIR.value}
-    if not any(workdirs.values()):
-        raise ValueError("workdir, tokenizer_workdir: neither is given; allowed are one or both")
-    models, runs, params = {}, {}, {}
-    for part, workdir in workdirs.items():
-        if workdir:
-            models[part], runs[part], params[part] = load_run(part, workdir)
-    config = directory_config(models, runs)
+    workdir = WORKDIR.value or TOKENIZER_WORKDIR.value
+    if not workdir:
+        raise ValueError("workdir: not given; give the training run to export as --workdir=DIR")
+    checkpoints = Path(workdir).expanduser() / "checkpoints"
+    if not checkpoints.is_dir():
+        raise FileNotFoundError(f"workdir: got {workdir!r}, which has no folder checkpoints")
+    model, run = read_config(load_config(checkpoints))
+    sources = find_sources(workdir, model, run)
+    parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
+    config = directory_config(parts, run)
+    params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(OUTPUT.value, config, **params, dtype=DTYPE.value)
     for part, weights in params.items():
         count = sum(leaf.size for leaf in flatten_params(weights).values())
-        print(f"{part}: {count:,} parameters from {workdirs[part]}")
+        print(f"{part}: {count:,} parameters from {sources[part][0]}")
     print(f"wrote {OUTPUT.value}")
 
 
-def load_run(part: str, workdir: str) -> tuple[Any, TrainConfig, dict[str, Any]]:
-    """Model config, run config and newest parameters; ValueError for a run of the other kind."""
-    name = RUN_FLAGS[part]
-    checkpoints = Path(workdir).expanduser() / "checkpoints"
-    if not checkpoints.is_dir():
-        raise FileNotFoundError(f"{name}: got {workdir!r}, which has no folder checkpoints")
-    weights, mapping = load_params(checkpoints)
-    model, run = read_config(mapping)
-    if isinstance(model, VQConfig) != (part == "tokenizer"):
-        raise ValueError(f"{name}: got {workdir!r}, which trains no {part}")
-    return model, run, weights
+def find_sources(workdir: str, model: Any, run: TrainConfig) -> dict[str, tuple[str, str]]:
+    """Where each model comes from: a folder, and the option to name if it is wrong."""
+    if not isinstance(model, VQConfig):
+        tokenizer = TOKENIZER_WORKDIR.value or run.tokenizer
+        return {
+            "transformer": (workdir, "workdir"),
+            "tokenizer": (tokenizer, "tokenizer_workdir"),
+        }
+    if WORKDIR.value and TOKENIZER_WORKDIR.value:
+        raise ValueError(
+            f"tokenizer_workdir: got {TOKENIZER_WORKDIR.value!r}, but workdir {workdir!r} trains a "
+            "tokenizer already; give one of them"
+        )
+    return {"tokenizer": (workdir, "workdir")}
 
 
-def directory_config(models: Mapping[str, Any], runs: Mapping[str, TrainConfig]) -> dict[str, Any]:
-    """config.json: what the models are, what they were trained on, how they draw."""
-    transformer, tokenizer = models.get("transformer"), models.get("tokenizer")
-    if transformer and tokenizer and transformer.codebook_size != tokenizer.codebook_size:
+def directory_config(parts: dict[str, Weights], run: TrainConfig) -> dict[str, Any]:
+    """config.json: what the models are, what they were trained on, how they draw.
+
+    Raises:
+        ValueError: the tokenizer does not make the transformer's tokens.
+    """
+    tokenizer, side = parts["tokenizer"].config, bundled.IMAGE_SIZE
+    config: dict[str, Any] = {
+        "image_size": [side, side],
+        "class_names": list(bundled.CLASS_NAMES),
+        "tokenizer": config_to_dict(tokenizer),
+    }
+    if "transformer" not in parts:
+        return config
+    transformer = parts["transformer"].config
+    if transformer.codebook_size != tokenizer.codebook_size:
         raise ValueError(
             f"tokenizer_workdir: got a codebook of {tokenizer.codebook_size}, allowed is the "
             f"{transformer.codebook_size} that the transformer was trained with"
         )
-    config: dict[str, Any] = {
-        "class_names": list(bundled.CLASS_NAMES),
-        "transformer": transformer and config_to_dict(transformer),
-        "tokenizer": tokenizer and config_to_dict(tokenizer),
-    }
-    if transformer:
-        config["generation"] = vars(runs["transformer"].generation)
-    if tokenizer:
-        side = bundled.IMAGE_SIZE
-        if transformer and transformer.grid_size != (side // tokenizer.downsample_factor,) * 2:
-            raise ValueError(
-                f"tokenizer_workdir: its tokens are {tokenizer.downsample_factor} pixels wide, "
-                f"which does not make the transformer's grid {transformer.grid_size} of {side} "
-                "pixels"
-            )
-        config["image_size"] = [side, side]
-    return config
+    if transformer.grid_size != (side // tokenizer.downsample_factor,) * 2:
+        raise ValueError(
+            f"tokenizer_workdir: its tokens are {tokenizer.downsample_factor} pixels wide, which "
+            f"does not make the transformer's grid {transformer.grid_size} of {side} pixels"
+        )
+    generation = vars(run.generation)
+    return config | {"transformer": config_to_dict(transformer), "generation": generation}
 
 
 if __name__ == "__main__":

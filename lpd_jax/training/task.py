@@ -68,6 +68,7 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
 def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
+    check_classes(model, config)
     training, validation = (
         cached_tokens(tokenizer, load_dataset(config.data, split), split, model, workdir)
         for split in ("train", "validation")
@@ -95,3 +96,13 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
 
     training_loss, validation_loss = (make_lpd_loss(model, train) for train in (True, False))
     return Task(model, training, validation, training_loss, validation_loss, draw_samples)
+
+
+def check_classes(model: LPDConfig, config: TrainConfig) -> None:
+    """Raises ValueError where the labels of the dataset are not the classes of the model."""
+    count = int(load_dataset(config.data, "train")["labels"].max()) + 1
+    if count != model.num_classes:
+        raise ValueError(
+            f"model.num_classes: got {model.num_classes}, allowed is {count}, as "
+            f"{config.data.dataset} has them"
+        )

@@ -1,3 +1,5 @@
+"""Runs become model directories."""
+
 import dataclasses
 
 import chex
@@ -6,6 +8,7 @@ import pytest
 
 from lpd_jax.checkpoint import Checkpoints
 from lpd_jax.model_directory import load_model_directory
+from lpd_jax.models import registry
 from lpd_jax.training.config import GenerationConfig, TrainConfig, config_to_json
 from tests import tiny
 
@@ -17,28 +20,31 @@ LPD = dataclasses.replace(tiny.LPD, grid_size=(8, 8), num_classes=12)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two training runs as `train` leaves them, two checkpoints each."""
+    """Training runs as `train` leaves them, two checkpoints each."""
     folder = tmp_path_factory.mktemp("runs")
-    run = TrainConfig(num_steps=2, batch_size=1, generation=GenerationConfig(guidance_scale=3.0))
-    for name, model in (("lpd", LPD), ("vq", VQ)):
+    generation = GenerationConfig(guidance_scale=3.0)
+    run = TrainConfig(num_steps=2, batch_size=1, tokenizer="vq", generation=generation)
+    lost = dataclasses.replace(run, tokenizer="moved")
+    for name, model, config in (("lpd", LPD, run), ("vq", VQ, run), ("lost", LPD, lost)):
         checkpoints = Checkpoints(folder / name / "checkpoints")
         for step in (1, 2):
             state = {"params": tiny.random_params(model, seed=step), "step": np.int32(step)}
-            checkpoints.save(step, state, {"position": step}, config_to_json(model, run))
+            checkpoints.save(step, state, {"position": step}, config_to_json(model, config))
         checkpoints.close()
+    tiny.write_model_directory(folder / "other", transformer=None)
     return folder
 
 
-def test_the_newest_checkpoints_become_a_model_directory(runs, tmp_path):
-    result = tiny.run_python(
-        SCRIPT,
-        f"--workdir={runs / 'lpd'}",
-        f"--tokenizer_workdir={runs / 'vq'}",
-        "--output=model",
-        cwd=tmp_path,
-    )
-    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "wrote model"), result.stderr
-    files = load_model_directory(tmp_path / "model")
+def test_the_newest_checkpoints_of_a_run_and_of_its_tokenizer_become_a_model_directory(runs):
+    result = tiny.run_python(SCRIPT, "--workdir=lpd", "--output=model", cwd=runs)
+    assert (result.returncode, result.stderr) == (0, "")
+    files = load_model_directory(runs / "model")
+    lpd, vq = (registry.count_params(config) for config in (LPD, VQ))
+    assert result.stdout.splitlines() == [
+        f"transformer: {lpd:,} parameters from lpd",
+        f"tokenizer: {vq:,} parameters from vq",
+        "wrote model",
+    ]
     chex.assert_trees_all_equal(files.transformer, tiny.random_params(LPD, seed=2))
     chex.assert_trees_all_equal(files.tokenizer, tiny.random_params(VQ, seed=2))
     assert files.config["image_size"] == [64, 64]
@@ -46,17 +52,37 @@ def test_the_newest_checkpoints_become_a_model_directory(runs, tmp_path):
     assert files.config["generation"]["guidance_scale"] == 3.0
 
 
+def test_a_tokenizers_run_makes_a_directory_of_a_tokenizer(runs, tmp_path):
+    result = tiny.run_python(
+        SCRIPT, f"--workdir={runs / 'vq'}", "--output=model", "--dtype=float16", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    files = load_model_directory(tmp_path / "model")
+    assert files.transformer is None and "generation" not in files.config
+    half = tiny.random_params(VQ, seed=2)["codebook"].astype(np.float16)
+    np.testing.assert_array_equal(files.tokenizer["codebook"], half)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workdir=lpd"], ["output: not given"]),
-        (["--output=model"], ["workdir, tokenizer_workdir: neither is given"]),
-        (["--output=model", "--workdir=vq"], ["workdir: got 'vq', which trains no transformer"]),
+        (["--workdir=lpd"], "output: not given"),
+        (["--output=model"], "workdir: not given"),
+        (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
+        (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
+        (
+            ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],
+            "tokenizer_workdir: its tokens are 2 pixels wide, which does not make",
+        ),
+        (
+            ["--output=model", "--workdir=vq", "--tokenizer_workdir=vq"],
+            "tokenizer_workdir: got 'vq', but workdir 'vq' trains a tokenizer already",
+        ),
     ],
 )
-def test_a_wrong_option_is_one_line_and_writes_nothing(runs, options, words):
+def test_a_wrong_option_is_one_line_and_writes_nothing(runs, tmp_path, options, words):
+    options = [x.replace("=model", f"={tmp_path / 'model'}") for x in options]
     result = tiny.run_python(SCRIPT, *options, cwd=runs)
     assert (result.returncode, result.stdout) == (2, "")
-    for word in words:
-        assert word in result.stderr.splitlines()[-1]
-    assert not (runs / "model").exists()
+    assert result.stderr.startswith(f"export.py: {words}") and result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
