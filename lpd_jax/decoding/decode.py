@@ -21,7 +21,9 @@ from lpd_jax.decoding.step_table import (
     make_step_table,
 )
 
-DEFAULT_NUM_SEGMENTS = 3
+# Of 1, 2, 3, 4 and 6, measured on 2 cores (6 layers of width 192, 20 steps of 256 tokens): compile
+# 6, 10, 15, 18, 28 s, then 16 guided pictures in 4.4, 3.0, 2.6, 2.7, 2.5 s.
+DEFAULT_NUM_SEGMENTS = 2
 SLOT_AXIS = 2  # of every leaf of a cache
 
 

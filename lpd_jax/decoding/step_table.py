@@ -7,6 +7,7 @@ which borrow the slots that their tokens take one step later (LPD, arXiv 2507.01
 
 import dataclasses
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -71,19 +72,19 @@ def make_segments(schedule: GroupSchedule, num_segments: int) -> tuple[Segment, 
     for first in range(steps):
         widths = np.maximum.accumulate(previous[first:]) + np.maximum.accumulate(query[first:])
         cost[first, first:] = widths * np.arange(1, steps - first + 1)
-    best, cuts = cost[0], [np.zeros(steps, int)]
+    # best[last]: rows of the best scans over steps 0..last; a list for each segment allowed more.
+    best, last_firsts = cost[0], []
     for _ in range(min(num_segments, steps) - 1):
-        # One segment more: end the ones before at step `first - 1`, or leave all as it was.
-        joined = np.concatenate([[best], best[:-1, None] + cost[1:]])
-        cuts.append(joined.argmin(0))
+        # The last segment begins at step `first`; row 0: one segment less is no worse.
+        joined = np.concatenate([best[None], best[:-1, None] + cost[1:]])
+        last_firsts.append(joined.argmin(0))
         best = joined.min(0)
-    ends, end = [], steps
-    for cut in reversed(cuts):
-        if end and cut[end - 1] < end:
-            ends.append((int(cut[end - 1]), end))
-            end = int(cut[end - 1])
+    cuts = [steps]
+    for last_first in reversed(last_firsts):
+        if first := int(last_first[cuts[0] - 1]):
+            cuts.insert(0, first)
     segments: list[Segment] = []
-    for first, end in reversed(ends):
+    for first, end in itertools.pairwise([0, *cuts]):
         least = segments[-1].num_slots if segments else 0  # a cache grows, and never shrinks
         segments.append(make_segment(schedule, first, end, least))
     return tuple(segments)
