@@ -1,5 +1,6 @@
 """The small dataset that ships with the package: 12 classes of drawn avatars, 64x64 pixels."""
 
+import concurrent.futures
 import functools
 import pathlib
 
@@ -24,13 +25,14 @@ CLASS_NAMES = (
     "personas",
 )
 IMAGE_SIZE = 64
-NUM_TRAIN_PER_CLASS = 900  # pictures 900 to 999 of a class are for validation, always
+IMAGES_PER_CLASS = 1000
+# Of each class, always the same ones.
+SPLITS = {"train": slice(0, 900), "validation": slice(900, IMAGES_PER_CLASS)}
 MOSAIC_COLUMNS = 25
 
 
-@functools.cache
 def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads one split of the avatars, class by class.
+    """Reads one split of the avatars, class by class; the first call takes a second or two.
 
     Args:
         split: "train" (900 pictures a class) or "validation" (100 a class).
@@ -39,28 +41,44 @@ def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
         Images, uint8 `[B, 64, 64, 3]`, and labels, int32 `[B]`; both read-only.
 
     Raises:
-        ValueError: an unknown split.
+        ValueError: an unknown split, or a damaged file.
+        FileNotFoundError: a file of the package is missing.
     """
-    if split not in ("train", "validation"):
+    if split not in SPLITS:
         raise ValueError(f"split: got {split!r}, allowed are 'train' and 'validation'")
-    rows = (
-        slice(None, NUM_TRAIN_PER_CLASS) if split == "train" else slice(NUM_TRAIN_PER_CLASS, None)
-    )
-    images = [
-        read_mosaic(FOLDER / "avatars12" / f"{i:02d}_{name}.webp")[rows]
-        for i, name in enumerate(CLASS_NAMES)
-    ]
-    labels = np.repeat(np.arange(len(CLASS_NAMES), dtype=np.int32), [len(x) for x in images])
-    pictures = np.concatenate(images)
-    pictures.setflags(write=False)
-    labels.setflags(write=False)
-    return pictures, labels
+    return read_splits()[split]
+
+
+@functools.cache
+def read_splits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both splits: a file holds all pictures of its class, and is slow to decode twice."""
+    paths = [FOLDER / "avatars12" / f"{i:02d}_{name}.webp" for i, name in enumerate(CLASS_NAMES)]
+    # Pillow decodes outside Python's lock.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        mosaics = list(pool.map(read_mosaic, paths))
+    splits = {}
+    for name, rows in SPLITS.items():
+        images = np.concatenate([mosaic[rows] for mosaic in mosaics])
+        labels = np.arange(len(mosaics), dtype=np.int32).repeat(len(mosaics[0][rows]))
+        images.setflags(write=False)
+        labels.setflags(write=False)
+        splits[name] = images, labels
+    return splits
 
 
 def read_mosaic(path: pathlib.Path) -> np.ndarray:
     """Cuts a mosaic of 64x64 tiles, row by row, into uint8 `[B, 64, 64, 3]`."""
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    rows, columns = pixels.shape[0] // IMAGE_SIZE, MOSAIC_COLUMNS
+    if not path.is_file():
+        raise FileNotFoundError(f"bundled pictures: {path} is missing; install lpd_jax again")
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise ValueError(
+            f"bundled pictures: {path} is damaged, install lpd_jax again: {error}"
+        ) from None
+    rows, columns = IMAGES_PER_CLASS // MOSAIC_COLUMNS, MOSAIC_COLUMNS
+    if pixels.shape[:2] != (rows * IMAGE_SIZE, columns * IMAGE_SIZE):
+        raise ValueError(f"bundled pictures: {path} is damaged, install lpd_jax again: wrong size")
     tiles = pixels.reshape(rows, IMAGE_SIZE, columns, IMAGE_SIZE, 3).swapaxes(1, 2)
     return tiles.reshape(rows * columns, IMAGE_SIZE, IMAGE_SIZE, 3)
