@@ -2,7 +2,9 @@
 
     python launch/train.py --config=configs/avatars_lpd.py --workdir=runs/avatars_lpd
 
-Needs the tokenizer of configs/avatars_vq.py; the recipe is LPD's (section 4.1) scaled down.
+Needs the tokenizer of configs/avatars_vq.py, or any directory with it
+(`--config.tokenizer=lpd_jax/bundled/model`). The recipe is LPD's (section 4.1) scaled down, with a
+higher rate for a short run; about 6 images/s on 2 CPU cores.
 """
 
 from ml_collections import ConfigDict
