@@ -1,0 +1,98 @@
+"""Configs by name and as mappings, parameter counts of the published models, fresh parameters."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax.model_directory import flatten_params
+from lpd_jax.models import registry
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.tokenizer import VQConfig
+from tests import tiny
+
+SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
+
+
+# Published, or the size of the released checkpoints.
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("lpd_l", 337_157_120),
+        ("lpd_xl", 751_947_520),
+        ("lpd_xxl", 1_412_184_576),
+        ("lpd_l_512", 337_943_552),
+        ("lpd_xl_512", 752_930_560),
+        ("lpd_xxl_512", 1_413_364_224),
+        ("vq16", 71_883_403),
+        ("vq8", 70_109_835),
+    ],
+)
+def test_parameter_counts(name, count):
+    assert registry.count_params(registry.find_model(name)) == count
+
+
+def test_an_unknown_model_gets_the_nearest_name():
+    with pytest.raises(ValueError, match=r"got 'lpd-xl' \(did you mean 'lpd_xl'\?\), allowed are"):
+        registry.find_model("lpd-xl")
+    with pytest.raises(ValueError, match="got 'zebra', allowed are lpd_l, "):
+        registry.find_model("zebra")
+
+
+@pytest.mark.parametrize("config", [tiny.LPD, tiny.VQ, LPDConfig(**SMALL, grid_size=(3, 5))])
+def test_configs_come_back_from_their_mapping(config):
+    mapping = registry.config_to_dict(config)
+    assert registry.config_from_dict(mapping) == config
+    assert mapping["family"] == ("vq" if isinstance(config, VQConfig) else "lpd")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({}, "model.family: got None, allowed are lpd, vq"),
+        ({"family": "par"}, "model.family: got 'par', allowed are lpd, vq"),
+        ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: unknown field"),
+        ({"family": "lpd", "num_layers": 2}, "model.embed_dim: missing"),
+        ({"family": "lpd", **SMALL, "grid_size": 4}, "model.grid_size: got 4"),
+        ({"family": "lpd", **SMALL, "grid_size": [4, 0]}, r"grid_size: got \(4, 0\), allowed is"),
+        ({"family": "lpd", **SMALL, "num_heads": 3}, "num_heads: got 3, allowed are divisors"),
+        ({"family": "lpd", **SMALL, "num_heads": 0}, "num_heads: got 0, allowed is at least 1"),
+        ({"family": "lpd", **SMALL, "num_classes": 0}, "num_classes: got 0"),
+        ({"family": "lpd", **SMALL, "dropout_rate": 1.0}, "dropout_rate: got 1.0, allowed are"),
+        ({"family": "lpd", **SMALL, "label_drop_rate": -0.1}, "label_drop_rate: got -0.1"),
+        ({"family": "vq", "base_channels": 48}, "got 48 x 1, allowed are positive multiples of 32"),
+        ({"family": "vq", "base_channels": 16, "channel_multipliers": [2]}, "got 16 x 1"),
+        ({"family": "vq", "channel_multipliers": []}, "channel_multipliers: got none"),
+        ({"family": "vq", "channel_multipliers": [1, 0]}, "got 128 x 0"),
+        ({"family": "vq", "patch_size": 0}, "patch_size: got 0, allowed is at least 1"),
+    ],
+)
+def test_bad_configs_are_refused_by_field(mapping, message):
+    with pytest.raises(ValueError, match=message):
+        registry.config_from_dict(mapping)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny.LPD,
+        VQConfig(32, channel_multipliers=(1,), num_res_blocks=1, z_channels=4, codebook_size=8),
+    ],
+)
+def test_fresh_parameters_are_as_announced(config):
+    params = registry.init_params(config, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, registry.abstract_params(config))
+    flat = flatten_params(params)
+    assert all(np.isfinite(leaf).all() for leaf in flat.values())
+    for path, leaf in flat.items():
+        name = path.rpartition("/")[2]
+        if name in ("scale", "bias"):
+            np.testing.assert_array_equal(leaf, np.full(leaf.shape, float(name == "scale")))
+        else:
+            assert np.std(leaf) > 0
+    if isinstance(config, LPDConfig):
+        # Layers start out different, and embeddings small.
+        assert not np.array_equal(*flat["blocks/qkv/kernel"])
+        assert 0.015 < np.std(flat["token_embed"]) < 0.025
+    else:
+        np.testing.assert_allclose(np.linalg.norm(flat["codebook"], axis=-1), 1, atol=1e-5)
