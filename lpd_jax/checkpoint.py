@@ -1,6 +1,9 @@
 """Training state on disk: Orbax checkpoints that restore onto the mesh of the day."""
 
+import functools
+import operator
 import pathlib
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
@@ -63,6 +66,8 @@ class Checkpoints:
 def load_params(folder: str | PathLike) -> tuple[dict, dict]:
     """Parameters and config of the newest checkpoint of a run, on one device; writes nothing.
 
+    Where the optimizer's state holds a running average of the parameters, it is taken.
+
     Raises:
         ValueError: the folder holds no checkpoint.
     """
@@ -72,22 +77,34 @@ def load_params(folder: str | PathLike) -> tuple[dict, dict]:
     checkpoints = Checkpoints(folder, read_only=True)
     try:
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        saved = checkpoints.manager.item_metadata(step).state["params"]
-        abstract = {
-            "params": jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), saved
-            )
-        }
-        # The optimizer's state, twice the size of the parameters, is not read.
+        saved = dict(checkpoints.manager.item_metadata(step).state)
+        *parents, name = params_path(saved)
+        # Of all else, the optimizer's moments above all, nothing is read.
+        wanted = jax.tree.map(lambda _: ocp.PLACEHOLDER, saved)
+        descend(wanted, parents)[name] = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            descend(saved, parents)[name],
+        )
         arguments = ocp.args.PyTreeRestore(
-            abstract,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-            partial_restore=True,
+            wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
         )
         path = checkpoints.folder / str(step) / "state"
-        return ocp.PyTreeCheckpointer().restore(path, arguments)["params"], checkpoints.config()
+        restored = ocp.PyTreeCheckpointer().restore(path, arguments)
+        return descend(restored, parents)[name], checkpoints.config()
     finally:
         checkpoints.close()
+
+
+def params_path(saved: dict) -> tuple:
+    """Keys that lead to the parameters, or to their average: last in the optimizer's chain."""
+    last = (saved.get("opt_state") or [None])[-1]
+    if isinstance(last, dict) and "average" in last:
+        return "opt_state", -1, "average"
+    return ("params",)
+
+
+def descend(tree: Any, keys: Iterable[Any]) -> Any:
+    return functools.reduce(operator.getitem, keys, tree)
 
 
 def load_config(folder: str | PathLike) -> dict:

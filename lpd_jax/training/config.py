@@ -50,6 +50,8 @@ class TrainConfig:
 
     `tokenizer` makes LPD's tokens, `init_from` holds weights that a fresh run starts from instead
     of random ones (a resumed run ignores it): each a model directory, or the workdir of a run.
+    With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
+    with and exported; 0 keeps none.
     """
 
     num_steps: int
@@ -64,6 +66,7 @@ class TrainConfig:
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
     generation: GenerationConfig = GenerationConfig()
     keep_checkpoints: int = 2
+    ema_decay: float = 0.0
 
 
 def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
@@ -87,6 +90,8 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
             raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
     if not 0 <= config.seed <= MAX_SEED:
         raise ValueError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
+    if not 0 <= config.ema_decay < 1:
+        raise ValueError(f"ema_decay: got {config.ema_decay}, allowed are [0, 1); 0 is none")
     return model, config
 
 

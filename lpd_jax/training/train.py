@@ -24,7 +24,7 @@ from lpd_jax.sharding import (
 )
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.data import to_devices, training_batches, validation_batches
-from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
+from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
 from lpd_jax.training.progress import Progress
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, init_state, train_step
@@ -66,7 +66,7 @@ def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -
     check_writable("workdir", workdir)
     mesh = make_mesh(config.mesh)
     check_batch_size(config.batch_size, mesh)
-    optimizer = make_optimizer(config.optimizer, config.num_steps)
+    optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
     folder = workdir / "checkpoints"
     resumes = newest_step(folder) is not None
     if resumes:
@@ -136,13 +136,14 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
         # What is saved or judged has to be known to be finite.
         while len(running) > (0 if events else 1):
             finish(*running.popleft())
+        shown = averaged_params(state.params, state.opt_state)
         if "save" in events:
             saved_config = config_to_json(task.model, config)
             run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
         if "evaluate" in events:
-            progress.report(step, "validation", mean_metrics(run, evaluate, state.params))
+            progress.report(step, "validation", mean_metrics(run, evaluate, shown))
         if "sample" in events:
-            progress.picture(step, task.draw_samples(state.params))
+            progress.picture(step, task.draw_samples(shown))
         if set(events) - {"log"}:
             progress.pause()
     return state

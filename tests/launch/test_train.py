@@ -103,6 +103,25 @@ def test_tokenizer_then_transformer_then_model_directory(folder):
     assert images.shape == (2, 64, 64, 3) and images.dtype == np.uint8
 
 
+def test_a_loss_that_is_no_number_is_one_line(folder):
+    script = f"""
+import runpy, sys, pytest
+from tests.training import toy
+toy.install(pytest.MonkeyPatch(), loss=toy.failing_loss)
+sys.argv = ["train.py", *sys.argv[1:]]
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    (folder / "toy.py").write_text(
+        LPD_CONFIG.replace('"num_steps": 2', '"num_steps": 9, "optimizer": {"learning_rate": 1.0}')
+    )
+    result = tiny.run_python("-c", script, "--config=toy.py", "--workdir=toy", cwd=folder)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        "train.py: step 4: loss is nan; training stops; the newest checkpoint is from before"
+    )
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "option", "words"),
     [

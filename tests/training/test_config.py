@@ -57,6 +57,7 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"keep_checkpoints": 0}, "keep_checkpoints: got 0, allowed is at least 1"),
         ({"every": {"save": -5}}, "every.save: got -5, allowed is 0 (at the end only) or more"),
         ({"every": 3}, "every: got 3, allowed is a mapping of fields"),
+        ({"ema_decay": 1.0}, "ema_decay: got 1.0, allowed are [0, 1)"),
         ({"seed": -1}, "seed: got -1, allowed are 0 to 4294967295"),
     ],
 )

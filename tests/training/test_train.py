@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.checkpoint import load_config, newest_step
+from lpd_jax.checkpoint import load_config, load_params, newest_step
 from lpd_jax.sharding import make_mesh
+from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
-from lpd_jax.training.optimizer import OptimizerConfig
+from lpd_jax.training.optimizer import OptimizerConfig, averaged_params
 from lpd_jax.training.train import (
     Run,
     check_same_config,
@@ -42,6 +43,39 @@ def test_another_seed_is_another_run(tmp_path):
     one = train(toy.MODEL, toy.config(2), tmp_path / "one")
     two = train(toy.MODEL, toy.config(2, seed=1), tmp_path / "two")
     assert not np.allclose(one.params["head"]["kernel"], two.params["head"]["kernel"])
+
+
+def test_a_running_average_is_resumed_validated_and_exported(tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(
+        train_module, "mean_metrics", lambda *x: judged.append(x[-1]) or {"loss": 0.0}
+    )
+    whole = train(toy.MODEL, toy.config(4, ema_decay=0.9), tmp_path / "whole")
+    train(toy.MODEL, toy.config(2, ema_decay=0.9), tmp_path / "halves")
+    resumed = train(toy.MODEL, toy.config(4, ema_decay=0.9), tmp_path / "halves")
+    chex.assert_trees_all_equal(resumed, whole)
+    average = averaged_params(whole.params, whole.opt_state)
+    assert not np.allclose(average["head"]["kernel"], whole.params["head"]["kernel"])
+    for params in (judged[-1], load_params(tmp_path / "halves" / "checkpoints")[0]):
+        chex.assert_trees_all_equal(params, average)
+    # Without one the parameters are what they are with one, and so is the rest of the state.
+    plain = train(toy.MODEL, toy.config(4), tmp_path / "plain")
+    chex.assert_trees_all_equal(plain.params, whole.params)
+    assert len(plain.opt_state) == len(whole.opt_state) - 1
+
+
+def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
+    params = toy.init_boxed(None, jax.random.key(9))
+    monkeypatch.setattr(train_module, "initial_params", lambda path, model: params)
+    rate = OptimizerConfig(learning_rate=1e-9)
+    config = toy.config(1, init_from="model", ema_decay=0.5, optimizer=rate)
+    state = train(toy.MODEL, config, tmp_path)
+    for got in (state.params, averaged_params(state.params, state.opt_state)):
+        chex.assert_trees_all_close(got, params, atol=1e-6)
+    # A resumed run goes on from its checkpoint.
+    monkeypatch.setattr(train_module, "initial_params", lambda path, model: 1 / 0)
+    config = dataclasses.replace(config, num_steps=2, init_from="moved")
+    assert int(train(toy.MODEL, config, tmp_path).step) == 2
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path):
