@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from lpd_jax.checkpoint import Checkpoints, load_config, newest_step
+from lpd_jax.model_directory import flatten_params
 from lpd_jax.models.registry import ModelConfig, init_boxed
 from lpd_jax.sharding import (
     batch_sharding,
@@ -221,11 +222,14 @@ def check_same_config(wanted: dict, saved: dict) -> None:
 
     Fields that the saved config lacks, since they are newer than it, count as their defaults.
     """
-    saved = config_to_json(*read_config(saved))
+    there, here = (
+        flatten_params({name: value for name, value in fields.items() if name not in FREE_FIELDS})
+        for fields in (config_to_json(*read_config(saved)), wanted)
+    )
     differing = [
-        f"{name} (there {saved.get(name)!r}, here {wanted.get(name)!r})"
-        for name in sorted({*wanted, *saved} - set(FREE_FIELDS))
-        if wanted.get(name) != saved.get(name)
+        f"{name.replace('/', '.')} (there {there.get(name)!r}, here {here.get(name)!r})"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
     ]
     if differing:
         raise ValueError(
