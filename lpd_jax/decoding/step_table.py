@@ -133,7 +133,8 @@ def teacher_forcing_mask(group_N: jax.Array) -> jax.Array:
             compilation.
     """
     # The class token is context of a group of its own, before all others.
-    context_N = jnp.concatenate([jnp.full((1,), -1, group_N.dtype), group_N[:-1]])
+    group_N = jnp.asarray(group_N, jnp.int32)
+    context_N = jnp.pad(group_N[:-1], (1, 0), constant_values=-1)
     group_T = jnp.concatenate([context_N, group_N])
     is_query_T = jnp.arange(2 * len(group_N)) >= len(group_N)
     same = (group_T[:, None] == group_T[None]) & (is_query_T[:, None] == is_query_T[None])
