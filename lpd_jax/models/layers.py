@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.models.attention import attend, attend_in_two
 from lpd_jax.sharding import constrain
 
 Initializer = nn.initializers.Initializer
@@ -33,39 +34,6 @@ class CacheWrite(NamedTuple):
     previous_start: jax.Array
     query_start: jax.Array
     num_previous: int
-
-
-def attend(
-    q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
-) -> jax.Array:
-    """Softmax attention, in float32 whatever the inputs; `mask_TM` is True where a row may look."""
-    q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
-    scores_BNTM = jnp.einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK, preferred_element_type=jnp.float32)
-    scores_BNTM = jnp.where(mask_TM[None, None], scores_BNTM, -1e30)
-    largest_BNT1 = jax.lax.stop_gradient(scores_BNTM.max(-1, keepdims=True))
-    weights_BNTM = jnp.exp(scores_BNTM - largest_BNT1)
-    # Divided after the product with the values, where the array is smaller.
-    total_BNT1 = weights_BNTM.sum(-1, keepdims=True)
-    mixed_BNTK = jnp.einsum(
-        "BNTM,BNMK->BNTK",
-        weights_BNTM.astype(v_BNMK.dtype),
-        v_BNMK,
-        preferred_element_type=jnp.float32,
-    )
-    return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
-
-
-def attend_in_two(
-    q_BNTK: jax.Array, k_BNTK: jax.Array, v_BNTK: jax.Array, mask_TT: jax.Array, num_context: int
-) -> jax.Array:
-    """`attend` where the first `num_context` rows see none of the others: those scores are skipped.
-
-    With as many queries as context rows that is a quarter of them.
-    """
-    n = num_context
-    context_BNTK = attend(q_BNTK[:, :, :n], k_BNTK[:, :, :n], v_BNTK[:, :, :n], mask_TT[:n, :n])
-    queries_BNTK = attend(q_BNTK[:, :, n:], k_BNTK, v_BNTK, mask_TT[n:])
-    return jnp.concatenate([context_BNTK, queries_BNTK], axis=2)
 
 
 def write_cache(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite) -> KVCache:
@@ -97,6 +65,7 @@ class Block(nn.Module):
     num_context: int  # the first rows of an uncached pass, which see none of the others
     dropout_rate: float = 0.0
     dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"  # of an uncached pass: a key of `attention.ATTENTION`
 
     @nn.compact
     def __call__(
@@ -113,7 +82,9 @@ class Block(nn.Module):
         q_BNTK, k_BNTK, v_BNTK = self.split_heads(self.dense(3 * self.embed_dim, "qkv")(h_BTD))
         cache = None
         if cache_write is None:
-            attended_BNTK = attend_in_two(q_BNTK, k_BNTK, v_BNTK, mask_TM, self.num_context)
+            attended_BNTK = attend_in_two(
+                q_BNTK, k_BNTK, v_BNTK, mask_TM, self.num_context, self.attention
+            )
         else:
             old_cache, write = cache_write
             cache = write_cache(old_cache, k_BNTK, v_BNTK, write)

@@ -17,6 +17,12 @@ from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, layer_norm
 from lpd_jax.sharding import constrain
 
+# What the backward pass finds of a block's forward pass: all, the matrix products, its input.
+REMAT = {
+    "none": None,
+    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_ratio", "codebook_size", "num_classes")
 
 
@@ -75,10 +81,16 @@ LPD_MODELS = {
 
 
 class LPD(nn.Module):
-    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one."""
+    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
+
+    `dtype` is that of activations and matrix products; `attention` a key of `attention.ATTENTION`
+    and `remat` one of `REMAT`, both for the teacher-forced pass.
+    """
 
     config: LPDConfig
     dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+    remat: str = "none"
 
     def setup(self):
         cfg = self.config
@@ -95,7 +107,7 @@ class LPD(nn.Module):
         self.query_embed = table("query_embed", 1)
         self.position_embed = table("position_embed", cfg.num_tokens + 1)
         self.input_norm = layer_norm(None, self.dtype)
-        self.blocks = stacked_blocks(cfg, self.dtype)
+        self.blocks = stacked_blocks(cfg, self.dtype, self.attention, self.remat)
         self.norm = layer_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(
             nn.initializers.xavier_uniform(), ("embed", "codebook")
@@ -141,19 +153,19 @@ class LPD(nn.Module):
         """Class tokens `[B, 1, D]`, at position 0; NaN for a label that is no class."""
         table_CD = jnp.concatenate([self.class_embed, self.null_class_embed])
         # Plain indexing would quietly take the nearest class.
-        class_BD = table_CD.at[labels_B].get(mode="fill", wrap_negative_indices=False)
+        class_BD = whole(table_CD).at[labels_B].get(mode="fill", wrap_negative_indices=False)
         return self.at_positions(class_BD[:, None], jnp.zeros_like(labels_B)[:, None])
 
     def embed_tokens(self, tokens_BP: jax.Array, positions_BP: jax.Array) -> jax.Array:
         """Context rows `[B, P, D]` of tokens at raster positions."""
-        return self.at_positions(self.token_embed[tokens_BP], positions_BP + 1)
+        return self.at_positions(whole(self.token_embed)[tokens_BP], positions_BP + 1)
 
     def embed_queries(self, positions_BQ: jax.Array) -> jax.Array:
         """Position query tokens `[B, Q, D]` for raster positions."""
         return self.at_positions(self.query_embed[None], positions_BQ + 1)
 
     def at_positions(self, x_BTD: jax.Array, rows_BT: jax.Array) -> jax.Array:
-        return self.input_norm((x_BTD + self.position_embed[rows_BT]).astype(self.dtype))
+        return self.input_norm((x_BTD + whole(self.position_embed)[rows_BT]).astype(self.dtype))
 
     def to_logits(self, x_BQD: jax.Array) -> jax.Array:
         return self.head(self.norm(x_BQD)).astype(jnp.float32)
@@ -165,17 +177,30 @@ class LPD(nn.Module):
         return tokens_BN, jnp.zeros((1,), jnp.int32), order_N[None], order_N
 
 
-def stacked_blocks(config: LPDConfig, dtype: jnp.dtype) -> nn.Module:
+def whole(table_RD: jax.Array) -> jax.Array:
+    """A table on every device before rows are looked up.
+
+    Cut along its width, each device would look up its part of all images' rows, and the compiler
+    can only hand those out again by way of the whole batch.
+    """
+    return constrain(table_RD, "act_len", "act_embed")
+
+
+def stacked_blocks(config: LPDConfig, dtype: jnp.dtype, attention: str, remat: str) -> nn.Module:
     """All blocks as one scan over stacked parameters: compile time does not grow with depth."""
+    block = Block
+    if remat != "none":
+        # prevent_cse is for code outside a scan. Argument 3, counted from self, is `train`.
+        block = nn.remat(Block, policy=REMAT[remat], prevent_cse=False, static_argnums=(3,))
     scanned = nn.scan(
-        Block,
+        block,
         variable_axes={"params": 0},
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast, nn.broadcast),
         length=config.num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    return scanned(**block_sizes(config), dtype=dtype)
+    return scanned(**block_sizes(config), dtype=dtype, attention=attention)
 
 
 def block_sizes(config: LPDConfig) -> dict[str, Any]:

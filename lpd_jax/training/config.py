@@ -7,6 +7,7 @@ from typing import Any
 from lpd_jax.fields import check_known, from_mapping, to_mapping
 from lpd_jax.models.registry import ModelConfig, config_from_dict, config_to_dict
 from lpd_jax.sharding import MeshConfig
+from lpd_jax.training.compute import ComputeConfig
 from lpd_jax.training.data import DataConfig
 from lpd_jax.training.objectives import TokenizerLossConfig
 from lpd_jax.training.optimizer import OptimizerConfig
@@ -62,6 +63,7 @@ class TrainConfig:
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
+    compute: ComputeConfig = ComputeConfig()
     every: EveryConfig = EveryConfig()
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
     generation: GenerationConfig = GenerationConfig()

@@ -73,13 +73,18 @@ def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: flo
     return sample_entropy + (mean_V * jnp.log(mean_V + 1e-5)).sum()
 
 
-def make_lpd_loss(model: LPDConfig, train: bool, dtype: Any = jnp.float32):
+def make_lpd_loss(model: LPDConfig, train: bool, **options: Any):
     """Mean cross-entropy over the N queries of `{"tokens": [B, N], "labels": [B]}` (section 3.1).
 
     Each image gets a fresh random order, each step one of the published group-size lists; in
     validation labels stay and dropout is off.
+
+    Args:
+        model: sizes.
+        train: drop labels and activations.
+        options: of the `LPD` module: dtype, attention, remat.
     """
-    lpd = LPD(model, dtype)
+    lpd = LPD(model, **options)
     groups = [schedule.group_of_rank() for schedule in training_schedules(model.num_tokens)]
     group_GN = np.stack(groups).astype(np.int32)
 

@@ -28,12 +28,51 @@ def train_step(
     *,
     loss_function: LossFunction,
     optimizer: optax.GradientTransformation,
+    accumulate_steps: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update. Random numbers derive from (key, step), so that a resumed run draws the same."""
+    """One update. Random numbers derive from (key, step), so that a resumed run draws the same.
+
+    Args:
+        state: donated by callers, so that the update needs no second copy.
+        batch: arrays with the batch along their first axis.
+        key: of the run, the same in every step.
+        loss_function: mean over the batch it is given.
+        optimizer: of `state.opt_state`.
+        accumulate_steps: parts to cut the batch into, whose gradients are averaged.
+
+    Returns:
+        The new state, and metrics: `loss`, `grad_norm` before clipping, and the loss's own.
+    """
     step_key = jax.random.fold_in(key, state.step)
     gradient = jax.value_and_grad(loss_function, has_aux=True)
-    (loss, metrics), grads = gradient(state.params, batch, step_key)
+    if accumulate_steps == 1:
+        (loss, metrics), grads = gradient(state.params, batch, step_key)
+    else:
+        mean = mean_over_parts(gradient, state.params, batch, step_key, accumulate_steps)
+        (loss, metrics), grads = mean
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
     return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def mean_over_parts(
+    function: Callable, params: Any, batch: Any, key: jax.Array, num_parts: int
+) -> Any:
+    """The mean of `function(params, part, key of the part)` over equal parts of a batch."""
+
+    def to_parts(x: jax.Array) -> jax.Array:
+        # Every num_parts-th row: each device keeps the rows it has, which slices would move.
+        return x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1)
+
+    def add_part(total: Any, part_and_index: Any) -> tuple[Any, None]:
+        part, index = part_and_index
+        value = function(params, part, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, value), None
+
+    parts = jax.tree.map(to_parts, batch)
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(function, params, first, key)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = jax.lax.scan(add_part, zeros, (parts, jnp.arange(num_parts)))
+    return jax.tree.map(lambda x: x / num_parts, total)

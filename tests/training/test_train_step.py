@@ -110,3 +110,41 @@ def test_steps_draw_different_random_numbers(unsharded):
     evaluate = jax.jit(loss_function, compiler_options=toy.QUICK_COMPILE)
     losses = [float(evaluate(state.params, batch, jax.random.key(i))[0]) for i in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("name", ["one", "eight"])
+def test_a_batch_in_parts_gives_the_same_update(name):
+    mesh = mesh_of(name)
+
+    def loss_function(params, batch, key):
+        del key
+        loss = ((batch["x"] @ params["w"] - batch["y"]) ** 2).mean()
+        return loss, {"largest": batch["x"].max(-1).mean()}
+
+    rng = np.random.default_rng(0)
+    batch = {"x": rng.normal(size=(16, 3)), "y": rng.normal(size=16)}
+    batch = jax.device_put(jax.tree.map(np.float32, batch), batch_sharding(mesh))
+    state = init_state({"w": np.ones(3, np.float32)}, OPTIMIZER)
+    choices = {"loss_function": loss_function, "optimizer": OPTIMIZER}
+    with jax.set_mesh(mesh):
+        (whole, whole_metrics), (cut, cut_metrics) = (
+            jax.jit(functools.partial(train_step, **choices, accumulate_steps=parts))(
+                state, batch, jax.random.key(0)
+            )
+            for parts in (1, 4)
+        )
+    chex.assert_trees_all_close(cut_metrics, whole_metrics, rtol=1e-5)
+    chex.assert_trees_all_close(cut.params, whole.params, rtol=1e-5)
+
+
+def test_parts_draw_different_random_numbers():
+    def loss_function(params, batch, key):
+        return params["w"] * jax.random.normal(key), {}
+
+    state = init_state({"w": np.float32(1)}, OPTIMIZER)
+    run = functools.partial(train_step, loss_function=loss_function, optimizer=OPTIMIZER)
+    losses = {
+        float(run(state, np.zeros(8), jax.random.key(0), accumulate_steps=parts)[1]["loss"])
+        for parts in (1, 2, 4)
+    }
+    assert len(losses) == 3
