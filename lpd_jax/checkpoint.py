@@ -2,29 +2,45 @@
 
 import functools
 import operator
-import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from jax.experimental import multihost_utils
 
 
 class Checkpoints:
-    """Keeps the newest checkpoints of one run: state, data position and config, saved together."""
+    """Checkpoints of one run: state, data position and config, saved together or not at all.
 
-    def __init__(self, folder: str | PathLike, keep: int = 2, read_only: bool = False):
-        writing: dict[str, Any] = {"create": True, "max_to_keep": keep}
-        reading: dict[str, Any] = {"create": False, "read_only": True, "save_interval_steps": 0}
-        options = ocp.CheckpointManagerOptions(**(reading if read_only else writing))
+    Args:
+        folder: local, or of a bucket (`gs://...`).
+        keep: how many of the newest stay.
+        keep_every: those of every so many steps stay for good; 0 is none.
+        read_only: neither makes the folder nor changes anything in it.
+    """
+
+    def __init__(
+        self, folder: str | PathLike, keep: int = 2, keep_every: int = 0, read_only: bool = False
+    ):
+        self.folder = absolute(folder)
+        self.read_only = read_only
+        options = ocp.CheckpointManagerOptions(
+            create=not read_only,
+            read_only=read_only,
+            max_to_keep=None if read_only else keep,
+            keep_period=None if read_only else keep_every or None,
+            save_interval_steps=0 if read_only else 1,
+        )
         # Said here, an item's metadata can be read before the item.
         handlers = {
             "state": ocp.StandardCheckpointHandler(),
             "data": ocp.JsonCheckpointHandler(),
             "config": ocp.JsonCheckpointHandler(),
         }
-        self.folder = pathlib.Path(folder).expanduser().absolute()
         self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def save(self, step: int, state: Any, data_position: dict, config: dict) -> None:
@@ -34,33 +50,75 @@ class Checkpoints:
             data=ocp.args.JsonSave(data_position),
             config=ocp.args.JsonSave(config),
         )
-        self.manager.save(step, args=items)
+        self.manager.save(step, args=items, force=True)
 
     def latest_step(self) -> int | None:
         return self.manager.latest_step()
 
-    def restore(self, abstract_state: Any) -> tuple[Any, dict]:
-        """The newest state and its data position.
+    def restore(
+        self, abstract_state: Any, warn: Callable[[str], None] = logging.warning
+    ) -> tuple[Any, dict]:
+        """The newest state that can be read, and its data position.
 
         Args:
             abstract_state: tree of `jax.ShapeDtypeStruct` with the shardings wanted now; those
                 of the run that saved do not matter.
+            warn: told of each newer checkpoint that cannot be read; it is renamed, never deleted.
+
+        Raises:
+            ValueError: there is none that can be read.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
         )
-        restored = self.manager.restore(self.latest_step(), args=items)
+        step, restored = self.newest_readable(items, warn)
+        for newer in self.newer_than(step):
+            self.set_aside(newer)
         return restored.state, restored.data
 
     def config(self) -> dict:
         """The config that the newest checkpoint was saved with."""
         items = ocp.args.Composite(config=ocp.args.JsonRestore())
-        return self.manager.restore(self.latest_step(), args=items).config
+        return self.newest_readable(items, warn=lambda text: None)[1].config
+
+    def newest_readable(self, items: Any, warn: Callable[[str], None]) -> tuple[int, Any]:
+        """Step and items of the newest checkpoint whose items can be read."""
+        problems = []
+        for step in self.newer_than(-1):
+            try:
+                return step, self.manager.restore(step, args=items)
+            # Whatever a damaged file makes its reader raise.
+            except Exception as error:  # noqa: BLE001
+                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                problems.append(f"checkpoint {self.folder / str(step)}: cannot be read: {reason}")
+                warn(problems[-1] + "; taking the one before")
+        raise ValueError("; ".join(problems) or f"checkpoint folder: {self.folder} holds none")
+
+    def newer_than(self, step: int) -> list[int]:
+        """Steps of the checkpoints after `step`, newest first."""
+        return sorted((other for other in self.manager.all_steps() if other > step), reverse=True)
+
+    def set_aside(self, step: int) -> None:
+        """Renames a checkpoint, so that its step can be saved again."""
+        if jax.process_index() == 0:
+            aside = self.folder / f"unreadable_{step}"
+            while aside.exists():
+                aside = self.folder / f"{aside.name}_again"
+            (self.folder / str(step)).rename(aside)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"set_aside_{step}")
+        self.manager.reload()
 
     def close(self) -> None:
         """Waits for files still being written."""
         self.manager.wait_until_finished()
         self.manager.close()
+
+
+def absolute(folder: str | PathLike) -> epath.Path:
+    """A local folder from the root on, or that of a bucket as it is."""
+    path = epath.Path(folder)
+    return path if "://" in str(folder) else epath.Path(path.expanduser().absolute())
 
 
 def load_params(folder: str | PathLike) -> tuple[dict, dict]:
@@ -118,6 +176,6 @@ def load_config(folder: str | PathLike) -> dict:
 
 def newest_step(folder: str | PathLike) -> int | None:
     """The step of the newest checkpoint in a folder, None if there is none; writes nothing."""
-    path = pathlib.Path(folder).expanduser()
+    path = absolute(folder)
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return max((int(name) for name in names if name.isdecimal()), default=None)
