@@ -1,7 +1,7 @@
-"""What is trained: arrays to learn from, losses, and the pictures that show progress."""
+"""What is trained: records to learn from, losses, and the pictures that show progress."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,21 +17,31 @@ from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.data import load_dataset
+from lpd_jax.training.data import Source
 from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
-from lpd_jax.training.token_cache import cached_tokens
+from lpd_jax.training.sources import open_images
+from lpd_jax.training.token_cache import (
+    TokenSource,
+    check_cache,
+    check_views,
+    open_token_cache,
+    tokenizer_digest,
+)
+from lpd_jax.training.token_writer import plan_cache, write_token_cache
 from lpd_jax.training.train_step import LossFunction
-from lpd_jax.training.weights import load_weights
+from lpd_jax.training.weights import Weights, load_weights
 
 NUM_SAMPLES = 24
+SPLITS = ("train", "validation")
+TOKENS_FOLDER = "tokens"  # in the workdir of a run that encodes images itself
 
 
 class Task(NamedTuple):
     """All that the training loop needs to know of what it trains."""
 
     model: ModelConfig
-    training_arrays: Mapping[str, np.ndarray]
-    validation_arrays: Mapping[str, np.ndarray]
+    training: Source
+    validation: Source
     training_loss: LossFunction
     validation_loss: LossFunction
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
@@ -46,11 +56,10 @@ def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) ->
 
 def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
-    training = load_dataset(config.data, "train")
-    validation = load_dataset(config.data, "validation")
+    training, validation = (open_images(config.data, split) for split in SPLITS)
     loss_function = make_tokenizer_loss(model, config.tokenizer_loss)
-    spread = np.linspace(0, len(validation["images"]) - 1, NUM_SAMPLES).astype(int)
-    originals = validation["images"][spread]
+    spread = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
+    originals = np.stack([validation[i]["image"] for i in spread])
 
     @jax.jit
     def reconstruct(params, images):
@@ -68,11 +77,7 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
 def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
-    check_classes(model, config)
-    training, validation = (
-        cached_tokens(tokenizer, load_dataset(config.data, split), split, model, workdir)
-        for split in ("train", "validation")
-    )
+    training, validation = open_tokens(model, config, tokenizer, workdir)
     choices = config.generation
     schedule = make_schedule(model.num_tokens, choices.num_steps)
     sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
@@ -98,11 +103,30 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
     return Task(model, training, validation, training_loss, validation_loss, draw_samples)
 
 
-def check_classes(model: LPDConfig, config: TrainConfig) -> None:
-    """Raises ValueError where the labels of the dataset are not the classes of the model."""
-    count = int(load_dataset(config.data, "train")["labels"].max()) + 1
-    if count != model.num_classes:
-        raise ValueError(
-            f"model.num_classes: got {model.num_classes}, allowed is {count}, as "
-            f"{config.data.dataset} has them"
-        )
+def open_tokens(
+    model: LPDConfig, config: TrainConfig, tokenizer: Weights, workdir: pathlib.Path
+) -> list[TokenSource]:
+    """Both splits as tokens: from the cache that the config names, or from images, encoded now.
+
+    What is encoded goes to `workdir/tokens/<split>`; a run that is resumed finds it there.
+
+    Raises:
+        ValueError: tokens that are not of this tokenizer, or not what the model is to learn.
+    """
+    data, digest = config.data, tokenizer_digest(tokenizer)
+    if data.dataset == "tokens":
+        names = (data.train_split or "train", data.validation_split or "validation")
+        root = pathlib.Path(data.path).expanduser()
+        caches = [open_token_cache(root / name) for name in names]
+        check_views(caches[0].settings, data.random_views)
+        for cache in caches:
+            check_cache(cache.settings, model, digest)
+        return caches
+    views = {"train": "mirror" if data.random_views else "one", "validation": "one"}
+    jobs = {split: plan_cache(tokenizer, data, split, views[split]) for split in SPLITS}
+    for job in jobs.values():
+        check_cache(job.settings, model, digest)
+    folders = [workdir / TOKENS_FOLDER / split for split in SPLITS]
+    for folder, job in zip(folders, jobs.values(), strict=True):
+        write_token_cache(folder, job, num_threads=data.num_threads)
+    return [open_token_cache(folder) for folder in folders]

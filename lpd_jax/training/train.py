@@ -24,7 +24,12 @@ from lpd_jax.sharding import (
     state_shardings,
 )
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
-from lpd_jax.training.data import to_devices, training_batches, validation_batches
+from lpd_jax.training.data import (
+    TrainingBatches,
+    batch_share,
+    to_devices,
+    validation_batches,
+)
 from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
 from lpd_jax.training.progress import Progress
 from lpd_jax.training.task import Task, make_task
@@ -42,7 +47,7 @@ class Run(NamedTuple):
     task: Task
     optimizer: optax.GradientTransformation
     mesh: jax.sharding.Mesh
-    batches: Any  # grain iterator
+    batches: TrainingBatches
     checkpoints: Checkpoints
 
 
@@ -75,7 +80,14 @@ def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -
     params = initial_params(config.init_from, model) if config.init_from and not resumes else None
     task = make_task(model, config, workdir)
     check_validation(task, config.batch_size)
-    batches = training_batches(task.training_arrays, config.batch_size, config.seed)
+    batches = TrainingBatches(
+        task.training,
+        config.batch_size,
+        config.seed,
+        random_views=config.data.random_views,
+        num_threads=config.data.num_threads,
+        share=batch_share(batch_sharding(mesh), config.batch_size),
+    )
     with contextlib.closing(Checkpoints(folder, config.keep_checkpoints)) as checkpoints:
         run = Run(config, task, optimizer, mesh, batches, checkpoints)
         state = start_state(run, params)
@@ -154,7 +166,12 @@ def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
     """Mean of the validation metrics over the validation set, the same random numbers each time."""
     sharding = batch_sharding(run.mesh)
     results = []
-    batches = validation_batches(run.task.validation_arrays, run.config.batch_size)
+    batches = validation_batches(
+        run.task.validation,
+        run.config.batch_size,
+        num_threads=run.config.data.num_threads,
+        share=batch_share(sharding, run.config.batch_size),
+    )
     for i, batch in enumerate(batches):
         key = jax.random.fold_in(jax.random.key(0), i)
         with jax.set_mesh(run.mesh):
@@ -166,7 +183,7 @@ def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
 def describe(run: Run, state: TrainState, workdir: pathlib.Path) -> str:
     """One line on what begins: sizes, devices, and where it goes."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    examples = len(next(iter(run.task.training_arrays.values())))
+    examples = len(run.task.training)
     done, last = int(state.step), run.config.num_steps
     where = f"from step {done} of {last}" if done else f"{last} steps"
     return (
@@ -210,7 +227,7 @@ def check_writable(name: str, folder: pathlib.Path) -> None:
 
 def check_validation(task: Task, batch_size: int) -> None:
     """Raises ValueError where the validation set does not fill one batch."""
-    count = len(next(iter(task.validation_arrays.values())))
+    count = len(task.validation)
     if batch_size > count:
         raise ValueError(
             f"batch_size: got {batch_size}, allowed is at most the {count} validation images"

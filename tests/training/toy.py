@@ -8,6 +8,7 @@ import pytest
 from lpd_jax.sharding import MeshConfig
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
+from lpd_jax.training.data import ArraySource
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task
 from tests import tiny
@@ -44,7 +45,8 @@ def make_task(loss=noisy_loss, examples=40) -> Task:
         "targets": rng.normal(size=(examples, 2)).astype(np.float32),
     }
     picture = np.zeros((8, 8, 3), np.uint8)
-    return Task(MODEL, arrays, arrays, loss, loss, lambda params: picture)
+    source = ArraySource(arrays)
+    return Task(MODEL, source, source, loss, loss, lambda params: picture)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **choices) -> None:
