@@ -3,22 +3,33 @@
     python launch/train.py --config=configs/avatars_vq.py --workdir=runs/avatars_vq
 
 Any field of the config can be given here: --config.batch_size=32. The workdir gets checkpoints,
-sample pictures, train.log and TensorBoard events. Stop it with Ctrl-C at any time.
+sample pictures, train.log, metrics.jsonl and TensorBoard events. Stop it with Ctrl-C at any time;
+on SIGTERM it saves first. The same command goes on from the newest checkpoint.
+
+On many hosts start it once for each process. Slurm, Open MPI, GKE and Cloud TPU tell it of the
+others; elsewhere say --coordinator_address=HOST:PORT --num_processes=N --process_id=I.
 """
 
 import sys
 
+import jax
 from absl import flags, logging
 from ml_collections import config_flags
 
-from lpd_jax import command_line
+from lpd_jax import command_line, distributed
 from lpd_jax.training.config import read_config
+from lpd_jax.training.profiling import ProfileWindow
 from lpd_jax.training.train import train
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config().")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, samples and logs.", required=True
 )
+COORDINATOR = flags.DEFINE_string("coordinator_address", "", "host:port of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Processes of the job.", lower_bound=0)
+PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this process, from 0.", lower_bound=-1)
+PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
+PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)
 flags.mark_flag_as_required("config")
 
 
@@ -26,12 +37,16 @@ def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     model, config = read_config(CONFIG.value.to_dict())
+    profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
+    distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     try:
-        train(model, config, WORKDIR.value)
+        train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}; the newest checkpoint is from before")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; the same command goes on from the newest checkpoint")
+    finally:
+        jax.distributed.shutdown()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 RULES = {
     # activations
@@ -55,9 +54,14 @@ def make_mesh(
             f"mesh: got data={config.data}, fsdp={config.fsdp}, tensor={config.tensor}, "
             f"allowed are positive sizes (data may be -1) whose product is the {count} devices"
         )
-    devices = np.asarray(jax.devices()[:count]).reshape(data, config.fsdp, config.tensor)
-    # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
-    return jax.sharding.Mesh(devices, MESH_AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3)
+    # Neighbours on a TPU's torus become neighbours in the mesh.
+    return jax.make_mesh(
+        (data, config.fsdp, config.tensor),
+        MESH_AXES,
+        # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
+        axis_types=(jax.sharding.AxisType.Auto,) * 3,
+        devices=jax.devices()[:count],
+    )
 
 
 def constrain(x: jax.Array, *names: str) -> jax.Array:
@@ -74,12 +78,14 @@ def batch_sharding(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
     return jax.sharding.NamedSharding(mesh, jax.P(RULES["act_batch"]))
 
 
-def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh) -> None:
-    """Raises ValueError where the mesh does not divide the global batch."""
+def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh, accumulate_steps: int = 1) -> None:
+    """Raises ValueError where the mesh, or the parts of a step, do not divide the global batch."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size < 1 or batch_size % shards:
+    if batch_size < 1 or batch_size % (shards * accumulate_steps):
+        parts = f" x {accumulate_steps} accumulated parts" if accumulate_steps > 1 else ""
         raise ValueError(
             f"batch_size: got {batch_size}, allowed are multiples of data x fsdp = {shards} shards"
+            f"{parts}"
         )
 
 

@@ -1,6 +1,6 @@
 """Attention through a mask, by whichever kernel the device has.
 
-Dimension key: B batch, T rows that look, M rows or cache slots that are seen, N heads, K head width.
+Dimension key: B batch, T rows that look, M rows or cache slots they may see, N heads, K head width.
 """
 
 import functools

@@ -52,7 +52,8 @@ class TrainConfig:
     `tokenizer` makes LPD's tokens, `init_from` holds weights that a fresh run starts from instead
     of random ones (a resumed run ignores it): each a model directory, or the workdir of a run.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
-    with and exported; 0 keeps none.
+    with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
+    every `keep_every` steps (0: none).
     """
 
     num_steps: int
@@ -68,7 +69,9 @@ class TrainConfig:
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
     generation: GenerationConfig = GenerationConfig()
     keep_checkpoints: int = 2
+    keep_every: int = 0
     ema_decay: float = 0.0
+    wandb_project: str = ""
 
 
 def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
@@ -90,6 +93,8 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     for name in ("num_steps", "batch_size", "keep_checkpoints"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+    if config.keep_every < 0:
+        raise ValueError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
     if not 0 <= config.seed <= MAX_SEED:
         raise ValueError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
     if not 0 <= config.ema_decay < 1:

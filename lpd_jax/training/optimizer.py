@@ -10,7 +10,11 @@ import optax
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The rate warms up, stays, and falls to `final_learning_rate` over the last steps."""
+    """The rate warms up, stays, and falls to `final_learning_rate` over the last steps.
+
+    A gradient longer than `clip_norm` is shortened; one longer than `stop_grad_norm` ends the run
+    (0: none does).
+    """
 
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
@@ -21,6 +25,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.02
     clip_norm: float = 3.0
+    stop_grad_norm: float = 0.0
 
     def __post_init__(self):
         above_0, not_negative = (lambda x: x > 0), (lambda x: x >= 0)
@@ -32,6 +37,7 @@ class OptimizerConfig:
             "epsilon": ("is above 0", above_0),
             "weight_decay": ("is 0 or more", not_negative),
             "clip_norm": ("is above 0", above_0),
+            "stop_grad_norm": ("is 0 (none) or more", not_negative),
         }
         for name, (words, fits) in allowed.items():
             if not fits(value := getattr(self, name)):

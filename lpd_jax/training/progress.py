@@ -1,76 +1,129 @@
-"""What a run tells while it goes on: a bar with images/s, lines, train.log, TensorBoard."""
+"""What a run tells while it goes on: a bar with images/s, lines, train.log, and its sinks."""
 
+import contextlib
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from lpd_jax.images import save_png
+from lpd_jax.training.sinks import Sink
+from lpd_jax.training.utilization import peak_flops
 
 LOG_FILE = "train.log"
 SAMPLES_FOLDER = "samples"
 
 
-class Progress:
-    """Writes to the terminal and to a workdir. TensorBoard names are `train/loss` and the like."""
+class Stopwatch:
+    """Seconds and images of training steps since they were last read; pauses do not count."""
 
-    def __init__(self, workdir: pathlib.Path, first_step: int, last_step: int, batch_size: int):
-        self.workdir, self.batch_size = workdir, batch_size
-        # Steps from first_step on may be there from a run that was stopped after its checkpoint.
-        self.writer = SummaryWriter(str(workdir), purge_step=first_step)
-        self.file = open(workdir / LOG_FILE, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+    def __init__(self, batch_size: int, image_flops: float | None):
+        self.batch_size, self.image_flops = batch_size, image_flops
+        self.clock: float | None = None  # when the step before this one ended
+        self.seconds, self.waited, self.images = 0.0, 0.0, 0
+        self.waiting = 0.0
+
+    def step_ended(self) -> None:
+        now = time.perf_counter()
+        if self.clock is not None:
+            self.seconds += now - self.clock
+            self.waited += self.waiting
+            self.images += self.batch_size
+        self.clock, self.waiting = now, 0.0
+
+    def pause(self) -> None:
+        """Leaves the time until the end of the next step out."""
+        self.clock = None
+
+    @contextlib.contextmanager
+    def input(self) -> Iterator[None]:
+        """Counts as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self.waiting += time.perf_counter() - start
+
+    def read(self) -> dict[str, float]:
+        """Images per second, share of the time that input took, model FLOPs utilisation.
+
+        The last is left out where the FLOPs of the model or the peak of the device are unknown.
+        """
+        if not self.images:
+            return {}
+        rate = self.images / self.seconds
+        values = {"images_per_second": rate, "input_wait_share": self.waited / self.seconds}
+        peak = peak_flops(jax.devices()[0].device_kind)
+        if self.image_flops and peak:
+            values["flops_utilization"] = rate * self.image_flops / (peak * jax.device_count())
+        self.seconds, self.waited, self.images = 0.0, 0.0, 0
+        return values
+
+
+class Progress:
+    """Writes to the terminal, to a workdir's train.log and samples, and to the sinks.
+
+    Of several processes the first one tells, the others are silent and write nothing.
+    """
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        first_step: int,
+        last_step: int,
+        batch_size: int,
+        *,
+        sinks: Sequence[Sink] = (),
+        image_flops: float | None = None,
+    ):
+        self.workdir, self.batch_size, self.sinks = workdir, batch_size, sinks
+        self.tells = jax.process_index() == 0
+        self.stopwatch = Stopwatch(batch_size, image_flops)
+        self.file = open(workdir / LOG_FILE, "a", encoding="utf-8") if self.tells else None  # noqa: SIM115
         self.bar = tqdm(
             total=last_step * batch_size,
             initial=(first_step - 1) * batch_size,
             unit="image",
             unit_scale=True,
             dynamic_ncols=True,
+            disable=not self.tells,
         )
-        self.clock: float | None = None  # when the step before this one ended
-        self.timed_seconds, self.timed_images = 0.0, 0
 
     def advance(self) -> None:
         """Counts one training step that has ended."""
-        now = time.perf_counter()
-        if self.clock is not None:
-            self.timed_seconds += now - self.clock
-            self.timed_images += self.batch_size
-        self.clock = now
+        self.stopwatch.step_ended()
         self.bar.update(self.batch_size)
-
-    def pause(self) -> None:
-        """Leaves the time until the end of the next step out of the images per second."""
-        self.clock = None
 
     def report(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         """Records metrics; `kind` is "train", shown at the bar, or "validation", a line of its own.
 
-        Training metrics are joined by the images per second since they were last reported.
+        Training metrics are joined by what the stopwatch says since they were last reported.
         """
         values = {"loss": metrics["loss"], **metrics}
-        if kind == "train" and self.timed_images:
-            values["images_per_second"] = self.timed_images / self.timed_seconds
-            self.timed_seconds, self.timed_images = 0.0, 0
-        for name, value in values.items():
-            self.writer.add_scalar(f"{kind}/{name}", value, step)
+        if kind == "train":
+            values |= self.stopwatch.read()
+            self.bar.set_postfix_str(f"loss {values['loss']:.3f}")
+        for sink in self.sinks:
+            sink.metrics(step, kind, values)
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.line(f"step {step} {kind}: {text}", show=kind != "train")
-        if kind == "train":
-            self.bar.set_postfix_str(f"loss {values['loss']:.3f}")
 
     def picture(self, step: int, picture_HWC: np.ndarray) -> None:
-        """Saves a uint8 picture as `samples/step_0000500.png` and for TensorBoard."""
+        """Saves a uint8 picture as `samples/step_0000500.png`, and gives it to the sinks."""
+        if not self.tells:
+            return
         folder = self.workdir / SAMPLES_FOLDER
         folder.mkdir(exist_ok=True)
         save_png(folder / f"step_{step:07d}.png", picture_HWC)
-        self.writer.add_image("samples", picture_HWC, step, dataformats="HWC")
+        for sink in self.sinks:
+            sink.picture(step, picture_HWC)
 
     def line(self, text: str, show: bool = True) -> None:
         """Adds a line to train.log, and shows it above the bar."""
+        if self.file is None:
+            return
         self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         self.file.flush()
         if show:
@@ -81,5 +134,7 @@ class Progress:
 
     def __exit__(self, *error: Any) -> None:
         self.bar.close()
-        self.writer.close()
-        self.file.close()
+        for sink in self.sinks:
+            sink.close()
+        if self.file is not None:
+            self.file.close()

@@ -16,6 +16,7 @@ from lpd_jax.models.generate import generate_images, image_keys
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+from lpd_jax.training.compute import lpd_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import Source
 from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
@@ -99,7 +100,10 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
         )
         return image_grid(np.asarray(images_BHWC), columns=NUM_SAMPLES // 2)
 
-    training_loss, validation_loss = (make_lpd_loss(model, train) for train in (True, False))
+    options = lpd_options(config.compute, model)
+    training_loss, validation_loss = (
+        make_lpd_loss(model, train, **options) for train in (True, False)
+    )
     return Task(model, training, validation, training_loss, validation_loss, draw_samples)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import optax
 
 from lpd_jax.checkpoint import Checkpoints, load_config, newest_step
-from lpd_jax.model_directory import flatten_params
 from lpd_jax.models.registry import ModelConfig, init_boxed
 from lpd_jax.sharding import (
     batch_sharding,
@@ -23,21 +22,23 @@ from lpd_jax.sharding import (
     make_mesh,
     state_shardings,
 )
-from lpd_jax.training.config import TrainConfig, config_to_json, read_config
-from lpd_jax.training.data import (
-    TrainingBatches,
-    batch_share,
-    to_devices,
-    validation_batches,
+from lpd_jax.training.checks import (
+    check_health,
+    check_same_config,
+    check_validation,
+    check_writable,
 )
+from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.data import TrainingBatches, batch_share, to_devices, validation_batches
 from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
+from lpd_jax.training.preemption import Preemption
+from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
+from lpd_jax.training.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, init_state, train_step
+from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.weights import initial_params
-
-# A longer or shorter run, other cadences and another mesh are still the same run.
-FREE_FIELDS = ("num_steps", "every", "mesh", "keep_checkpoints", "generation", "init_from")
 
 
 class Run(NamedTuple):
@@ -49,29 +50,39 @@ class Run(NamedTuple):
     mesh: jax.sharding.Mesh
     batches: TrainingBatches
     checkpoints: Checkpoints
+    profiler: Profiler
 
 
-def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -> TrainState:
+def train(
+    model: ModelConfig,
+    config: TrainConfig,
+    workdir: str | os.PathLike,
+    profile: ProfileWindow = NO_PROFILE,
+) -> TrainState:
     """Trains from scratch, or goes on from the newest checkpoint in `workdir`.
+
+    With several processes, each calls it with the same arguments.
 
     Args:
         model: what to train.
         config: the run.
-        workdir: gets `checkpoints/`, `samples/`, train.log and TensorBoard events.
+        workdir: gets `checkpoints/`, `samples/`, train.log, metrics.jsonl and TensorBoard events.
+            All processes must reach it.
+        profile: steps to record.
 
     Returns:
-        The final state.
+        The final state, or the one that SIGTERM made it save.
 
     Raises:
         ValueError: a workdir of another config, or that cannot be written to; a batch that the
             mesh does not divide; a tokenizer or initial weights that do not fit. Nothing is
             written then.
-        FloatingPointError: the loss or its gradient is not finite.
+        FloatingPointError: the loss or its gradient is not finite, or the gradient explodes.
     """
     workdir = pathlib.Path(workdir).expanduser()
     check_writable("workdir", workdir)
     mesh = make_mesh(config.mesh)
-    check_batch_size(config.batch_size, mesh)
+    check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
     folder = workdir / "checkpoints"
     resumes = newest_step(folder) is not None
@@ -79,8 +90,27 @@ def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -
         check_same_config(config_to_json(model, config), load_config(folder))
     params = initial_params(config.init_from, model) if config.init_from and not resumes else None
     task = make_task(model, config, workdir)
-    check_validation(task, config.batch_size)
-    batches = TrainingBatches(
+    check_validation(len(task.validation), config.batch_size)
+    keep = (config.keep_checkpoints, config.keep_every)
+    with (
+        contextlib.closing(open_batches(task, config, mesh)) as batches,
+        contextlib.closing(Checkpoints(folder, *keep)) as checkpoints,
+        contextlib.closing(Profiler(profile, workdir)) as profiler,
+    ):
+        run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler)
+        state = start_state(run, params)
+        first = int(state.step) + 1
+        sinks = open_sinks(model, config, workdir, first)
+        flops = training_flops(model)
+        sizes = (first, config.num_steps, config.batch_size)
+        with Progress(workdir, *sizes, sinks=sinks, image_flops=flops) as progress:
+            progress.line(describe(run, state, workdir))
+            return train_loop(state, run, progress)
+
+
+def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainingBatches:
+    """This process's part of the training batches."""
+    return TrainingBatches(
         task.training,
         config.batch_size,
         config.seed,
@@ -88,13 +118,19 @@ def train(model: ModelConfig, config: TrainConfig, workdir: str | os.PathLike) -
         num_threads=config.data.num_threads,
         share=batch_share(batch_sharding(mesh), config.batch_size),
     )
-    with contextlib.closing(Checkpoints(folder, config.keep_checkpoints)) as checkpoints:
-        run = Run(config, task, optimizer, mesh, batches, checkpoints)
-        state = start_state(run, params)
-        first = int(state.step) + 1
-        with Progress(workdir, first, config.num_steps, config.batch_size) as progress:
-            progress.line(describe(run, state, workdir))
-            return train_loop(state, run, progress)
+
+
+def open_sinks(
+    model: ModelConfig, config: TrainConfig, workdir: pathlib.Path, first_step: int
+) -> list[Sink]:
+    """Where numbers go; nowhere on all processes but the first."""
+    if jax.process_index() > 0:
+        return []
+    sinks: list[Sink] = [TensorBoard(workdir, first_step), JsonLines(workdir, first_step)]
+    if config.wandb_project:
+        saved_config = config_to_json(model, config)
+        sinks.append(WeightsAndBiases(workdir, config.wandb_project, saved_config))
+    return sinks
 
 
 def start_state(run: Run, params: Any = None) -> TrainState:
@@ -126,40 +162,58 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     sharding = batch_sharding(run.mesh)
     learning_rate = make_learning_rate(config.optimizer, last)
     evaluate = jax.jit(task.validation_loss)
-    run_step = jax.jit(
-        functools.partial(train_step, loss_function=task.training_loss, optimizer=run.optimizer),
-        donate_argnums=0,
-        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, state), None),
-    )
+    run_step = jit_train_step(run, state)
 
     def finish(step: int, metrics: dict) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        check_finite(step, values)
+        check_health(step, values, config.optimizer.stop_grad_norm)
         progress.advance()
         if due(step, config.every.log, last):
             values["learning_rate"] = float(learning_rate(step - 1))
             progress.report(step, "train", values)
 
     running: collections.deque = collections.deque()
-    for step in range(int(state.step) + 1, last + 1):
-        with jax.set_mesh(run.mesh):
-            state, metrics = run_step(state, to_devices(next(run.batches), sharding), key)
-        running.append((step, metrics))
-        events = [name for name, every in vars(config.every).items() if due(step, every, last)]
-        # What is saved or judged has to be known to be finite.
-        while len(running) > (0 if events else 1):
-            finish(*running.popleft())
-        shown = averaged_params(state.params, state.opt_state)
-        if "save" in events:
-            saved_config = config_to_json(task.model, config)
-            run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
-        if "evaluate" in events:
-            progress.report(step, "validation", mean_metrics(run, evaluate, shown))
-        if "sample" in events:
-            progress.picture(step, task.draw_samples(shown))
-        if set(events) - {"log"}:
-            progress.pause()
+    with Preemption() as preemption:
+        for step in range(int(state.step) + 1, last + 1):
+            run.profiler.before(step)
+            with progress.stopwatch.input():
+                batch = to_devices(next(run.batches), sharding)
+            with jax.set_mesh(run.mesh):
+                state, metrics = run_step(state, batch, key)
+            running.append((step, metrics))
+            run.profiler.after(step, metrics)
+            events = {name for name, every in vars(config.every).items() if due(step, every, last)}
+            if leaves := preemption.requested(step):
+                events = events & {"log"} | {"save"}
+            # What is saved or judged has to be known to be finite.
+            while len(running) > (0 if events else 1):
+                finish(*running.popleft())
+            shown = averaged_params(state.params, state.opt_state)
+            if "save" in events:
+                saved_config = config_to_json(task.model, config)
+                run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
+            if "evaluate" in events:
+                progress.report(step, "validation", mean_metrics(run, evaluate, shown))
+            if "sample" in events:
+                progress.picture(step, task.draw_samples(shown))
+            if events - {"log"}:
+                progress.stopwatch.pause()
+            if leaves:
+                progress.line(f"step {step}: saved, and stopped by SIGTERM; run it again to go on")
+                break
     return state
+
+
+def jit_train_step(run: Run, state: TrainState) -> Callable:
+    """The compiled update: the old state's memory becomes the new one's, laid out as it was."""
+    step_function = functools.partial(
+        train_step,
+        loss_function=run.task.training_loss,
+        optimizer=run.optimizer,
+        accumulate_steps=run.config.compute.accumulate_steps,
+    )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(step_function, donate_argnums=0, out_shardings=(shardings, None))
 
 
 def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
@@ -205,50 +259,3 @@ def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
         shapes,
         shardings,
     )
-
-
-def check_finite(step: int, metrics: dict[str, float]) -> None:
-    """Raises FloatingPointError naming the step whose loss or gradient is not a finite number."""
-    for name in ("loss", "grad_norm"):
-        if not np.isfinite(metrics[name]):
-            raise FloatingPointError(f"step {step}: {name} is {metrics[name]}; training stops")
-
-
-def check_writable(name: str, folder: pathlib.Path) -> None:
-    """Raises ValueError where a folder is not, and cannot become, a place to write; makes none."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        problem = "cannot be written to" if nearest.is_dir() else "is a file"
-        raise ValueError(
-            f"{name}: got {str(folder)!r}, but {nearest} {problem}; allowed is a new folder or "
-            "that of a run to go on with"
-        )
-
-
-def check_validation(task: Task, batch_size: int) -> None:
-    """Raises ValueError where the validation set does not fill one batch."""
-    count = len(task.validation)
-    if batch_size > count:
-        raise ValueError(
-            f"batch_size: got {batch_size}, allowed is at most the {count} validation images"
-        )
-
-
-def check_same_config(wanted: dict, saved: dict) -> None:
-    """Raises ValueError naming the fields in which a workdir's run differs from the one asked for.
-
-    Fields that the saved config lacks, since they are newer than it, count as their defaults.
-    """
-    there, here = (
-        flatten_params({name: value for name, value in fields.items() if name not in FREE_FIELDS})
-        for fields in (config_to_json(*read_config(saved)), wanted)
-    )
-    differing = [
-        f"{name.replace('/', '.')} (there {there.get(name)!r}, here {here.get(name)!r})"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"workdir: holds a run of another config; differing: {'; '.join(differing)}"
-        )

@@ -12,11 +12,11 @@ import pytest
 from lpd_jax.checkpoint import load_config, load_params, newest_step
 from lpd_jax.sharding import make_mesh
 from lpd_jax.training import train as train_module
+from lpd_jax.training.checks import check_same_config
 from lpd_jax.training.config import EveryConfig, config_to_json
 from lpd_jax.training.optimizer import OptimizerConfig, averaged_params
 from lpd_jax.training.train import (
     Run,
-    check_same_config,
     due,
     mean_metrics,
     train,
@@ -115,7 +115,7 @@ def test_what_a_run_writes(tmp_path, capfd):
 
 
 def test_validation_draws_the_same_random_numbers_each_time():
-    run = Run(toy.config(1), toy.make_task(), None, make_mesh(), None, None)
+    run = Run(toy.config(1), toy.make_task(), None, make_mesh(), None, None, None)
     params = toy.init_boxed(None, jax.random.key(0))
     evaluate = jax.jit(toy.noisy_loss)
     first = mean_metrics(run, evaluate, params)
