@@ -6,6 +6,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 RULES = {
     # activations
@@ -76,6 +78,13 @@ def constrain(x: jax.Array, *names: str) -> jax.Array:
 def batch_sharding(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
     """Sharding of arrays whose first axis is the batch."""
     return jax.sharding.NamedSharding(mesh, jax.P(RULES["act_batch"]))
+
+
+def fetch(x: jax.Array) -> np.ndarray:
+    """An array on the host, from whatever processes hold its parts; all of them call it."""
+    if x.is_fully_addressable or x.is_fully_replicated:
+        return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
 def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh, accumulate_steps: int = 1) -> None:

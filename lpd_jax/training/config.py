@@ -43,6 +43,8 @@ class GenerationConfig:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    proximity_threshold: float = 1.0
+    repulsion_threshold: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

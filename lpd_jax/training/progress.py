@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -77,8 +77,10 @@ class Progress:
         *,
         sinks: Sequence[Sink] = (),
         image_flops: float | None = None,
+        push: Callable[[], None] = lambda: None,
     ):
         self.workdir, self.batch_size, self.sinks = workdir, batch_size, sinks
+        self.push = push  # brings what was written to where it is kept
         self.tells = jax.process_index() == 0
         self.stopwatch = Stopwatch(batch_size, image_flops)
         self.file = open(workdir / LOG_FILE, "a", encoding="utf-8") if self.tells else None  # noqa: SIM115

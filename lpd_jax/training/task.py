@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.order import make_order
@@ -16,6 +15,7 @@ from lpd_jax.models.generate import generate_images, image_keys
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+from lpd_jax.sharding import fetch
 from lpd_jax.training.compute import lpd_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import Source
@@ -68,7 +68,7 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
 
     def draw_samples(params: Any) -> np.ndarray:
         half = NUM_SAMPLES // 2
-        rebuilt = np.asarray(reconstruct(params, originals))
+        rebuilt = fetch(reconstruct(params, originals))
         rows = [originals[:half], rebuilt[:half], originals[half:], rebuilt[half:]]
         return image_grid(np.concatenate(rows), columns=half)
 
@@ -79,12 +79,31 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     training, validation = open_tokens(model, config, tokenizer, workdir)
+    options = lpd_options(config.compute, model)
+    training_loss, validation_loss = (
+        make_lpd_loss(model, train, **options) for train in (True, False)
+    )
+    draw_samples = make_sampler(model, config, tokenizer)
+    return Task(model, training, validation, training_loss, validation_loss, draw_samples)
+
+
+def make_sampler(
+    model: LPDConfig, config: TrainConfig, tokenizer: Weights
+) -> Callable[[Any], np.ndarray]:
+    """Draws pictures of every class in a grid, the same orders and random numbers each time."""
     choices = config.generation
     schedule = make_schedule(model.num_tokens, choices.num_steps)
     sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
     guidance = Guidance.make(choices.guidance_scale, choices.guidance_schedule)
-    labels_B = jnp.arange(NUM_SAMPLES) % model.num_classes
-    order_BN = make_order(choices.order, model.grid_size, schedule, num_orders=NUM_SAMPLES)
+    labels_B = np.arange(NUM_SAMPLES, dtype=np.int32) % model.num_classes
+    order_BN = make_order(
+        choices.order,
+        model.grid_size,
+        schedule,
+        num_orders=NUM_SAMPLES,
+        proximity_threshold=choices.proximity_threshold,
+        repulsion_threshold=choices.repulsion_threshold,
+    )
 
     def draw_samples(params: Any) -> np.ndarray:
         images_BHWC, _ = generate_images(
@@ -92,19 +111,15 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
             params,
             *tokenizer,
             labels_B,
-            jnp.asarray(order_BN),
+            order_BN,
             image_keys(config.seed, 0, NUM_SAMPLES),
             schedule=schedule,
             sampling=sampling,
             guidance=guidance,
         )
-        return image_grid(np.asarray(images_BHWC), columns=NUM_SAMPLES // 2)
+        return image_grid(fetch(images_BHWC), columns=NUM_SAMPLES // 2)
 
-    options = lpd_options(config.compute, model)
-    training_loss, validation_loss = (
-        make_lpd_loss(model, train, **options) for train in (True, False)
-    )
-    return Task(model, training, validation, training_loss, validation_loss, draw_samples)
+    return draw_samples
 
 
 def open_tokens(

@@ -26,7 +26,6 @@ from lpd_jax.training.checks import (
     check_health,
     check_same_config,
     check_validation,
-    check_writable,
 )
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.data import TrainingBatches, batch_share, to_devices, validation_batches
@@ -39,6 +38,7 @@ from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, init_state, train_step
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.weights import initial_params
+from lpd_jax.training.workdir import Workdir
 
 
 class Run(NamedTuple):
@@ -79,33 +79,42 @@ def train(
             written then.
         FloatingPointError: the loss or its gradient is not finite, or the gradient explodes.
     """
-    workdir = pathlib.Path(workdir).expanduser()
-    check_writable("workdir", workdir)
     mesh = make_mesh(config.mesh)
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
-    folder = workdir / "checkpoints"
-    resumes = newest_step(folder) is not None
-    if resumes:
-        check_same_config(config_to_json(model, config), load_config(folder))
-    params = initial_params(config.init_from, model) if config.init_from and not resumes else None
-    task = make_task(model, config, workdir)
-    check_validation(len(task.validation), config.batch_size)
-    keep = (config.keep_checkpoints, config.keep_every)
-    with (
-        contextlib.closing(open_batches(task, config, mesh)) as batches,
-        contextlib.closing(Checkpoints(folder, *keep)) as checkpoints,
-        contextlib.closing(Profiler(profile, workdir)) as profiler,
-    ):
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(contextlib.closing(Workdir(workdir)))
+        resumes = newest_step(place.checkpoints) is not None
+        if resumes:
+            check_same_config(config_to_json(model, config), load_config(place.checkpoints))
+        fresh = config.init_from and not resumes
+        params = initial_params(config.init_from, model) if fresh else None
+        task = make_task(model, config, place.local)
+        check_validation(len(task.validation), config.batch_size)
+        batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
+        checkpoints = stack.enter_context(
+            contextlib.closing(
+                Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
+            )
+        )
+        profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
         run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler)
         state = start_state(run, params)
         first = int(state.step) + 1
-        sinks = open_sinks(model, config, workdir, first)
-        flops = training_flops(model)
-        sizes = (first, config.num_steps, config.batch_size)
-        with Progress(workdir, *sizes, sinks=sinks, image_flops=flops) as progress:
-            progress.line(describe(run, state, workdir))
-            return train_loop(state, run, progress)
+        place.local.mkdir(parents=True, exist_ok=True)
+        progress = stack.enter_context(
+            Progress(
+                place.local,
+                first,
+                config.num_steps,
+                config.batch_size,
+                sinks=open_sinks(model, config, place.local, first),
+                image_flops=training_flops(model),
+                push=place.push,
+            )
+        )
+        progress.line(describe(run, state, workdir))
+        return train_loop(state, run, progress)
 
 
 def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainingBatches:
@@ -197,6 +206,7 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
             if "sample" in events:
                 progress.picture(step, task.draw_samples(shown))
             if events - {"log"}:
+                progress.push()
                 progress.stopwatch.pause()
             if leaves:
                 progress.line(f"step {step}: saved, and stopped by SIGTERM; run it again to go on")
@@ -234,7 +244,7 @@ def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
 
-def describe(run: Run, state: TrainState, workdir: pathlib.Path) -> str:
+def describe(run: Run, state: TrainState, workdir: str | os.PathLike) -> str:
     """One line on what begins: sizes, devices, and where it goes."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     examples = len(run.task.training)

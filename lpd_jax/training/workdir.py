@@ -1,0 +1,59 @@
+"""A run's folder: on a disk, or in a bucket that takes whole files only."""
+
+import pathlib
+import tempfile
+from typing import Any
+
+from etils import epath
+
+from lpd_jax.checkpoint import absolute
+from lpd_jax.training.checks import check_writable
+from lpd_jax.training.progress import LOG_FILE
+from lpd_jax.training.sinks import METRICS_FILE
+
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+class Workdir:
+    """Where a run writes. Checkpoints go to `checkpoints` directly; all else is written under
+
+    `local`, which is the folder itself, or a temporary one that `push` copies to the bucket.
+
+    Raises:
+        ValueError: a folder that cannot be written to.
+    """
+
+    def __init__(self, path: Any, is_bucket: bool | None = None):
+        self.path = absolute(path)
+        self.is_bucket = "://" in str(path) if is_bucket is None else is_bucket
+        self.checkpoints = self.path / CHECKPOINTS_FOLDER
+        self.pushed: dict[pathlib.Path, tuple[int, int]] = {}
+        self.temporary: tempfile.TemporaryDirectory | None = None
+        if not self.is_bucket:
+            self.local = pathlib.Path(self.path)
+            check_writable("workdir", self.local)
+            return
+        self.temporary = tempfile.TemporaryDirectory(prefix="lpd_jax_")
+        self.local = pathlib.Path(self.temporary.name)
+        # What a resumed run adds lines to.
+        for name in (LOG_FILE, METRICS_FILE):
+            if (self.path / name).exists():
+                (self.local / name).write_bytes((self.path / name).read_bytes())
+
+    def push(self) -> None:
+        """Copies what is new or longer to the bucket."""
+        if not self.is_bucket:
+            return
+        for file in sorted(path for path in self.local.rglob("*") if path.is_file()):
+            stat = file.stat()
+            if self.pushed.get(file) == (stamp := (stat.st_size, stat.st_mtime_ns)):
+                continue
+            target = self.path / epath.Path(file.relative_to(self.local))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+            self.pushed[file] = stamp
+
+    def close(self) -> None:
+        self.push()
+        if self.temporary is not None:
+            self.temporary.cleanup()

@@ -1,0 +1,52 @@
+"""One process of a training job on this machine: a tiny LPD on random tokens.
+
+python cluster_worker.py WORKDIR NUM_STEPS PROCESS_ID NUM_PROCESSES PORT DEVICES
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+from lpd_jax import distributed
+from lpd_jax.sharding import MeshConfig
+from lpd_jax.training import train as train_module
+from lpd_jax.training.config import EveryConfig, TrainConfig
+from lpd_jax.training.data import ArraySource, DataConfig
+from lpd_jax.training.objectives import make_lpd_loss
+from lpd_jax.training.optimizer import OptimizerConfig
+from lpd_jax.training.task import Task, make_sampler
+from lpd_jax.training.weights import Weights
+from tests import tiny
+
+
+def make_task(model, config, workdir) -> Task:
+    rng = np.random.default_rng(0)
+    tokens_BN = rng.integers(model.codebook_size, size=(48, model.num_tokens), dtype=np.int32)
+    labels_B = rng.integers(model.num_classes, size=48, dtype=np.int32)
+    source = ArraySource({"tokens": tokens_BN, "labels": labels_B})
+    tokenizer = Weights(tiny.VQ, tiny.random_params(tiny.VQ))
+    losses = (make_lpd_loss(model, train) for train in (True, False))
+    return Task(model, source, source, *losses, make_sampler(model, config, tokenizer))
+
+
+def main() -> None:
+    workdir, num_steps, process_id, num_processes, port, devices = sys.argv[1:]
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    if int(num_processes) > 1:
+        distributed.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
+    train_module.make_task = make_task
+    config = TrainConfig(
+        num_steps=int(num_steps),
+        batch_size=16,
+        data=DataConfig(num_threads=0),
+        optimizer=OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-2),
+        mesh=MeshConfig(-1, 2, 2),
+        every=EveryConfig(log=1, evaluate=2, save=0, sample=0),
+    )
+    state = train_module.train(tiny.LPD, config, workdir)
+    print(f"step {int(state.step)} of {jax.process_count()} processes")
+
+
+if __name__ == "__main__":
+    main()
