@@ -205,13 +205,18 @@ def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]
     shards = []
     for i in range(settings.num_shards):
         path = folder / settings.shard_file(i)
-        problem = "missing: all processes must write to the same folder"
-        if path.is_file():
+        if not path.is_file():
+            raise ValueError(
+                f"output: shard {path} is missing; all processes must write to the same folder"
+            )
+        try:
             reader = ArrayRecordReader(str(path))
-            problem, count = "" if reader.ok() else "damaged: delete it", reader.num_records()
-            reader.close()
-        if problem:
-            raise ValueError(f"output: shard {path} is {problem}, and start again")
+            count = reader.num_records()
+            reader.close()  # says what was wrong
+        except RuntimeError:
+            raise ValueError(
+                f"output: shard {path} is damaged; delete it and start again"
+            ) from None
         shards.append(Shard(path.name, count, path.stat().st_size))
     return tuple(shards)
 
