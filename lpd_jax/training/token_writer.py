@@ -1,22 +1,19 @@
 """Encodes a dataset into a token cache, shard by shard: a kill costs the shard being written."""
 
-import collections
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import grain
 import jax
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lpd_jax.models.generate import encode_images
 from lpd_jax.replacing import replacing_file
 from lpd_jax.training.data import DataConfig, Share, process_share
-from lpd_jax.training.sources import BadImage, ImageSource, image_size, open_images
+from lpd_jax.training.sources import ImageSource, image_size, open_images
 from lpd_jax.training.token_cache import (
     INDEX_FILE,
     SETTINGS_FILE,
@@ -27,6 +24,7 @@ from lpd_jax.training.token_cache import (
     to_json,
     tokenizer_digest,
 )
+from lpd_jax.training.token_encoder import Encoder, ImageBatch, encode_batches, read_batches
 from lpd_jax.training.weights import Weights
 
 IMAGES_PER_SHARD = 4096
@@ -40,15 +38,6 @@ class Job(NamedTuple):
     tokenizer: Weights
     source: ImageSource
     settings: CacheSettings
-
-
-class ImageBatch(NamedTuple):
-    """Consecutive images of a shard in all their views, without those that cannot be read."""
-
-    last: int  # number of the last image, read or not
-    ids: list[int]
-    labels: list[int]
-    views: list[np.ndarray]  # uint8 [V, S, S, 3] each
 
 
 def plan_cache(
@@ -124,19 +113,20 @@ def write_token_cache(
         return
     settings = job.settings
     mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
-    images = {shard: len(settings.shard_images(shard)) for shard in mine}
+    counts = {shard: len(settings.shard_images(shard)) for shard in mine}
     done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
     encoder = Encoder(job.tokenizer, batch_size * settings.num_views)
     with tqdm(
-        total=sum(images.values()),
-        initial=sum(images[shard] for shard in done),
+        total=sum(counts.values()),
+        initial=sum(counts[shard] for shard in done),
         desc=f"encoding {settings.dataset.split(',')[0]}",
         unit="image",
         dynamic_ncols=True,
         disable=share.index > 0,
     ) as bar:
         for shard in sorted(set(mine) - set(done)):
-            batches = read_batches(job, settings.shard_images(shard), batch_size, num_threads)
+            images = settings.shard_images(shard)
+            batches = read_batches(job.source, settings, images, batch_size, num_threads)
             write_shard(folder, settings, shard, encoder, batches, bar)
     wait_for_all("token shards are written")
     if share.index == 0:
@@ -180,91 +170,6 @@ def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
         )
 
 
-def read_batches(
-    job: Job, images: range, batch_size: int, num_threads: int
-) -> Iterator[ImageBatch]:
-    """The images of a shard, in order, read ahead."""
-    source, settings = job.source, job.settings
-
-    def read(first: int) -> ImageBatch:
-        batch = ImageBatch(min(first + batch_size, images.stop) - 1, [], [], [])
-        for i in range(first, batch.last + 1):
-            try:
-                image_HWC, label = source.read(i)
-            except BadImage as error:
-                if not source.skip_bad:
-                    raise
-                source.note(i, error)
-                continue
-            batch.ids.append(i)
-            batch.labels.append(label)
-            batch.views.append(make_views(image_HWC, settings))
-        return batch
-
-    batches = grain.MapDataset.range(images.start, images.stop, batch_size).map(read)
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    yield from batches.to_iter_dataset(options)
-
-
-def make_views(image_HWC: np.ndarray, settings: CacheSettings) -> np.ndarray:
-    """All views of an image, uint8 `[V, S, S, 3]`: the centre, the corners, then all mirrored."""
-    size, rest = settings.image_size, image_HWC.shape[0] - settings.image_size
-    # Half a pixel goes to the even side, as torchvision's centre crop rounds.
-    starts = [(round(rest / 2), round(rest / 2)), (0, 0), (0, rest), (rest, 0), (rest, rest)]
-    count = 5 if settings.views == "ten_crop" else 1
-    crops = [image_HWC[y : y + size, x : x + size] for y, x in starts[:count]]
-    views_VHWC = np.stack(crops)
-    if settings.views == "one":
-        return views_VHWC
-    return np.concatenate([views_VHWC, views_VHWC[:, :, ::-1]])
-
-
-class Encoder:
-    """The tokenizer's encoder on all devices of this process, for batches of one size."""
-
-    def __init__(self, tokenizer: Weights, batch_size: int):
-        """Args:
-        tokenizer: config and weights.
-        batch_size: most images at once; rounded up to a multiple of the devices.
-        """
-        devices = jax.local_devices()
-        mesh = jax.sharding.Mesh(np.asarray(devices), ("data",))
-        self.sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        self.config = tokenizer.config
-        everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-        self.params = jax.device_put(tokenizer.params, everywhere)
-
-    def start(self, images_BHWC: np.ndarray) -> jax.Array:
-        """Starts encoding at most `batch_size` images: tokens int32 `[batch_size, N]`."""
-        # The rest of the batch, which nobody reads, keeps the shape: one compilation.
-        missing = self.batch_size - len(images_BHWC)
-        images_BHWC = np.pad(images_BHWC, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        return encode_images(self.config, self.params, jax.device_put(images_BHWC, self.sharding))
-
-
-def encode_batches(
-    batches: Iterable[ImageBatch], encoder: Encoder
-) -> Iterator[tuple[ImageBatch, np.ndarray]]:
-    """Batches with their tokens `[B, V, N]`; the next is encoded while one is being written."""
-    running: collections.deque = collections.deque()
-    for batch in batches:
-        views = np.concatenate(batch.views) if batch.views else None
-        running.append((batch, None if views is None else encoder.start(views)))
-        if len(running) > 1:
-            yield fetch(*running.popleft())
-    while running:
-        yield fetch(*running.popleft())
-
-
-def fetch(batch: ImageBatch, tokens: jax.Array | None) -> tuple[ImageBatch, np.ndarray]:
-    count = len(batch.ids)
-    if tokens is None:
-        return batch, np.zeros((0, 0, 0), np.int32)
-    tokens_BN = np.asarray(tokens)[: count * len(batch.views[0])]
-    return batch, tokens_BN.reshape(count, -1, tokens_BN.shape[-1])
-
-
 def write_shard(
     folder: pathlib.Path,
     settings: CacheSettings,
@@ -300,13 +205,18 @@ def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]
     shards = []
     for i in range(settings.num_shards):
         path = folder / settings.shard_file(i)
-        problem = "missing: all processes must write to the same folder"
-        if path.is_file():
+        if not path.is_file():
+            raise ValueError(
+                f"output: shard {path} is missing; all processes must write to the same folder"
+            )
+        try:
             reader = ArrayRecordReader(str(path))
-            problem, count = "" if reader.ok() else "damaged: delete it", reader.num_records()
-            reader.close()
-        if problem:
-            raise ValueError(f"output: shard {path} is {problem}, and start again")
+            count = reader.num_records()
+            reader.close()  # says what was wrong
+        except RuntimeError:
+            raise ValueError(
+                f"output: shard {path} is damaged; delete it and start again"
+            ) from None
         shards.append(Shard(path.name, count, path.stat().st_size))
     return tuple(shards)
 

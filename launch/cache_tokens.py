@@ -1,0 +1,60 @@
+"""Encodes a dataset once into a token cache, which transformers then train on.
+
+    python launch/cache_tokens.py --config=configs/lpd_l.py --output=tokens
+    python launch/cache_tokens.py --config=configs/lpd_l.py --output=tokens --split=validation
+    python launch/train.py --config=configs/lpd_l.py --workdir=runs/lpd_l \\
+        --config.data.dataset=tokens --config.data.path=tokens
+
+Takes the tokenizer and the images that the config names, and writes to OUTPUT/train or
+OUTPUT/validation: the tokens of each image and of its mirror, or of ten crops. Stopped, even by
+kill -9, the same command goes on. On several machines all processes write to one shared folder.
+"""
+
+import time
+from pathlib import Path
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from lpd_jax import command_line
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.training.config import read_config
+from lpd_jax.training.task import SPLITS
+from lpd_jax.training.token_cache import check_cache, open_token_cache
+from lpd_jax.training.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
+from lpd_jax.training.weights import load_weights
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the caches.", required=True)
+SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Which images to encode.")
+TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of each image.")
+CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are cut from, in crops.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
+SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
+    if BATCH_SIZE.value < 1:
+        raise ValueError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
+    model, config = read_config(CONFIG.value.to_dict())
+    if not isinstance(model, LPDConfig):
+        raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
+    tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
+    views = "ten_crop" if TEN_CROP.value else "mirror"
+    job = plan_cache(tokenizer, config.data, SPLIT.value, views, CROP_RATIO.value, SHARD.value)
+    check_cache(job.settings, model, job.settings.tokenizer)
+    folder, start = Path(OUTPUT.value).expanduser() / SPLIT.value, time.perf_counter()
+    write_token_cache(folder, job, batch_size=BATCH_SIZE.value, num_threads=config.data.num_threads)
+    seconds, count = time.perf_counter() - start, len(open_token_cache(folder))
+    skipped = f", {job.settings.num_images - count} skipped" * (count < job.settings.num_images)
+    print(
+        f"{count} images{skipped} in {job.settings.num_views} views of "
+        f"{job.settings.grid_size[0]}x{job.settings.grid_size[1]} tokens: {folder}, {seconds:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,104 @@
+"""Pictures to a token cache to a transformer, by the scripts."""
+
+import json
+import textwrap
+
+import pytest
+
+from lpd_jax.training.token_cache import open_token_cache
+from tests import tiny
+from tests.training import photos
+
+SCRIPT = tiny.REPOSITORY / "launch" / "cache_tokens.py"
+TRAIN = tiny.REPOSITORY / "launch" / "train.py"
+CONFIG = """
+from ml_collections import ConfigDict
+def get_config():
+    return ConfigDict({
+        "num_steps": 1,
+        "batch_size": 4,
+        "tokenizer": "vq",
+        "model": {
+            "family": "lpd", "num_layers": 1, "embed_dim": 16, "num_heads": 2, "mlp_ratio": 2,
+            "grid_size": (4, 4), "codebook_size": 32, "num_classes": 3,
+        },
+        "data": {
+            "dataset": "folder", "name": "", "path": "photos", "image_size": 8,
+            "bad_images": "fail", "random_views": True,
+        },
+        "generation": {"num_steps": 4},
+    })
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "lpd.py").write_text(textwrap.dedent(CONFIG))
+    tiny.write_model_directory(folder / "vq", transformer=None)
+    photos.write_folder(folder / "photos" / "train", 4)
+    photos.write_folder(folder / "photos" / "val", 2)
+    (folder / "empty").mkdir()
+    return folder
+
+
+def run(script, folder, *options):
+    return tiny.run_python(script, "--config=lpd.py", *options, cwd=folder)
+
+
+@pytest.mark.slow
+def test_a_cache_of_a_folder_is_trained_on_without_the_folder(folder):
+    for split, count in (("train", 12), ("validation", 6)):
+        result = run(SCRIPT, folder, "--output=tokens", f"--split={split}")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(f"{count} images in 2 views of 4x4 tokens: tokens/{split}")
+        assert "image/s" in result.stderr
+    options = ["--config.data.dataset=tokens", "--config.data.path=tokens"]
+    options += ["--config.data.image_size=0", "--workdir=run"]
+    (folder / "photos").rename(folder / "elsewhere")
+    try:
+        result = run(TRAIN, folder, *options)
+    finally:
+        (folder / "elsewhere").rename(folder / "photos")
+    assert result.returncode == 0, result.stderr
+    assert "12 examples" in result.stdout and not (folder / "run" / "tokens").exists()
+
+
+def test_ten_crops_in_small_shards(folder):
+    options = ["--output=crops", "--ten_crop", "--images_per_shard=5", "--batch_size=4"]
+    result = run(SCRIPT, folder, *options)
+    assert result.returncode == 0, result.stderr
+    cache = open_token_cache(folder / "crops" / "train")
+    assert (len(cache), cache.num_views, cache.settings.num_shards) == (12, 10, 3)
+    # Once more with other options: refused, and as it was.
+    before = json.loads((folder / "crops" / "train" / "index.json").read_text())
+    again = run(SCRIPT, folder, *options[:-2])
+    assert again.returncode == 2 and again.stdout == ""
+    assert again.stderr.endswith("differing: images_per_shard (there 5, here 4096)\n")
+    assert json.loads((folder / "crops" / "train" / "index.json").read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--split=test", "split"),
+        ("--batch_size=0", "batch_size: got 0, allowed is at least 1"),
+        ("--images_per_shard=0", "images_per_shard: got 0, allowed is at least 1"),
+        ("--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
+        ("--config.data.path=empty", "data.path, data.train_split: got 'empty', which holds no fo"),
+        ("--config.data.path=none", "data.path: got 'none', allowed is a folder of class folders"),
+        ("--config.data.image_size=16", "model.grid_size: got (4, 4), allowed is (8, 8), as the"),
+        ("--config.model.num_classes=4", "model.num_classes: got 4, allowed is 3, as the tokens"),
+        ("--config.data.bad_images=no", "data.bad_images: got 'no', allowed are fail, skip"),
+        ("--config.data.dataset=tokens", "data.image_size: got 8, allowed is none with dataset"),
+        ("--output=lpd.py", "output: got 'lpd.py/train', which cannot be written to (Not a direct"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(folder, option, words):
+    before = sorted(folder.rglob("*"))
+    output = [] if option.startswith("--output") else ["--output=new"]
+    result = run(SCRIPT, folder, option, *output)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("cache_tokens.py: ") and words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
