@@ -1,0 +1,112 @@
+"""What a compiled program sends between devices, read from its HLO text.
+
+XLA's own cost analysis counts the body of a loop once; here it counts as often as it runs.
+"""
+
+import collections
+import math
+import re
+from typing import NamedTuple
+
+COLLECTIVES = (
+    "all-gather",
+    "all-reduce",
+    "reduce-scatter",
+    "all-to-all",
+    "collective-permute",
+    "ragged-all-to-all",
+)
+ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
+ITEM_BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
+
+COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
+INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?[\w.\-]+ = (.*?) ([\w\-]+)\(")
+SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+
+
+class Collective(NamedTuple):
+    """One collective operation of one device, `times` over in a run of the program."""
+
+    kind: str
+    buffer_bytes: int  # of the whole that it makes or reduces
+    group_size: int
+    times: int
+
+    @property
+    def sent_bytes(self) -> float:
+        """What a device sends in all, by ring algorithms."""
+        share = (self.group_size - 1) / self.group_size
+        passes = {"all-reduce": 2 * share, "collective-permute": 1.0}.get(self.kind, share)
+        return self.times * passes * self.buffer_bytes
+
+
+def find_collectives(text: str) -> list[Collective]:
+    """All collectives of a compiled program (`compiled.as_text()`), those in loops included."""
+    computations, entry = split_computations(text)
+    found: list[Collective] = []
+    pending = [(entry, 1)]
+    while pending:
+        name, times = pending.pop()
+        for line in computations[name]:
+            match = INSTRUCTION.match(line)
+            if match is None:
+                continue
+            shapes, operation = match.groups()
+            kind = operation.removesuffix("-start")
+            if kind in COLLECTIVES:
+                found.append(read_collective(kind, shapes, line, times))
+            trips = int(m[1]) if operation == "while" and (m := TRIPS.search(line)) else 1
+            called = CALLED.findall(line)
+            if branches := BRANCHES.search(line):
+                # One of them runs; they are alike in what they send.
+                called += [branches[1].split(",")[0].strip().lstrip("%")]
+            # Collectives name what they reduce with: that sends nothing.
+            if kind not in COLLECTIVES:
+                pending += [(other, times * trips) for other in called if other in computations]
+    return merge(found)
+
+
+def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
+    """Lines of each computation by its name, and the name of the first that runs."""
+    computations: dict[str, list[str]] = collections.defaultdict(list)
+    name = entry = ""
+    for line in text.splitlines():
+        if match := COMPUTATION.match(line):
+            name = match[1]
+            entry = name if line.startswith("ENTRY") else entry
+        elif name:
+            computations[name].append(line)
+    if not entry:
+        raise ValueError("hlo: got a text without ENTRY, allowed is that of a compiled program")
+    return computations, entry
+
+
+def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective:
+    if match := IOTA_GROUPS.search(line):
+        group_size = int(match[2])
+    elif match := LISTED_GROUPS.search(line):
+        group_size = match[1].count(",") + 1
+    else:
+        group_size = 2
+    sizes = [
+        ITEM_BYTES.get(kind_of_item, 4) * math.prod(int(n) for n in dims.split(",") if n)
+        for kind_of_item, dims in SHAPE.findall(shapes)
+    ]
+    # Started ones name operands and results; the whole is the largest of them.
+    whole = max(sizes, default=0) if "-start(" in line else sum(sizes)
+    if kind == "reduce-scatter" and "-start(" not in line:
+        whole *= group_size
+    return Collective(kind, whole, group_size, times)
+
+
+def merge(found: list[Collective]) -> list[Collective]:
+    """Equal ones as one."""
+    counts: collections.Counter = collections.Counter()
+    for one in found:
+        counts[one._replace(times=0)] += one.times
+    return [one._replace(times=times) for one, times in sorted(counts.items())]
