@@ -1,8 +1,10 @@
 """Pictures become tokens once, whatever kills the process on the way."""
 
+import concurrent.futures
 import dataclasses
 import json
 import signal
+import socket
 
 import jax
 import numpy as np
@@ -149,6 +151,31 @@ def test_processes_write_their_own_shards_and_the_first_the_index(root, tmp_path
     assert contents(tmp_path) == unbroken
 
 
+ONE_OF_TWO = """
+import pathlib, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(f"127.0.0.1:{sys.argv[3]}", 2, int(sys.argv[4]))
+from tests.training import test_token_cache as here
+assert len(jax.devices()) == 8 and len(jax.local_devices()) == 4
+here.write(pathlib.Path(sys.argv[2]), here.plan(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once(root, tmp_path, unbroken):
+    """Each waits for the other: both find the cache finished when they are done."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["-c", ONE_OF_TWO, root, tmp_path / "cache", port]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = [pool.submit(tiny.run_python, *arguments, i, cwd=tmp_path) for i in range(2)]
+        results = [run.result() for run in runs]
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr
+    assert contents(tmp_path / "cache") == unbroken
+
+
 def test_a_finished_cache_is_left_as_it_is(root, tmp_path, monkeypatch):
     write(tmp_path, plan(root))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -293,6 +320,20 @@ def test_tokens_that_do_not_fit_the_transformer_are_refused(root, fields, messag
     settings = plan(root).settings
     with pytest.raises(ValueError) as error:
         check_cache(settings, dataclasses.replace(tiny.LPD, **fields), settings.tokenizer)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"per_shard": 0}, "images_per_shard: got 0, allowed is at least 1"),
+        ({"views": "two"}, "views: got 'two', allowed are one, mirror, ten_crop"),
+        ({"dataset": "tokens", "image_size": 0}, "data.dataset: got 'tokens', which holds no imag"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(root, choices, message):
+    with pytest.raises(ValueError) as error:
+        plan(root, **choices)
     assert str(error.value).startswith(message)
 
 
