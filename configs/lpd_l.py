@@ -11,7 +11,7 @@ Before it, once: the tokens of ImageNet and of its mirror, by the published VQ-1
     for split in train validation; do
       python launch/cache_tokens.py --config=configs/lpd_l.py --config.data.dataset=tfds \
         --config.data.name=imagenet2012 --config.data.path= --config.data.image_size=256 \
-        --split=$split --output=data/imagenet256_tokens/$split
+        --split=$split --output=data/imagenet256_tokens
     done
 
 The recipe is LPD's (section 4.1 and the released code): 450 epochs, 50 of warm-up, constant to 400,

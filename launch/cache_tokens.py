@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags, logging
 from ml_collections import config_flags
 
-from lpd_jax import command_line
+from lpd_jax import command_line, distributed
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.training.config import read_config
 from lpd_jax.training.task import SPLITS
@@ -32,6 +32,7 @@ CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are c
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
 flags.mark_flag_as_required("config")
+distributed.define_flags()
 
 
 def main() -> None:
@@ -39,6 +40,11 @@ def main() -> None:
         logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
     if BATCH_SIZE.value < 1:
         raise ValueError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
+    with distributed.job():
+        cache_tokens()
+
+
+def cache_tokens() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     if not isinstance(model, LPDConfig):
         raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")

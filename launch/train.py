@@ -12,7 +12,6 @@ others; elsewhere say --coordinator_address=HOST:PORT --num_processes=N --proces
 
 import sys
 
-import jax
 from absl import flags, logging
 from ml_collections import config_flags
 
@@ -25,12 +24,10 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, samples and logs.", required=True
 )
-COORDINATOR = flags.DEFINE_string("coordinator_address", "", "host:port of process 0.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Processes of the job.", lower_bound=0)
-PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this process, from 0.", lower_bound=-1)
 PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)
 flags.mark_flag_as_required("config")
+distributed.define_flags()
 
 
 def main() -> None:
@@ -38,15 +35,13 @@ def main() -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     model, config = read_config(CONFIG.value.to_dict())
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
-    distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     try:
-        train(model, config, WORKDIR.value, profile)
+        with distributed.job():
+            train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}; the newest checkpoint is from before")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; the same command goes on from the newest checkpoint")
-    finally:
-        jax.distributed.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Many processes as one program: joined before anything touches a device."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
+from absl import flags
 
 # Which launcher started this process, by the variable that only it sets for each process.
 LAUNCHERS = {
@@ -12,6 +14,25 @@ LAUNCHERS = {
     "TPU_WORKER_ID": "Cloud TPU",
     "MEGASCALE_COORDINATOR_ADDRESS": "Cloud TPU multislice",
 }
+
+
+def define_flags() -> None:
+    """Flags by which a process is told of the others where no launcher does."""
+    flags.DEFINE_string("coordinator_address", "", "host:port of process 0.")
+    flags.DEFINE_integer("num_processes", 0, "Processes of the job.", lower_bound=0)
+    flags.DEFINE_integer("process_id", -1, "Number of this process, from 0.", lower_bound=-1)
+
+
+@contextlib.contextmanager
+def job() -> Iterator[None]:
+    """As part of the job that the flags, or the launcher, tell of; call it first, and once."""
+    names = ("coordinator_address", "num_processes", "process_id")
+    initialize(*(flags.FLAGS[name].value for name in names))
+    try:
+        yield
+    finally:
+        if jax.distributed.is_initialized():
+            jax.distributed.shutdown()
 
 
 def initialize(
