@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -35,7 +34,7 @@ from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
 from lpd_jax.training.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
 from lpd_jax.training.task import Task, make_task
-from lpd_jax.training.train_step import TrainState, init_state, train_step
+from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.weights import initial_params
 from lpd_jax.training.workdir import Workdir
@@ -171,7 +170,12 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     sharding = batch_sharding(run.mesh)
     learning_rate = make_learning_rate(config.optimizer, last)
     evaluate = jax.jit(task.validation_loss)
-    run_step = jit_train_step(run, state)
+    run_step = jit_train_step(
+        task.training_loss,
+        run.optimizer,
+        jax.tree.map(lambda leaf: leaf.sharding, state),
+        config.compute.accumulate_steps,
+    )
 
     def finish(step: int, metrics: dict) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -214,18 +218,6 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     return state
 
 
-def jit_train_step(run: Run, state: TrainState) -> Callable:
-    """The compiled update: the old state's memory becomes the new one's, laid out as it was."""
-    step_function = functools.partial(
-        train_step,
-        loss_function=run.task.training_loss,
-        optimizer=run.optimizer,
-        accumulate_steps=run.config.compute.accumulate_steps,
-    )
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(step_function, donate_argnums=0, out_shardings=(shardings, None))
-
-
 def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
     """Mean of the validation metrics over the validation set, the same random numbers each time."""
     sharding = batch_sharding(run.mesh)
@@ -259,13 +251,3 @@ def describe(run: Run, state: TrainState, workdir: str | os.PathLike) -> str:
 def due(step: int, every: int, last: int) -> bool:
     """Whether something that happens `every` so many steps, and at the end, happens now."""
     return step == last or (every > 0 and step % every == 0)
-
-
-def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
-    """Shapes of the state with the shardings it is to be restored with."""
-    shapes = nn.unbox(jax.eval_shape(init, *args))
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes,
-        shardings,
-    )

@@ -1,8 +1,10 @@
 """One optimizer update as a pure function; it knows neither model nor data."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -19,6 +21,32 @@ class TrainState(NamedTuple):
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
+    """Shapes of the state with the shardings it is to be restored with."""
+    shapes = nn.unbox(jax.eval_shape(init, *args))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
+def jit_train_step(
+    loss_function: LossFunction,
+    optimizer: optax.GradientTransformation,
+    shardings: Any,
+    accumulate_steps: int = 1,
+) -> Any:
+    """`train_step`, compiled: the old state's memory becomes the new one's, laid out alike."""
+    step = functools.partial(
+        train_step,
+        loss_function=loss_function,
+        optimizer=optimizer,
+        accumulate_steps=accumulate_steps,
+    )
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
 def train_step(

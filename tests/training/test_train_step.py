@@ -13,8 +13,7 @@ from lpd_jax.models.registry import init_boxed
 from lpd_jax.sharding import MeshConfig, batch_sharding, init_sharded, make_mesh, state_shardings
 from lpd_jax.training.objectives import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
-from lpd_jax.training.train import abstract_state
-from lpd_jax.training.train_step import init_state, train_step
+from lpd_jax.training.train_step import abstract_state, init_state, train_step
 from tests import tiny
 from tests.training import toy
 

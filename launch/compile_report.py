@@ -1,0 +1,62 @@
+"""Compiles a config's train step and its decode for TPU slices, without a TPU, and reports on them.
+
+    pip install 'libtpu==0.0.42.*'      # the version that jax[tpu] asks for
+    python launch/compile_report.py --config=configs/lpd_l.py --topology=v5e-16,v5e-256,v5p-512
+    python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 \\
+        --config.compute.remat=full
+
+Prints, and with --output appends to a file, one row for each program and slice: memory of a device,
+arithmetic, bytes sent, predicted time and scaling efficiency. The global batch is the config's.
+"""
+
+import os
+import pathlib
+
+# Before JAX starts: no TPU is looked for, and libtpu asks no metadata server.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+
+from absl import flags  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from lpd_jax import command_line  # noqa: E402
+from lpd_jax.models.lpd import LPDConfig  # noqa: E402
+from lpd_jax.training.compile_report import (  # noqa: E402
+    compile_decoding,
+    compile_training,
+    table,
+)
+from lpd_jax.training.config import read_config  # noqa: E402
+from lpd_jax.training.topology import find_slice  # noqa: E402
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
+TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
+DECODE_BATCH = flags.DEFINE_integer("decode_batch", 64, "Images of a device; 0 compiles no decode.")
+OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    model, config = read_config(CONFIG.value.to_dict())
+    if not isinstance(model, LPDConfig):
+        raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
+    slices = [find_slice(name) for name in TOPOLOGY.value]
+    rows = []
+    for where in slices:
+        rows.append(compile_training(model, config, where))
+        print("\n".join(table(rows[-1:])), flush=True)
+        if DECODE_BATCH.value:
+            choices = config.generation
+            num_steps = choices.num_steps or model.num_tokens
+            scale = choices.guidance_scale
+            rows.append(compile_decoding(model, num_steps, scale, DECODE_BATCH.value, where))
+            print("\n".join(table(rows[-1:])), flush=True)
+    if OUTPUT.value:
+        with open(pathlib.Path(OUTPUT.value), "a", encoding="utf-8") as file:
+            file.write("\n".join(table(rows)) + "\n\n")
+        print(f"wrote {OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,229 @@
+"""The real train step and decode, compiled for TPU slices that are not there, and what they need.
+
+Memory and what is sent between devices are read off the compiled program. Times are predictions:
+arithmetic at a stated share of the peak, links at their data-sheet rate, both from `topology`.
+"""
+
+import dataclasses
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.models.generate import generate_images
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.registry import abstract_params, init_boxed
+from lpd_jax.models.tokenizer import VQ_MODELS
+from lpd_jax.sharding import batch_sharding, state_shardings
+from lpd_jax.training.compute import lpd_options
+from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.hlo import find_collectives
+from lpd_jax.training.objectives import make_lpd_loss
+from lpd_jax.training.optimizer import make_optimizer
+from lpd_jax.training.topology import Chip, Slice, slice_mesh
+from lpd_jax.training.train_step import abstract_state, init_state, jit_train_step
+from lpd_jax.training.utilization import training_flops
+
+PEAK_SHARE = 0.5  # of the peak that matrix products of these widths are taken to reach
+# What rematerialisation adds to forward and backward, in thirds of them: the forward pass again.
+REMAT_FACTOR = {"none": 1.0, "minimal": 1.05, "full": 4 / 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledFor:
+    """What a compiled program needs of each device, and how long that is predicted to take."""
+
+    what: str
+    slice: str
+    num_devices: int
+    mesh: tuple[int, ...]
+    batch_per_device: float
+    compile_seconds: float
+    memory_bytes: int  # arguments and temporaries at their peak
+    model_flops: float  # of a device
+    sent_bytes: float  # by a device
+    compute_seconds: float
+    link_seconds: float
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """With all sending hidden behind arithmetic, and with none."""
+        hidden = max(self.compute_seconds, self.link_seconds)
+        return hidden, self.compute_seconds + self.link_seconds
+
+    @property
+    def efficiency(self) -> tuple[float, float]:
+        """Share of the time that is arithmetic: with no sending hidden, and with all."""
+        hidden, open_ = self.seconds
+        return self.compute_seconds / open_, self.compute_seconds / hidden
+
+
+def compile_training(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
+    """Compiles the train step of a config, its whole batch and its mesh's fsdp, for a slice.
+
+    Raises:
+        ValueError: libtpu is missing, or the step does not fit into the devices' memory.
+    """
+    mesh = slice_mesh(where, config.mesh.fsdp)
+    optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
+    options = lpd_options(config.compute, model, "tpu")
+
+    def init(key: jax.Array) -> Any:
+        return init_state(init_boxed(model, key), optimizer)
+
+    key = jax.random.key(0)
+    state = abstract_state(init, state_shardings(init, mesh, key), key)
+    rows = batch_sharding(mesh)
+    batch = {
+        "tokens": shape((config.batch_size, model.num_tokens), jnp.int32, rows),
+        "labels": shape((config.batch_size,), jnp.int32, rows),
+    }
+    step = jit_train_step(
+        make_lpd_loss(model, train=True, **options),
+        optimizer,
+        jax.tree.map(lambda leaf: leaf.sharding, state),
+        config.compute.accumulate_steps,
+    )
+    compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
+    flops = (training_flops(model) or 0) * config.batch_size / where.num_devices
+    executed = flops * REMAT_FACTOR[config.compute.remat]
+    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
+    return CompiledFor(
+        what="train step",
+        slice=where.name,
+        num_devices=where.num_devices,
+        mesh=tuple(mesh.shape.values()),
+        batch_per_device=config.batch_size / where.num_devices,
+        compile_seconds=seconds,
+        memory_bytes=peak_memory(compiled),
+        model_flops=flops,
+        sent_bytes=sent,
+        compute_seconds=executed / (PEAK_SHARE * where.chip.peak_flops),
+        link_seconds=sent / where.chip.axis_bandwidth,
+    )
+
+
+def compile_decoding(
+    model: LPDConfig, num_steps: int, guidance_scale: float, batch_per_device: int, where: Slice
+) -> CompiledFor:
+    """Compiles a whole schedule with VQ-16's decoder, in bfloat16, the batch over all devices."""
+    mesh = slice_mesh(where, 1)
+    rows = batch_sharding(mesh)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.P())
+    tokenizer, schedule = VQ_MODELS["vq16"], make_schedule(model.num_tokens, num_steps)
+    count = batch_per_device * where.num_devices
+    draw = functools.partial(
+        generate_images,
+        schedule=schedule,
+        sampling=Sampling.make(),
+        guidance=Guidance.make(guidance_scale),
+        dtype=jnp.bfloat16,
+    )
+
+    def run(params: Any, tokenizer_params: Any, labels_B, order_BN, keys_B) -> jax.Array:
+        return draw(model, params, tokenizer, tokenizer_params, labels_B, order_BN, keys_B)[0]
+
+    params = [
+        jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), abstract_params(config))
+        for config, dtype in ((model, jnp.bfloat16), (tokenizer, jnp.float32))
+    ]
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    arguments = (
+        shape((count,), jnp.int32, rows),
+        shape((count, model.num_tokens), jnp.int32, rows),
+        shape(keys.shape, keys.dtype, rows),
+    )
+    compiled, seconds = compile_on(mesh, jax.jit(run, out_shardings=rows), *params, *arguments)
+    flops = decoding_flops(model, guidance_scale) * batch_per_device
+    weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
+    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
+    return CompiledFor(
+        what=f"decode, {num_steps} steps",
+        slice=where.name,
+        num_devices=where.num_devices,
+        mesh=tuple(mesh.shape.values()),
+        batch_per_device=batch_per_device,
+        compile_seconds=seconds,
+        memory_bytes=peak_memory(compiled),
+        model_flops=flops,
+        sent_bytes=sent,
+        compute_seconds=decoding_seconds(flops, weights * num_steps, where.chip),
+        link_seconds=sent / where.chip.axis_bandwidth,
+    )
+
+
+def decoding_seconds(flops: float, weight_bytes: float, chip: Chip) -> float:
+    """Arithmetic, or reading all weights in every step: whichever takes longer."""
+    return max(flops / (PEAK_SHARE * chip.peak_flops), weight_bytes / chip.memory_bandwidth)
+
+
+def decoding_flops(model: LPDConfig, guidance_scale: float) -> float:
+    """FLOPs of one image's exact rows: each token once as a query, once as context."""
+    forward = (training_flops(model) or 0) / 3
+    return forward * (2 if guidance_scale != 1 else 1)
+
+
+def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple[Any, float]:
+    """The compiled function, and the seconds that tracing and compiling took."""
+    start = time.perf_counter()
+    try:
+        with jax.set_mesh(mesh):
+            compiled = function.lower(*arguments).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise ValueError(f"it does not fit: {str(error).splitlines()[0]}") from None
+    return compiled, time.perf_counter() - start
+
+
+def peak_memory(compiled: Any) -> int:
+    """Bytes of a device: what comes in, what goes out, what is in between; reuse counted once."""
+    stats = compiled.memory_analysis()
+    outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+
+
+def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(size, dtype, sharding=sharding)
+
+
+def table(rows: list[CompiledFor]) -> list[str]:
+    """The reports as lines of a Markdown table."""
+    header = [
+        "program", "slice", "devices", "mesh", "images per device", "compile s", "memory GB",
+        "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
+    ]  # fmt: skip
+    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
+    for row in rows:
+        lines.append(
+            [
+                row.what,
+                row.slice,
+                str(row.num_devices),
+                "x".join(map(str, row.mesh)),
+                f"{row.batch_per_device:g}",
+                f"{row.compile_seconds:.0f}",
+                f"{row.memory_bytes / 1e9:.2f}",
+                f"{row.model_flops / 1e12:.2f}",
+                f"{row.sent_bytes / 1e9:.2f}",
+                f"{row.compute_seconds:.3f}",
+                f"{row.link_seconds:.3f}",
+                " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
+                " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
+            ]
+        )
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def largest_depth(fits: Any, deepest: int) -> int:
+    """The largest number of layers in 1 to `deepest` for which `fits(layers)`; 0 if none does."""
+    low, high = 0, deepest
+    while low < high:
+        middle = int(np.ceil((low + high) / 2))
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
