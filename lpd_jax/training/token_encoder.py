@@ -4,6 +4,7 @@ Letters: B images, V views of each, H W pixels, S their side, C channels, N toke
 """
 
 import collections
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 
 from lpd_jax.models.generate import encode_images
+from lpd_jax.training.data import read_ahead
 from lpd_jax.training.sources import BadImage, ImageSource
 from lpd_jax.training.token_cache import CacheSettings
 from lpd_jax.training.weights import Weights
@@ -51,8 +53,8 @@ def read_batches(
         return batch
 
     batches = grain.MapDataset.range(images.start, images.stop, batch_size).map(read)
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    yield from batches.to_iter_dataset(options)
+    with contextlib.closing(read_ahead(batches, num_threads)) as iterator:
+        yield from iterator
 
 
 def make_views(image_HWC: np.ndarray, settings: CacheSettings) -> np.ndarray:
