@@ -4,6 +4,7 @@ With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,9 @@ def run(main: Callable[[], object]) -> None:
     """
 
     def guarded_main(argv: Sequence[str]) -> int:
+        if not flags.FLAGS["verbosity"].present:
+            # It tells of every kind of device that is not there.
+            logging.getLogger("jax").setLevel(logging.WARNING)
         try:
             if argv[1:]:
                 raise ValueError(
