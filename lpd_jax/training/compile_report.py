@@ -129,7 +129,9 @@ def compile_decoding(
         return draw(model, params, tokenizer, tokenizer_params, labels_B, order_BN, keys_B)[0]
 
     params = [
-        jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), abstract_params(config))
+        jax.tree.map(
+            lambda leaf, dtype=dtype: shape(leaf.shape, dtype, everywhere), abstract_params(config)
+        )
         for config, dtype in ((model, jnp.bfloat16), (tokenizer, jnp.float32))
     ]
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
