@@ -83,3 +83,50 @@ def test_numpy_states_are_saved_too(tmp_path):
     checkpoints.save(1, {"params": {"bias": np.ones(3, np.float32)}}, {}, {})
     checkpoints.close()
     chex.assert_trees_all_equal(load_params(tmp_path / "checkpoints")[0], {"bias": np.ones(3)})
+
+
+def damage(folder, step):
+    """Cuts the arrays of a checkpoint short, as a full disk or a lost machine does."""
+    files = [path for path in (folder / str(step) / "state").rglob("d/*") if path.is_file()]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, keep=3)
+    for step in (1, 2, 3):
+        checkpoints.save(step, make_state(step), {"next": step}, {"seed": step})
+    checkpoints.close()
+    damage(folder, 3)
+    warnings = []
+    checkpoints = Checkpoints(folder, keep=3)
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+        make_state(0),
+    )
+    state, position = checkpoints.restore(abstract, warnings.append)
+    assert position == {"next": 2} and int(state["step"]) == 2
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"checkpoint {folder / '3'}: cannot be read: ")
+    # Its step can be saved again, and what was there is still there.
+    assert checkpoints.latest_step() == 2 and (folder / "unreadable_3").is_dir()
+    checkpoints.save(3, make_state(3), {"next": 3}, {"seed": 3})
+    checkpoints.close()
+    assert newest_step(folder) == 3
+    damage(folder, 1), damage(folder, 2), damage(folder, 3)
+    checkpoints = Checkpoints(folder)
+    with pytest.raises(ValueError, match=r"3: cannot be read: .*1: cannot be read: "):
+        checkpoints.restore(abstract, warnings.append)
+    checkpoints.close()
+    assert newest_step(folder) == 3
+
+
+def test_some_checkpoints_stay_for_good(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, keep_every=2)
+    for step in (1, 2, 3, 4, 5):
+        checkpoints.save(step, {"x": jnp.zeros(2)}, {}, {})
+    checkpoints.close()
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["2", "4", "5"]

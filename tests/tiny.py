@@ -71,6 +71,19 @@ def write_model_directory(path, transformer=LPD, tokenizer=VQ, **generation) -> 
     return pathlib.Path(path)
 
 
+def process_environment(cache: pathlib.Path) -> dict[str, str]:
+    """For processes that compile the same programs: quickly, and once, kept in a folder."""
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": flags,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+
+
 def run_python(*arguments: object, cwd) -> subprocess.CompletedProcess:
     """Runs a script or `-c` code in its own process, as a user would."""
     command = [sys.executable, *map(str, arguments)]

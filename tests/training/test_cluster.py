@@ -1,7 +1,6 @@
 """Two real processes with four devices each train what one process with eight does."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
@@ -22,7 +21,7 @@ def start(workdir: pathlib.Path, num_steps: int, num_processes: int) -> list[sub
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    environment = tiny.process_environment(workdir.parent / "compiled")
     return [
         subprocess.Popen(
             [sys.executable, WORKER, workdir, *map(str, (num_steps, i, num_processes, port)),
@@ -52,7 +51,7 @@ def metrics(workdir: pathlib.Path, kind: str) -> dict[int, float]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Four steps of one process on eight devices."""
-    workdir = tmp_path_factory.mktemp("alone")
+    workdir = tmp_path_factory.getbasetemp() / "cluster" / "alone"
     finish(start(workdir, 4, num_processes=1))
     return workdir
 
@@ -60,7 +59,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """Two steps of two processes on four devices each, and, resumed, two more."""
-    workdir = tmp_path_factory.mktemp("together")
+    workdir = tmp_path_factory.getbasetemp() / "cluster" / "together"
     finish(start(workdir, 2, num_processes=2))
     first = metrics(workdir, "train")
     outputs = finish(start(workdir, 4, num_processes=2))
@@ -91,14 +90,15 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(alone, together):
     np.testing.assert_allclose(got[5], want[5], rtol=1e-5)
 
 
-def test_sigterm_to_one_process_saves_and_ends_all(tmp_path):
-    processes = start(tmp_path, 100_000, num_processes=2)
-    file = tmp_path / "metrics.jsonl"
+def test_sigterm_to_one_process_saves_and_ends_all(together):
+    workdir = together.with_name("preempted")
+    processes = start(workdir, 100_000, num_processes=2)
+    file = workdir / "metrics.jsonl"
     while not file.exists() or file.read_text().count("\n") < 3:
         assert all(process.poll() is None for process in processes), finish(processes)
         time.sleep(0.2)
     processes[1].send_signal(signal.SIGTERM)
     outputs = finish(processes)
     assert "saved, and stopped by SIGTERM" in outputs[0]
-    steps = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
-    assert len(steps) == 1 and list(metrics(tmp_path, "train"))[-1] == steps[0]
+    steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
+    assert len(steps) == 1 and list(metrics(workdir, "train"))[-1] == steps[0]
