@@ -26,6 +26,7 @@ CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 
 
@@ -87,12 +88,7 @@ def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
 
 
 def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective:
-    if match := IOTA_GROUPS.search(line):
-        group_size = int(match[2])
-    elif match := LISTED_GROUPS.search(line):
-        group_size = match[1].count(",") + 1
-    else:
-        group_size = 2
+    group_size = read_group_size(line)
     sizes = [
         ITEM_BYTES.get(kind_of_item, 4) * math.prod(int(n) for n in dims.split(",") if n)
         for kind_of_item, dims in SHAPE.findall(shapes)
@@ -102,6 +98,18 @@ def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective
     if kind == "reduce-scatter" and "-start(" not in line:
         whole *= group_size
     return Collective(kind, whole, group_size, times)
+
+
+def read_group_size(line: str) -> int:
+    """Devices that a collective joins: XLA writes its groups in three ways, and pairs in none."""
+    if match := IOTA_GROUPS.search(line):  # [groups,size]<=[devices]
+        return int(match[2])
+    if match := MESH_GROUPS.search(line):  # mesh['a'=4,'b'=2] {'a'}
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", match[2]))
+    if match := LISTED_GROUPS.search(line):  # {{0,1},{2,3}}
+        return match[1].count(",") + 1
+    return 2
 
 
 def merge(found: list[Collective]) -> list[Collective]:

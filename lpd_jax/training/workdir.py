@@ -35,7 +35,17 @@ class Workdir:
             return
         self.temporary = tempfile.TemporaryDirectory(prefix="lpd_jax_")
         self.local = pathlib.Path(self.temporary.name)
-        # What a resumed run adds lines to.
+        try:
+            self.pull()
+        except ImportError as error:
+            self.temporary.cleanup()
+            raise ValueError(
+                f"workdir: got {str(path)!r}, but {error}; allowed is a folder of this machine, or "
+                "that after `pip install gcsfs`"
+            ) from None
+
+    def pull(self) -> None:
+        """Copies from the bucket what a resumed run adds lines to."""
         for name in (LOG_FILE, METRICS_FILE):
             if (self.path / name).exists():
                 (self.local / name).write_bytes((self.path / name).read_bytes())

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from lpd_jax.sharding import MeshConfig, make_mesh
-from lpd_jax.training.hlo import Collective, find_collectives
+from lpd_jax.training.hlo import Collective, find_collectives, read_group_size
 
 
 def compiled_text(function, mesh, *arguments) -> str:
@@ -40,6 +40,19 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert sum(one.times for one in gathered) in (1, 5)  # in each layer, or of all before the loop
     assert sum(one.times * one.buffer_bytes for one in gathered) == 5 * 16 * 16 * 4
     assert {one.group_size for one in gathered} == {2}
+
+
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("replica_groups=[2,8]<=[16]", 8),
+        ("replica_groups={{0,1,2},{3,4,5}}", 3),
+        ("replica_groups=mesh['a'=4,'b'=2,'c'=3] {'a','c'}", 12),
+        ("source_target_pairs={{0,1},{1,0}}", 2),
+    ],
+)
+def test_groups_are_written_in_several_ways(groups, size):
+    assert read_group_size(f"%x = f32[2]{{0}} all-reduce(%p), {groups}, to_apply=%add") == size
 
 
 def test_started_collectives_are_counted_once():

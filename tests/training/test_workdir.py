@@ -1,5 +1,6 @@
 """A run's folder on a disk, and in a bucket that takes whole files only."""
 
+import importlib.util
 import pathlib
 
 import pytest
@@ -36,8 +37,10 @@ def test_a_bucket_gets_what_is_new(tmp_path):
     resumed.close()
 
 
-def test_the_name_of_a_bucket_stays_as_it_is():
-    assert str(Workdir("gs://bucket/run").checkpoints) == "gs://bucket/run/checkpoints"
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
+def test_a_bucket_needs_its_package():
+    with pytest.raises(ValueError, match=r"^workdir: got 'gs://bucket/run', but .* gcsfs"):
+        Workdir("gs://bucket/run")
 
 
 def test_a_file_is_no_folder(tmp_path):
