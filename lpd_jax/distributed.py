@@ -26,8 +26,8 @@ def define_flags() -> None:
 @contextlib.contextmanager
 def job() -> Iterator[None]:
     """As part of the job that the flags, or the launcher, tell of; call it first, and once."""
-    names = ("coordinator_address", "num_processes", "process_id")
-    initialize(*(flags.FLAGS[name].value for name in names))
+    given = flags.FLAGS
+    initialize(given.coordinator_address, given.num_processes, given.process_id)
     try:
         yield
     finally:

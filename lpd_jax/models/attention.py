@@ -5,6 +5,7 @@ Dimension key: B batch, T rows that look, M rows or cache slots they may see, N 
 
 import functools
 from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +44,15 @@ def attend_library(
     k_BNMK: jax.Array,
     v_BNMK: jax.Array,
     mask_TM: jax.Array,
-    implementation: str,
+    implementation: Literal["xla", "cudnn"],
 ) -> jax.Array:
     """`jax.nn.dot_product_attention` by "xla" or "cudnn" (flash attention on NVIDIA GPUs)."""
-    rows = (x.swapaxes(1, 2) for x in (q_BNTK, k_BNMK, v_BNMK))
     mixed_BTNK = jax.nn.dot_product_attention(
-        *rows,
+        q_BNTK.swapaxes(1, 2),
+        k_BNMK.swapaxes(1, 2),
+        v_BNMK.swapaxes(1, 2),
         mask=mask_TM[None, None],
-        implementation=implementation,  # type: ignore[arg-type]
+        implementation=implementation,
     )
     return mixed_BTNK.swapaxes(1, 2)
 
@@ -100,7 +102,7 @@ def splash_blocks(num_rows: int, num_keys: int):
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 
     q, kv = (int(np.gcd(size, 512)) for size in (num_rows, num_keys))
-    names = {"block_q": q, "block_kv": kv, "block_kv_compute": kv}
+    names: dict[str, Any] = {"block_q": q, "block_kv": kv, "block_kv_compute": kv}
     names |= {"block_q_dkv": q, "block_kv_dkv": kv, "block_kv_dkv_compute": kv}
     return splash.BlockSizes(**names, block_q_dq=q, block_kv_dq=kv)
 

@@ -42,6 +42,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             sys.stdin.close()
+            os.dup2(2, 1)  # standard output is for answers
             run(workdir, num_steps)
             os._exit(0)
         print(child, flush=True)
