@@ -24,14 +24,15 @@ class Runs:
     def __init__(self, workdir: pathlib.Path):
         self.workdir = workdir
         environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY), "JAX_PLATFORMS": "cpu"}
-        self.server = subprocess.Popen(
-            [sys.executable, WORKER, workdir, str(NUM_STEPS)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=open(workdir.with_suffix(".log"), "w"),  # noqa: SIM115
-            text=True,
-        )
+        with open(workdir.with_suffix(".log"), "w") as log:
+            self.server = subprocess.Popen(
+                [sys.executable, WORKER, workdir, str(NUM_STEPS)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
     def start(self) -> int:
         self.server.stdin.write("\n")
@@ -44,6 +45,7 @@ class Runs:
     def close(self) -> None:
         self.server.stdin.close()
         self.server.wait(60)
+        self.server.stdout.close()
 
     def losses(self) -> list[tuple[int, float]]:
         file = self.workdir / "metrics.jsonl"
