@@ -45,13 +45,14 @@ def main() -> None:
     rows = []
     for where in slices:
         rows.append(compile_training(model, config, where))
-        print("\n".join(table(rows[-1:])), flush=True)
+        print(table(rows)[-1], flush=True)
         if DECODE_BATCH.value:
             choices = config.generation
             num_steps = choices.num_steps or model.num_tokens
             scale = choices.guidance_scale
             rows.append(compile_decoding(model, num_steps, scale, DECODE_BATCH.value, where))
-            print("\n".join(table(rows[-1:])), flush=True)
+            print(table(rows)[-1], flush=True)
+    print("\n".join(table(rows)))
     if OUTPUT.value:
         with open(pathlib.Path(OUTPUT.value), "a", encoding="utf-8") as file:
             file.write("\n".join(table(rows)) + "\n\n")

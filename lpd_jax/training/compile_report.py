@@ -1,4 +1,4 @@
-"""The real train step and decode, compiled for TPU slices that are not there, and what they need.
+"""The real train step and decode, compiled for TPU slices that are not there: what they need.
 
 Memory and what is sent between devices are read off the compiled program. Times are predictions:
 arithmetic at a stated share of the peak, links at their data-sheet rate, both from `topology`.
@@ -34,6 +34,10 @@ PEAK_SHARE = 0.5  # of the peak that matrix products of these widths are taken t
 REMAT_FACTOR = {"none": 1.0, "minimal": 1.05, "full": 4 / 3}
 
 
+class DoesNotFit(ValueError):  # noqa: N818 - what it says of the program
+    """The program needs more memory than a device has."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CompiledFor:
     """What a compiled program needs of each device, and how long that is predicted to take."""
@@ -43,6 +47,7 @@ class CompiledFor:
     num_devices: int
     mesh: tuple[int, ...]
     batch_per_device: float
+    parts: int  # that the batch is cut into
     compile_seconds: float
     memory_bytes: int  # arguments and temporaries at their peak
     model_flops: float  # of a device
@@ -66,9 +71,24 @@ class CompiledFor:
 def compile_training(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
     """Compiles the train step of a config, its whole batch and its mesh's fsdp, for a slice.
 
+    Where it does not fit, the batch is cut into twice as many parts, until one image is left.
+
     Raises:
-        ValueError: libtpu is missing, or the step does not fit into the devices' memory.
+        ValueError: libtpu is missing, or nothing fits into the devices' memory.
     """
+    parts = config.compute.accumulate_steps
+    while True:
+        compute = dataclasses.replace(config.compute, accumulate_steps=parts)
+        try:
+            return compile_step(model, dataclasses.replace(config, compute=compute), where)
+        except DoesNotFit:
+            if config.batch_size % (2 * parts * where.num_devices):
+                raise
+            parts *= 2
+
+
+def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
+    """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(where, config.mesh.fsdp)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
     options = lpd_options(config.compute, model, "tpu")
@@ -99,6 +119,7 @@ def compile_training(model: LPDConfig, config: TrainConfig, where: Slice) -> Com
         num_devices=where.num_devices,
         mesh=tuple(mesh.shape.values()),
         batch_per_device=config.batch_size / where.num_devices,
+        parts=config.compute.accumulate_steps,
         compile_seconds=seconds,
         memory_bytes=peak_memory(compiled),
         model_flops=flops,
@@ -150,6 +171,7 @@ def compile_decoding(
         num_devices=where.num_devices,
         mesh=tuple(mesh.shape.values()),
         batch_per_device=batch_per_device,
+        parts=1,
         compile_seconds=seconds,
         memory_bytes=peak_memory(compiled),
         model_flops=flops,
@@ -179,7 +201,7 @@ def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise ValueError(f"it does not fit: {str(error).splitlines()[0]}") from None
+        raise DoesNotFit(f"memory: {str(error).splitlines()[0]}") from None
     return compiled, time.perf_counter() - start
 
 
@@ -197,7 +219,7 @@ def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStr
 def table(rows: list[CompiledFor]) -> list[str]:
     """The reports as lines of a Markdown table."""
     header = [
-        "program", "slice", "devices", "mesh", "images per device", "compile s", "memory GB",
+        "program", "slice", "devices", "mesh", "images per device", "parts", "compile s", "memory GB",
         "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
     ]  # fmt: skip
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
@@ -209,6 +231,7 @@ def table(rows: list[CompiledFor]) -> list[str]:
                 str(row.num_devices),
                 "x".join(map(str, row.mesh)),
                 f"{row.batch_per_device:g}",
+                str(row.parts),
                 f"{row.compile_seconds:.0f}",
                 f"{row.memory_bytes / 1e9:.2f}",
                 f"{row.model_flops / 1e12:.2f}",
