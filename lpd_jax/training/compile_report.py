@@ -219,8 +219,8 @@ def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStr
 def table(rows: list[CompiledFor]) -> list[str]:
     """The reports as lines of a Markdown table."""
     header = [
-        "program", "slice", "devices", "mesh", "images per device", "parts", "compile s", "memory GB",
-        "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
+        "program", "slice", "devices", "mesh", "images per device", "parts", "compile s",
+        "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
     ]  # fmt: skip
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
     for row in rows:
