@@ -27,7 +27,6 @@ class Checkpoints:
         self, folder: str | PathLike, keep: int = 2, keep_every: int = 0, read_only: bool = False
     ):
         self.folder = absolute(folder)
-        self.read_only = read_only
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import make_schedule
@@ -243,12 +242,3 @@ def table(rows: list[CompiledFor]) -> list[str]:
             ]
         )
     return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def largest_depth(fits: Any, deepest: int) -> int:
-    """The largest number of layers in 1 to `deepest` for which `fits(layers)`; 0 if none does."""
-    low, high = 0, deepest
-    while low < high:
-        middle = int(np.ceil((low + high) / 2))
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low

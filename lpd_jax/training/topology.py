@@ -1,9 +1,12 @@
 """TPU slices as their makers name them: shape, memory, arithmetic and links of a device."""
 
+import math
 import re
 from typing import Any, NamedTuple
 
 import jax
+
+from lpd_jax.training.utilization import PEAK_FLOPS
 
 
 class Chip(NamedTuple):
@@ -18,9 +21,9 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-    "v5e": Chip("v5e", 197e12, 16e9, 819e9, 100e9, 2),
-    "v6e": Chip("v6e", 918e12, 32e9, 1640e9, 200e9, 2),
-    "v5p": Chip("v5p", 459e12, 95e9, 2765e9, 200e9, 3),
+    "v5e": Chip("v5e", PEAK_FLOPS["TPU v5 lite"], 16e9, 819e9, 100e9, 2),
+    "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2),
+    "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3),
 }
 # Chips -> shape of a slice.
 SHAPES_2D = {1: (1, 1), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8), 128: (8, 16)}
@@ -36,10 +39,7 @@ class Slice(NamedTuple):
 
     @property
     def num_devices(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return math.prod(self.shape)
 
 
 def find_slice(name: str) -> Slice:
