@@ -10,7 +10,6 @@ arithmetic, bytes sent, predicted time and scaling efficiency. The global batch 
 """
 
 import os
-import pathlib
 
 # Before JAX starts: no TPU is looked for, and libtpu asks no metadata server.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -22,6 +21,7 @@ from ml_collections import config_flags  # noqa: E402
 
 from lpd_jax import command_line  # noqa: E402
 from lpd_jax.models.lpd import LPDConfig  # noqa: E402
+from lpd_jax.replacing import check_output_file  # noqa: E402
 from lpd_jax.training.compile_report import (  # noqa: E402
     compile_decoding,
     compile_training,
@@ -32,7 +32,9 @@ from lpd_jax.training.topology import find_slice  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
-DECODE_BATCH = flags.DEFINE_integer("decode_batch", 64, "Images of a device; 0 compiles no decode.")
+DECODE_BATCH = flags.DEFINE_integer(
+    "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
+)
 OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 flags.mark_flag_as_required("config")
 
@@ -42,6 +44,7 @@ def main() -> None:
     if not isinstance(model, LPDConfig):
         raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
     slices = [find_slice(name) for name in TOPOLOGY.value]
+    output = check_output_file("output", OUTPUT.value) if OUTPUT.value else None
     rows = []
     for where in slices:
         rows.append(compile_training(model, config, where))
@@ -53,10 +56,10 @@ def main() -> None:
             rows.append(compile_decoding(model, num_steps, scale, DECODE_BATCH.value, where))
             print(table(rows)[-1], flush=True)
     print("\n".join(table(rows)))
-    if OUTPUT.value:
-        with open(pathlib.Path(OUTPUT.value), "a", encoding="utf-8") as file:
+    if output:
+        with open(output, "a", encoding="utf-8") as file:
             file.write("\n".join(table(rows)) + "\n\n")
-        print(f"wrote {OUTPUT.value}")
+        print(f"wrote {output}")
 
 
 if __name__ == "__main__":

@@ -79,12 +79,13 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
 def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
-    training, validation = open_tokens(model, config, tokenizer, workdir)
+    # What the config asks for in vain is refused before any image is encoded.
     options = lpd_options(config.compute, model)
     training_loss, validation_loss = (
         make_lpd_loss(model, train, **options) for train in (True, False)
     )
     draw_samples = make_sampler(model, config, tokenizer)
+    training, validation = open_tokens(model, config, tokenizer, workdir)
     return Task(model, training, validation, training_loss, validation_loss, draw_samples)
 
 

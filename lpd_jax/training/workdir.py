@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 from typing import Any
 
+import jax
 from etils import epath
 
 from lpd_jax.checkpoint import absolute
@@ -51,8 +52,8 @@ class Workdir:
                 (self.local / name).write_bytes((self.path / name).read_bytes())
 
     def push(self) -> None:
-        """Copies what is new or longer to the bucket."""
-        if not self.is_bucket:
+        """Copies what is new or longer to the bucket, from the process that writes it."""
+        if not self.is_bucket or jax.process_index() > 0:
             return
         for file in sorted(path for path in self.local.rglob("*") if path.is_file()):
             stat = file.stat()
