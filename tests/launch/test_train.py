@@ -128,6 +128,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
         ("vq", "--config.model.codebook=3", "no config field 'codebook'"),
         ("vq", "--config.batch_size=32", "batch_size: got 32, allowed is at most the 24 valid"),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
+        ("lpd", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(folder, name, option, words):
