@@ -1,0 +1,146 @@
+"""Features of the network that published Fréchet distances and inception scores are made with.
+
+The weights are not shipped: `load_inception` reads the official file of torch-fidelity 0.4.0,
+`weights-inception-2015-12-05-6726825d.pth`, without torch. They are tested with seeded weights.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.evaluation.inception_network import FEATURE_DIM, IMAGE_SIZE, TAPS, Network, resize
+from lpd_jax.model_directory import flatten_params, unflatten_params
+from lpd_jax.models.convert import check_weights
+from lpd_jax.models.official_weights import Weight
+from lpd_jax.models.torch_files import read_state_dict
+
+NUM_CLASSES = 1008
+BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
+COUNTER = ".bn.num_batches_tracked"  # a record of training, in some files and not in others
+
+
+@dataclasses.dataclass(frozen=True)
+class Inception:
+    """The network's weights, with the methods that `Classifier` has for pictures and features."""
+
+    params: dict[str, Any]  # of the network, and of the class head as "fc"
+    batch_size: int = BATCH_SIZE  # pictures at a time; 4 take half the time each on a CPU
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}, allowed are numbers from 1")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names these weights: results computed with other features do not compare."""
+        leaves = flatten_params(self.params)
+        digest = hashlib.sha256()
+        for name in sorted(leaves):
+            digest.update(name.encode() + np.asarray(leaves[name], np.float32).tobytes())
+        return digest.hexdigest()[:16]
+
+    def features(self, images_BHWC: np.ndarray) -> np.ndarray:
+        """uint8 `[B, H, W, 3]`, any height and width -> float32 `[B, 2048]`.
+
+        Raises:
+            ValueError: pictures of another type or shape.
+        """
+        return self.taps(images_BHWC)[FEATURE_DIM]
+
+    def taps(self, images_BHWC: np.ndarray) -> dict[int, np.ndarray]:
+        """uint8 `[B, H, W, 3]` -> features of every depth: for each of TAPS, float32 `[B, tap]`.
+
+        Raises:
+            ValueError: as `features` does.
+        """
+        images_BHWC = np.asarray(images_BHWC)
+        shape = images_BHWC.shape
+        if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
+            raise ValueError(
+                f"images: got {images_BHWC.dtype} {shape}, allowed is uint8 [B, height, width, 3]"
+            )
+        parts = [{tap: np.zeros((0, tap), np.float32) for tap in TAPS}]  # of no pictures
+        for i in range(0, len(images_BHWC), self.batch_size):
+            batch_BHWC = images_BHWC[i : i + self.batch_size]
+            size = len(batch_BHWC)
+            padding = ((0, self.batch_size - size), (0, 0), (0, 0), (0, 0))
+            taps = jax.device_get(_taps(self.params, resize(np.pad(batch_BHWC, padding))))
+            parts.append({tap: features_BF[:size] for tap, features_BF in taps.items()})
+        return {tap: np.concatenate([part[tap] for part in parts]) for tap in TAPS}
+
+    def logits(self, features_BF: np.ndarray) -> np.ndarray:
+        """Features `[B, 2048]` -> class logits `[B, 1008]`, without the bias.
+
+        The inception score is computed from these (torch-fidelity's "logits_unbiased").
+        """
+        return features_BF @ np.asarray(self.params["fc"]["kernel"])
+
+
+@jax.jit
+def _taps(params: Any, resized_BHWC: jax.Array) -> dict[int, jax.Array]:
+    taps = Network().apply({"params": params}, resized_BHWC)
+    assert isinstance(taps, dict)  # apply() may also give a pair, with mutable state
+    return taps
+
+
+@functools.cache  # tracing takes a second
+def leaf_shapes() -> Mapping[str, tuple[int, ...]]:
+    """Path -> shape of each leaf of our parameters."""
+    images = jax.ShapeDtypeStruct((1, IMAGE_SIZE, IMAGE_SIZE, 3), jnp.float32)
+    leaves = flatten_params(jax.eval_shape(Network().init, jax.random.key(0), images)["params"])
+    head = {"fc/kernel": (FEATURE_DIM, NUM_CLASSES), "fc/bias": (NUM_CLASSES,)}
+    return {path: leaf.shape for path, leaf in leaves.items()} | head
+
+
+def official_weights() -> list[Weight]:
+    """Every weight that an official state dict has, counters aside."""
+    return [_official_weight(path, shape) for path, shape in leaf_shapes().items()]
+
+
+def _official_weight(path: str, shape: tuple[int, ...]) -> Weight:
+    """kernel `[H, W, in, out]` -> weight `[out, in, H, W]`; kernel `[in, out]` -> `[out, in]`."""
+    if not path.endswith("kernel"):
+        return Weight(path.replace("/", "."), shape, path)
+    name = path.replace("/", ".").replace("kernel", "weight")
+    return Weight(name, (shape[-1], shape[-2], *shape[:-2]), path)
+
+
+def from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Converts the official state dict to nested float32 parameters.
+
+    Raises:
+        ValueError: missing, unexpected or misshapen weights, each named.
+    """
+    arrays = {
+        name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)
+    }
+    weights, flat = official_weights(), {}
+    check_weights(arrays, weights)
+    for weight in weights:
+        source = arrays[weight.name]
+        if weight.path.endswith("kernel"):
+            source = np.moveaxis(source, (0, 1), (-1, -2))
+        flat[weight.path] = np.array(source, np.float32, order="C")
+    return unflatten_params(flat)
+
+
+def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> Inception:
+    """Reads the official weights, a .pth or .safetensors file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, or weights of another network, each named.
+    """
+    state_dict = read_state_dict(path)
+    try:
+        params = from_torch(state_dict)
+    except ValueError as error:
+        raise ValueError(f"checkpoint {path}: {error}") from None
+    return Inception(jax.device_put(params), batch_size)
