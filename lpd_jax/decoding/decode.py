@@ -2,7 +2,7 @@
 
 A family gives `step`, which turns rows of the step table into logits; this module feeds back the
 previous group, guides, samples and writes. Letters: B images, M slots, P rows of the previous
-group, Q query rows, V codebook; R rows of the batch that the model sees, B or 2B under guidance.
+group, Q query rows, V codebook; R rows of the batch that the model sees, B or, in pairs, 2B.
 """
 
 from collections.abc import Callable
@@ -141,8 +141,8 @@ def step_rows(
 
     def window(x_BM: jax.Array, start: jax.Array, width: int) -> jax.Array:
         x_BT = jax.lax.dynamic_slice_in_dim(x_BM, start, width, axis=1)
-        # The one place where guidance doubles the batch: conditional half first.
-        return jnp.concatenate([x_BT, x_BT]) if guidance.active else x_BT
+        # The one place where guidance doubles the batch.
+        return join_pairs(x_BT, x_BT) if guidance.active else x_BT
 
     return StepRows(
         window(state.tokens_BM, previous_start, segment.previous_width),
@@ -157,14 +157,29 @@ def step_rows(
 def guided_logits(
     logits_RQV: jax.Array, guidance: Guidance, rank_Q: jax.Array, num_tokens: int
 ) -> jax.Array:
-    """Joins the conditional and unconditional halves; without guidance there is one half only."""
+    """One row of each image's pair; without guidance there is one only."""
     if not guidance.active:
         return logits_RQV
-    cond_BQV, uncond_BQV = jnp.split(logits_RQV, 2)
+    cond_BQV, uncond_BQV = split_pairs(logits_RQV)
     return apply_guidance(cond_BQV, uncond_BQV, guidance.scale_of_rank(rank_Q, num_tokens))
+
+
+def join_pairs(cond_B: jax.Array, uncond_B: jax.Array) -> jax.Array:
+    """[B, ...] twice -> [2B, ...], row 2i conditional and 2i + 1 unconditional.
+
+    Side by side, a pair is on one device wherever the batch is cut: guidance sends nothing.
+    """
+    return jnp.stack([cond_B, uncond_B], axis=1).reshape(-1, *cond_B.shape[1:])
+
+
+def split_pairs(x_R: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What `join_pairs` joined."""
+    pairs_B2 = x_R.reshape(-1, 2, *x_R.shape[1:])
+    return pairs_B2[:, 0], pairs_B2[:, 1]
 
 
 def to_raster(tokens_BN: jax.Array, order_BN: jax.Array) -> jax.Array:
     """Tokens in raster order, of tokens in generation order."""
-    images_B1 = jnp.arange(len(order_BN))[:, None]
-    return jnp.zeros_like(tokens_BN).at[images_B1, order_BN].set(tokens_BN)
+    # Image by image: with indices of images, devices would exchange them.
+    scatter = jax.vmap(lambda tokens_N, order_N: jnp.zeros_like(tokens_N).at[order_N].set(tokens_N))
+    return scatter(tokens_BN, order_BN)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.decode import StepRows, decode_tokens, to_raster
+from lpd_jax.decoding.decode import StepRows, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.images import to_model_range, to_uint8
@@ -51,7 +51,7 @@ def generate_ranked_tokens(
     """Tokens int32 `[B, N]` in generation order, and guided logits `[B, N, V]` or None."""
     labels_R = labels_B
     if guidance.active:
-        labels_R = jnp.concatenate([labels_B, jnp.full_like(labels_B, config.null_class)])
+        labels_R = join_pairs(labels_B, jnp.full_like(labels_B, config.null_class))
     # Once, outside the loop: casts, the slices of stacked weights, the class rows.
     params = cast_matrices(params, dtype)
     blocks = unstack_blocks(params, config.num_layers)

@@ -100,11 +100,11 @@ def test_kept_logits_belong_to_their_tokens():
 
 
 @pytest.mark.parametrize("name", ["linear", "constant"])
-def test_guidance_joins_the_two_halves_of_the_batch(name):
+def test_guidance_joins_the_two_rows_of_each_image(name):
     def step(rows, cache):
         rows_R = len(rows.query_positions_RQ)
-        # The conditional half comes first: images 0 to B - 1 say 1, their twins say 0.25.
-        says_R = jnp.where(jnp.arange(rows_R) < rows_R // 2, 1.0, 0.25)
+        # In pairs: conditional rows say 1, their twins say 0.25.
+        says_R = jnp.where(jnp.arange(rows_R) % 2 == 0, 1.0, 0.25)
         shape = (*rows.query_positions_RQ.shape, CODES)
         return jnp.broadcast_to(says_R[:, None, None], shape), cache
 
