@@ -4,6 +4,7 @@
     python launch/compile_report.py --config=configs/lpd_l.py --topology=v5e-16,v5e-256,v5p-512
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 \\
         --config.compute.remat=full
+    python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 --largest
 
 Prints, and with --output appends to a file, one row for each program and slice: memory of a device,
 arithmetic, bytes sent, predicted time and scaling efficiency. The global batch is the config's.
@@ -28,12 +29,16 @@ from lpd_jax.training.compile_report import (  # noqa: E402
     table,
 )
 from lpd_jax.training.config import read_config  # noqa: E402
+from lpd_jax.training.largest_model import compile_largest  # noqa: E402
 from lpd_jax.training.topology import find_slice  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
+)
+LARGEST = flags.DEFINE_boolean(
+    "largest", False, "Find the largest model of the config's kind whose train step fits, instead."
 )
 OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 flags.mark_flag_as_required("config")
@@ -47,6 +52,10 @@ def main() -> None:
     output = check_output_file("output", OUTPUT.value) if OUTPUT.value else None
     rows = []
     for where in slices:
+        if LARGEST.value:
+            rows.append(compile_largest(model, config, where))
+            print(table(rows)[-1], flush=True)
+            continue
         rows.append(compile_training(model, config, where))
         print(table(rows)[-1], flush=True)
         if DECODE_BATCH.value:

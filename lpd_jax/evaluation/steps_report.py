@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
+from lpd_jax.markdown import markdown_table
 from lpd_jax.replacing import replacing_file
 
 ORDER_STYLES = {  # colours that colour-blind readers tell apart (Okabe and Ito), and markers
@@ -63,13 +64,6 @@ def markdown(study: Mapping[str, Any], plot_name: str) -> str:
 def distance_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     cells = ([r["name"], str(r["num_images"]), f"{r['frechet_distance']:.2f}"] for r in rows)
     return markdown_table(["pictures", "number", "Fréchet distance"], cells)
-
-
-def markdown_table(header: list[str], rows: Iterable[Iterable[Any]]) -> list[str]:
-    """Lines of a table; a missing cell is a dash."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)]]
-    lines += [[cell or "-" for cell in row] for row in rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def plot(study: Mapping[str, Any], path: Path) -> None:

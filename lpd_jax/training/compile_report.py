@@ -14,9 +14,10 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.markdown import markdown_table
 from lpd_jax.models.generate import generate_images
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.registry import abstract_params, init_boxed
+from lpd_jax.models.registry import abstract_params, count_params, init_boxed
 from lpd_jax.models.tokenizer import VQ_MODELS
 from lpd_jax.sharding import batch_sharding, state_shardings
 from lpd_jax.training.compute import lpd_options
@@ -42,6 +43,7 @@ class CompiledFor:
     """What a compiled program needs of each device, and how long that is predicted to take."""
 
     what: str
+    model: str
     slice: str
     num_devices: int
     mesh: tuple[int, ...]
@@ -114,6 +116,7 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
     sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
     return CompiledFor(
         what="train step",
+        model=size_name(model),
         slice=where.name,
         num_devices=where.num_devices,
         mesh=tuple(mesh.shape.values()),
@@ -131,7 +134,26 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
 def compile_decoding(
     model: LPDConfig, num_steps: int, guidance_scale: float, batch_per_device: int, where: Slice
 ) -> CompiledFor:
-    """Compiles a whole schedule with VQ-16's decoder, in bfloat16, the batch over all devices."""
+    """Compiles a whole schedule with VQ-16's decoder, in bfloat16, the batch over all devices.
+
+    Where it does not fit, the batch is halved, until one image is left.
+
+    Raises:
+        ValueError: libtpu is missing, or nothing fits into the devices' memory.
+    """
+    while True:
+        try:
+            return compile_schedule(model, num_steps, guidance_scale, batch_per_device, where)
+        except DoesNotFit:
+            if batch_per_device == 1:
+                raise
+            batch_per_device //= 2
+
+
+def compile_schedule(
+    model: LPDConfig, num_steps: int, guidance_scale: float, batch_per_device: int, where: Slice
+) -> CompiledFor:
+    """Compiles the decode just as it is asked for; DoesNotFit is what it says."""
     mesh = slice_mesh(where, 1)
     rows = batch_sharding(mesh)
     everywhere = jax.sharding.NamedSharding(mesh, jax.P())
@@ -166,6 +188,7 @@ def compile_decoding(
     sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
     return CompiledFor(
         what=f"decode, {num_steps} steps",
+        model=size_name(model),
         slice=where.name,
         num_devices=where.num_devices,
         mesh=tuple(mesh.shape.values()),
@@ -204,6 +227,11 @@ def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple
     return compiled, time.perf_counter() - start
 
 
+def size_name(model: LPDConfig) -> str:
+    """As "1.41 B, 48 x 1536": parameters, layers, width."""
+    return f"{count_params(model) / 1e9:.3g} B, {model.num_layers} x {model.embed_dim}"
+
+
 def peak_memory(compiled: Any) -> int:
     """Bytes of a device: what comes in, what goes out, what is in between; reuse counted once."""
     stats = compiled.memory_analysis()
@@ -218,27 +246,27 @@ def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStr
 def table(rows: list[CompiledFor]) -> list[str]:
     """The reports as lines of a Markdown table."""
     header = [
-        "program", "slice", "devices", "mesh", "images per device", "parts", "compile s",
+        "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
         "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
     ]  # fmt: skip
-    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
-    for row in rows:
-        lines.append(
-            [
-                row.what,
-                row.slice,
-                str(row.num_devices),
-                "x".join(map(str, row.mesh)),
-                f"{row.batch_per_device:g}",
-                str(row.parts),
-                f"{row.compile_seconds:.0f}",
-                f"{row.memory_bytes / 1e9:.2f}",
-                f"{row.model_flops / 1e12:.2f}",
-                f"{row.sent_bytes / 1e9:.2f}",
-                f"{row.compute_seconds:.3f}",
-                f"{row.link_seconds:.3f}",
-                " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
-                " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
-            ]
-        )
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return markdown_table(header, map(cells, rows), num_texts=3)
+
+
+def cells(row: CompiledFor) -> list[str]:
+    return [
+        row.what,
+        row.model,
+        row.slice,
+        str(row.num_devices),
+        "x".join(map(str, row.mesh)),
+        f"{row.batch_per_device:g}",
+        str(row.parts),
+        f"{row.compile_seconds:.0f}",
+        f"{row.memory_bytes / 1e9:.2f}",
+        f"{row.model_flops / 1e12:.2f}",
+        f"{row.sent_bytes / 1e9:.2f}",
+        f"{row.compute_seconds:.3f}",
+        f"{row.link_seconds:.3f}",
+        " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
+        " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
+    ]
