@@ -12,13 +12,15 @@ from typing import Any
 
 from absl import flags, logging
 
-from lpd_jax import bundled, command_line
+from lpd_jax import command_line
 from lpd_jax.checkpoint import load_config
 from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
 from lpd_jax.models.registry import config_to_dict
 from lpd_jax.models.tokenizer import VQConfig
 from lpd_jax.training.config import TrainConfig, read_config
+from lpd_jax.training.sources import image_size
 from lpd_jax.training.weights import Weights, load_weights
+from lpd_jax.training.workdir import read_class_names
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer or a tokenizer.")
 TOKENIZER_WORKDIR = flags.DEFINE_string(
@@ -41,7 +43,7 @@ def main() -> None:
     model, run = read_config(load_config(checkpoints))
     sources = find_sources(workdir, model, run)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
-    config = directory_config(parts, run)
+    config = directory_config(parts, run, read_class_names(Path(workdir).expanduser()))
     params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(OUTPUT.value, config, **params, dtype=DTYPE.value)
     for part, weights in params.items():
@@ -66,33 +68,36 @@ def find_sources(workdir: str, model: Any, run: TrainConfig) -> dict[str, tuple[
     return {"tokenizer": (workdir, "workdir")}
 
 
-def directory_config(parts: dict[str, Weights], run: TrainConfig) -> dict[str, Any]:
+def directory_config(
+    parts: dict[str, Weights], run: TrainConfig, class_names: list[str]
+) -> dict[str, Any]:
     """config.json: what the models are, what they were trained on, how they draw.
 
     Raises:
         ValueError: the tokenizer does not make the transformer's tokens.
     """
-    tokenizer, side = parts["tokenizer"].config, bundled.IMAGE_SIZE
-    config: dict[str, Any] = {
-        "image_size": [side, side],
-        "class_names": list(bundled.CLASS_NAMES),
-        "tokenizer": config_to_dict(tokenizer),
-    }
+    tokenizer = parts["tokenizer"].config
+    config = {"class_names": class_names, "tokenizer": config_to_dict(tokenizer)}
     if "transformer" not in parts:
-        return config
+        return config | {"image_size": [image_size(run.data)] * 2}
     transformer = parts["transformer"].config
     if transformer.codebook_size != tokenizer.codebook_size:
         raise ValueError(
             f"tokenizer_workdir: got a codebook of {tokenizer.codebook_size}, allowed is the "
             f"{transformer.codebook_size} that the transformer was trained with"
         )
-    if transformer.grid_size != (side // tokenizer.downsample_factor,) * 2:
+    side = transformer.grid_size[0] * tokenizer.downsample_factor
+    if run.data.dataset != "tokens" and side != image_size(run.data):
         raise ValueError(
             f"tokenizer_workdir: its tokens are {tokenizer.downsample_factor} pixels wide, which "
-            f"does not make the transformer's grid {transformer.grid_size} of {side} pixels"
+            f"does not make the transformer's grid {transformer.grid_size} of "
+            f"{image_size(run.data)} pixels"
         )
-    generation = vars(run.generation)
-    return config | {"transformer": config_to_dict(transformer), "generation": generation}
+    return config | {
+        "image_size": [n * tokenizer.downsample_factor for n in transformer.grid_size],
+        "transformer": config_to_dict(transformer),
+        "generation": vars(run.generation),
+    }
 
 
 if __name__ == "__main__":

@@ -87,6 +87,13 @@ def fetch(x: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
+def spread(x: np.ndarray, sharding: jax.sharding.Sharding | None) -> Any:
+    """Lays out over all devices what every process holds whole; None leaves it as it is."""
+    if sharding is None:
+        return x
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
 def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh, accumulate_steps: int = 1) -> None:
     """Raises ValueError where the mesh, or the parts of a step, do not divide the global batch."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]

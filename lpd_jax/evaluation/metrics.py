@@ -4,11 +4,16 @@ A distance is only comparable with another one over the same features, the same 
 same number of images (fewer images read as a larger distance): say all three beside the number.
 """
 
+import os
+import pathlib
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.special
+
+from lpd_jax.replacing import replacing_file
 
 
 class Statistics(NamedTuple):
@@ -16,7 +21,7 @@ class Statistics(NamedTuple):
 
     mean_F: np.ndarray  # float64
     covariance_FF: np.ndarray  # float64, unbiased (divided by num_images - 1)
-    num_images: int  # it was fitted to
+    num_images: int  # it was fitted to; 0 where a file does not say
 
 
 def feature_statistics(features_BF: np.ndarray) -> Statistics:
@@ -36,6 +41,72 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
     mean_F = features_BF.mean(axis=0)
     centred_BF = features_BF - mean_F[None]
     return Statistics(mean_F, centred_BF.T @ centred_BF / (len(features_BF) - 1), len(features_BF))
+
+
+class RunningStatistics:
+    """The same fit to features that come in parts and need not stay in memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, features_BF: np.ndarray) -> None:
+        """Takes features `[B, F]` in."""
+        features_BF = np.asarray(features_BF, np.float64)
+        if self.count == 0:
+            # Sums of what is near zero lose no digits.
+            self.centre_F = features_BF.mean(axis=0)
+            self.sum_F = np.zeros_like(self.centre_F)
+            self.products_FF = np.zeros((self.centre_F.size,) * 2)
+        shifted_BF = features_BF - self.centre_F[None]
+        self.count += len(features_BF)
+        self.sum_F += shifted_BF.sum(axis=0)
+        self.products_FF += shifted_BF.T @ shifted_BF
+
+    def statistics(self) -> Statistics:
+        """What `feature_statistics` gives for all parts together. Raises ValueError likewise."""
+        if self.count < 2:
+            raise ValueError(f"features: got {self.count} images, allowed are at least 2")
+        mean_F = self.sum_F / self.count
+        spread_FF = self.products_FF - self.count * np.outer(mean_F, mean_F)
+        if not np.isfinite(spread_FF).all():
+            raise ValueError("features: got some that are not finite, allowed are finite numbers")
+        return Statistics(self.centre_F + mean_F, spread_FF / (self.count - 1), self.count)
+
+
+def save_statistics(path: str | os.PathLike, statistics: Statistics) -> None:
+    """Writes an .npz of `mu`, `sigma` and `num_images`, whole or not at all."""
+    with replacing_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            mu=statistics.mean_F,
+            sigma=statistics.covariance_FF,
+            num_images=statistics.num_images,
+        )
+
+
+def load_statistics(path: str | os.PathLike) -> Statistics:
+    """Reads `mu` and `sigma` of an .npz, as ADM's reference batches have them too.
+
+    Raises:
+        ValueError: no such file, or one without them.
+    """
+    allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"got {str(path)!r}, which is no file; {allowed}")
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
+            num_images = int(arrays["num_images"]) if "num_images" in arrays else 0
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(
+            f"got {str(path)!r}, which cannot be read ({problem}); {allowed}"
+        ) from None
+    if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
+        raise ValueError(
+            f"got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; {allowed}"
+        )
+    return Statistics(mean_F, covariance_FF, num_images)
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:

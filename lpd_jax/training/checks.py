@@ -17,6 +17,7 @@ FREE_FIELDS = (
     "keep_checkpoints",
     "keep_every",
     "generation",
+    "fid",
     "init_from",
     "wandb_project",
     "compute.remat",

@@ -9,6 +9,7 @@ from lpd_jax.models.registry import ModelConfig, config_from_dict, config_to_dic
 from lpd_jax.sharding import MeshConfig
 from lpd_jax.training.compute import ComputeConfig
 from lpd_jax.training.data import DataConfig
+from lpd_jax.training.fid import FIDConfig
 from lpd_jax.training.objectives import TokenizerLossConfig
 from lpd_jax.training.optimizer import OptimizerConfig
 
@@ -23,6 +24,7 @@ class EveryConfig:
     evaluate: int = 500
     save: int = 500
     sample: int = 500
+    fid: int = 0
 
     def __post_init__(self):
         for name, steps in vars(self).items():
@@ -70,6 +72,7 @@ class TrainConfig:
     every: EveryConfig = EveryConfig()
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
     generation: GenerationConfig = GenerationConfig()
+    fid: FIDConfig = FIDConfig()
     keep_checkpoints: int = 2
     keep_every: int = 0
     ema_decay: float = 0.0

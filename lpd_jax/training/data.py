@@ -79,6 +79,7 @@ class Source(Protocol):
     """Records by index. View 0 of a record is the record itself, others show it differently."""
 
     num_classes: int
+    class_names: tuple[str, ...]  # one a class, or none
     num_views: int
 
     def __len__(self) -> int: ...
@@ -90,6 +91,7 @@ class ArraySource:
     """Records over arrays in memory, of equal length."""
 
     num_views = 1
+    class_names: tuple[str, ...] = ()
 
     def __init__(self, arrays: Mapping[str, np.ndarray], num_classes: int = 0):
         self.arrays, self.num_classes = dict(arrays), num_classes

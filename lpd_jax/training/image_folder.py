@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import zlib
+from collections.abc import Sequence
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
@@ -39,16 +40,16 @@ class FolderPictures:
             raise ValueError(f"data.path: got {root!r}, allowed is a folder of class folders")
         self.folder, part = self.find(split, own_name)
         trained_on = self.root / (train_name or "train")
-        self.class_names = class_folders(self.folder if part else trained_on)
-        self.class_names = self.class_names or class_folders(self.folder)
+        names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
+        self.class_names = tuple(names)
         self.num_classes = len(self.class_names)
         self.files, self.labels = list_images(self.folder, self.class_names)
         if part in ("train", "validation"):
             rows = [i for i, file in enumerate(self.files) if part_of(file) == part]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
-        names = hashlib.sha256("\n".join([*self.class_names, *self.files]).encode()).hexdigest()
-        self.description = f"folder {part or self.folder.name}, list of files {names[:16]}"
+        listed = hashlib.sha256("\n".join([*self.class_names, *self.files]).encode()).hexdigest()
+        self.description = f"folder {part or self.folder.name}, list of files {listed[:16]}"
 
     def find(self, split: str, own_name: str) -> tuple[pathlib.Path, str]:
         """The folder of class folders, and which part of it is meant: "" if all is this split's."""
@@ -89,7 +90,7 @@ def class_folders(folder: pathlib.Path) -> list[str]:
         return sorted(x.name for x in entries if x.is_dir() and not x.name.startswith("."))
 
 
-def list_images(folder: pathlib.Path, class_names: list[str]) -> tuple[list[str], list[int]]:
+def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[str], list[int]]:
     """Paths below `folder` of all images, deeper folders included, and their labels.
 
     Raises:

@@ -103,7 +103,7 @@ class Progress:
 
         Training metrics are joined by what the stopwatch says since they were last reported.
         """
-        values = {"loss": metrics["loss"], **metrics}
+        values = {name: metrics[name] for name in ("loss",) if name in metrics} | dict(metrics)
         if kind == "train":
             values |= self.stopwatch.read()
             self.bar.set_postfix_str(f"loss {values['loss']:.3f}")

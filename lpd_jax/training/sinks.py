@@ -1,5 +1,6 @@
 """Where a run's numbers and pictures go: TensorBoard, a JSON-lines file, Weights & Biases."""
 
+import importlib.util
 import json
 import pathlib
 import time
@@ -77,17 +78,21 @@ def keep_before(path: pathlib.Path, first_step: int) -> None:
         pathlib.Path(temporary).write_text("".join(kept), encoding="utf-8")
 
 
+def check_wandb(project: str) -> None:
+    """Raises ValueError where a project is named and its package is not installed."""
+    if project and importlib.util.find_spec("wandb") is None:
+        raise ValueError(
+            f"wandb_project: got {project!r}, but the package wandb is not installed; allowed "
+            "is that after `pip install wandb`, or an empty name"
+        )
+
+
 class WeightsAndBiases:
     """A run of a Weights & Biases project; a resumed training goes on with the same one."""
 
     def __init__(self, folder: pathlib.Path, project: str, config: Mapping[str, Any]):
-        try:
-            import wandb
-        except ImportError:
-            raise ValueError(
-                f"wandb_project: got {project!r}, but the package wandb is not installed; allowed "
-                "is that after `pip install wandb`, or an empty name"
-            ) from None
+        import wandb
+
         self.wandb: Any = wandb
         name = folder.absolute().name
         self.run = wandb.init(

@@ -29,6 +29,7 @@ class Pictures(Protocol):
     """Pictures as a dataset stores them: in a file's bytes, or as pixels uint8 `[H, W, 3]`."""
 
     num_classes: int
+    class_names: tuple[str, ...]  # one a class, or none
     description: str  # of equal datasets equal, of others another
 
     def __len__(self) -> int: ...
@@ -47,6 +48,7 @@ class ImageSource:
 
     Attributes:
         num_classes: labels are below it.
+        class_names: one a class, or none.
         num_views: 2.
         bad_images: index to message of those skipped so far.
     """
@@ -60,7 +62,7 @@ class ImageSource:
         skip_bad: give the next readable picture in place of one that cannot be read.
         """
         self.pictures, self.image_size, self.skip_bad = pictures, image_size, skip_bad
-        self.num_classes = pictures.num_classes
+        self.num_classes, self.class_names = pictures.num_classes, pictures.class_names
         self.bad_images: dict[int, str] = {}
         self.lock = threading.Lock()  # several threads read ahead
 
@@ -121,6 +123,7 @@ class AvatarPictures:
     """The bundled avatars."""
 
     num_classes = len(CLASS_NAMES)
+    class_names: tuple[str, ...] = CLASS_NAMES
 
     def __init__(self, split: str):
         self.images_BHWC, self.labels_B = load_avatars(split)

@@ -1,11 +1,11 @@
 """What is trained: records to learn from, losses, and the pictures that show progress."""
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.order import make_order
@@ -16,12 +16,13 @@ from lpd_jax.models.generate import generate_images, image_keys
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import ModelConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
-from lpd_jax.sharding import fetch
+from lpd_jax.sharding import fetch, spread
 from lpd_jax.training.compute import lpd_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import Source
+from lpd_jax.training.fid import check_fid
 from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
-from lpd_jax.training.sources import open_images
+from lpd_jax.training.sources import image_size, open_images
 from lpd_jax.training.token_cache import (
     TokenSource,
     check_cache,
@@ -38,6 +39,11 @@ SPLITS = ("train", "validation")
 TOKENS_FOLDER = "tokens"  # in the workdir of a run that encodes images itself
 
 
+# (parameters, first, count, sharding) -> uint8 [count, H, W, 3]: images first, first + 1, ... of an
+# endless row that stays the same; on all devices, where the sharding of a batch is given.
+Draw = Callable[[Any, int, int, jax.sharding.NamedSharding | None], np.ndarray]
+
+
 class Task(NamedTuple):
     """All that the training loop needs to know of what it trains."""
 
@@ -47,6 +53,7 @@ class Task(NamedTuple):
     training_loss: LossFunction
     validation_loss: LossFunction
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
+    draw: Draw
 
 
 def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
@@ -58,10 +65,16 @@ def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) ->
 
 def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
+    check_fid(config.fid, config.data, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
+    if config.fid.num_images > len(validation):
+        raise ValueError(
+            f"fid.num_images: got {config.fid.num_images}, allowed is at most the "
+            f"{len(validation)} validation images, which a tokenizer is judged by"
+        )
     loss_function = make_tokenizer_loss(model, config.tokenizer_loss)
-    spread = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
-    originals = np.stack([validation[i]["image"] for i in spread])
+    shown = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
+    originals = np.stack([validation[i]["image"] for i in shown])
 
     @jax.jit
     def reconstruct(params, images):
@@ -73,7 +86,12 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
         rows = [originals[:half], rebuilt[:half], originals[half:], rebuilt[half:]]
         return image_grid(np.concatenate(rows), columns=half)
 
-    return Task(model, training, validation, loss_function, loss_function, draw_samples)
+    def draw(params, first, count, sharding):
+        rows = (first + np.arange(count)) % len(validation)
+        images_BHWC = np.stack([validation[int(row)]["image"] for row in rows])
+        return fetch(reconstruct(params, spread(images_BHWC, sharding)))
+
+    return Task(model, training, validation, loss_function, loss_function, draw_samples, draw)
 
 
 def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
@@ -84,44 +102,51 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
     training_loss, validation_loss = (
         make_lpd_loss(model, train, **options) for train in (True, False)
     )
-    draw_samples = make_sampler(model, config, tokenizer)
+    check_fid(config.fid, config.data, model.grid_size[0] * tokenizer.config.downsample_factor)
+    draw = make_sampler(model, config, tokenizer)
+
+    def draw_samples(params: Any) -> np.ndarray:
+        return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
+
     training, validation = open_tokens(model, config, tokenizer, workdir)
-    return Task(model, training, validation, training_loss, validation_loss, draw_samples)
+    return Task(model, training, validation, training_loss, validation_loss, draw_samples, draw)
 
 
-def make_sampler(
-    model: LPDConfig, config: TrainConfig, tokenizer: Weights
-) -> Callable[[Any], np.ndarray]:
-    """Draws pictures of every class in a grid, the same orders and random numbers each time."""
+def make_sampler(model: LPDConfig, config: TrainConfig, tokenizer: Weights) -> Draw:
+    """Draws classes in turn, each image in an order and with random numbers of its own."""
     choices = config.generation
     schedule = make_schedule(model.num_tokens, choices.num_steps)
     sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
     guidance = Guidance.make(choices.guidance_scale, choices.guidance_schedule)
-    labels_B = np.arange(NUM_SAMPLES, dtype=np.int32) % model.num_classes
-    order_BN = make_order(
+    make_orders = functools.partial(
+        make_order,
         choices.order,
         model.grid_size,
         schedule,
-        num_orders=NUM_SAMPLES,
         proximity_threshold=choices.proximity_threshold,
         repulsion_threshold=choices.repulsion_threshold,
     )
+    make_orders(num_orders=1)  # refuses now what it would refuse then
 
-    def draw_samples(params: Any) -> np.ndarray:
+    def draw(params, first, count, sharding):
+        labels_B = (first + np.arange(count, dtype=np.int32)) % model.num_classes
+        keys_B = jax.random.key_data(image_keys(config.seed, first, count))
+        inputs = [labels_B, make_orders(num_orders=count, seed=first), np.asarray(keys_B)]
+        labels_B, order_BN, keys_B = (spread(x, sharding) for x in inputs)
         images_BHWC, _ = generate_images(
             model,
             params,
             *tokenizer,
-            jnp.asarray(labels_B),
-            jnp.asarray(order_BN),
-            image_keys(config.seed, 0, NUM_SAMPLES),
+            labels_B,
+            order_BN,
+            jax.random.wrap_key_data(keys_B),
             schedule=schedule,
             sampling=sampling,
             guidance=guidance,
         )
-        return image_grid(fetch(images_BHWC), columns=NUM_SAMPLES // 2)
+        return fetch(images_BHWC)
 
-    return draw_samples
+    return draw
 
 
 def open_tokens(

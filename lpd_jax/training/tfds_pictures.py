@@ -37,7 +37,10 @@ class TfdsPictures:
             # Pillow decodes, as it does the files of a folder: the same errors, and any mode.
             decoders = {self.keys[0]: tfds.decode.SkipDecoding()}
             self.records = builder.as_data_source(split, decoders=decoders)
-        self.num_classes = builder.info.features[self.keys[1]].num_classes
+        label = builder.info.features[self.keys[1]]
+        self.num_classes = label.num_classes
+        numbers = [str(i) for i in range(label.num_classes)]  # what TFDS calls nameless classes
+        self.class_names = () if label.names == numbers else tuple(label.names)
         self.description = f"{builder.info.full_name} {split}"
 
     def __len__(self) -> int:

@@ -37,6 +37,7 @@ class CacheSettings:
         dataset: the description of the pictures.
         num_images: in the dataset; a cache made with bad_images="skip" may have fewer records.
         num_classes: labels are below it.
+        class_names: one a class, or none.
         image_size: side in pixels of what is encoded.
         grid_size: rows and columns of tokens.
         codebook_size: tokens are below it.
@@ -55,6 +56,7 @@ class CacheSettings:
     views: str
     crop_ratio: float
     images_per_shard: int
+    class_names: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):
@@ -123,6 +125,7 @@ class TokenSource:
     def __init__(self, folder: pathlib.Path, index: CacheIndex):
         self.folder, self.settings = folder, index.settings
         self.num_classes, self.num_views = index.settings.num_classes, index.settings.num_views
+        self.class_names = index.settings.class_names
         # With the counts given, a shard is opened when it is first read.
         files = [f"{folder.absolute() / shard.file}[0:{shard.count}]" for shard in index.shards]
         self.records = ArrayRecordDataSource(files)

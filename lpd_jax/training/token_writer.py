@@ -74,6 +74,7 @@ def plan_cache(
         dataset=source.pictures.description,
         num_images=len(source),
         num_classes=source.num_classes,
+        class_names=source.class_names,
         image_size=size,
         grid_size=(size // factor, size // factor),
         codebook_size=tokenizer.config.codebook_size,

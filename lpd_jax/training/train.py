@@ -28,16 +28,17 @@ from lpd_jax.training.checks import (
 )
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.data import TrainingBatches, batch_share, to_devices, validation_batches
+from lpd_jax.training.fid import FID, measure_fid, open_fid
 from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases
+from lpd_jax.training.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases, check_wandb
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.weights import initial_params
-from lpd_jax.training.workdir import Workdir
+from lpd_jax.training.workdir import Workdir, write_class_names
 
 
 class Run(NamedTuple):
@@ -50,6 +51,7 @@ class Run(NamedTuple):
     batches: TrainingBatches
     checkpoints: Checkpoints
     profiler: Profiler
+    fid: FID | None
 
 
 def train(
@@ -80,6 +82,7 @@ def train(
     """
     mesh = make_mesh(config.mesh)
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
+    check_wandb(config.wandb_project)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
@@ -91,29 +94,31 @@ def train(
         task = make_task(model, config, place.local)
         check_validation(len(task.validation), config.batch_size)
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
-        checkpoints = stack.enter_context(
-            contextlib.closing(
-                Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
-            )
-        )
+        kept = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
+        checkpoints = stack.enter_context(contextlib.closing(kept))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
-        run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler)
+        fid = open_fid(config.fid, config.data, place.local)
+        run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
-        first = int(state.step) + 1
-        place.local.mkdir(parents=True, exist_ok=True)
-        progress = stack.enter_context(
-            Progress(
-                place.local,
-                first,
-                config.num_steps,
-                config.batch_size,
-                sinks=open_sinks(model, config, place.local, first),
-                image_flops=training_flops(model),
-                push=place.push,
-            )
-        )
+        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1))
         progress.line(describe(run, state, workdir))
         return train_loop(state, run, progress)
+
+
+def open_progress(run: Run, place: Workdir, first_step: int) -> Progress:
+    """What tells of a run from `first_step` on."""
+    place.local.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        write_class_names(place.local, run.task.training.class_names)
+    return Progress(
+        place.local,
+        first_step,
+        run.config.num_steps,
+        run.config.batch_size,
+        sinks=open_sinks(run.task.model, run.config, place.local, first_step),
+        image_flops=training_flops(run.task.model),
+        push=place.push,
+    )
 
 
 def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainingBatches:
@@ -165,13 +170,13 @@ def start_state(run: Run, params: Any = None) -> TrainState:
 
 def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     """Runs to `num_steps`. Metrics are fetched one step late: a device never waits for the host."""
-    config, task, last = run.config, run.task, run.config.num_steps
+    config, last = run.config, run.config.num_steps
     key = jax.random.key(config.seed + 1)
     sharding = batch_sharding(run.mesh)
     learning_rate = make_learning_rate(config.optimizer, last)
-    evaluate = jax.jit(task.validation_loss)
+    evaluate = jax.jit(run.task.validation_loss)
     run_step = jit_train_step(
-        task.training_loss,
+        run.task.training_loss,
         run.optimizer,
         jax.tree.map(lambda leaf: leaf.sharding, state),
         config.compute.accumulate_steps,
@@ -201,21 +206,42 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
             # What is saved or judged has to be known to be finite.
             while len(running) > (0 if events else 1):
                 finish(*running.popleft())
-            shown = averaged_params(state.params, state.opt_state)
-            if "save" in events:
-                saved_config = config_to_json(task.model, config)
-                run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
-            if "evaluate" in events:
-                progress.report(step, "validation", mean_metrics(run, evaluate, shown))
-            if "sample" in events:
-                progress.picture(step, task.draw_samples(shown))
-            if events - {"log"}:
-                progress.push()
-                progress.stopwatch.pause()
+            keep_and_show(events, step, state, run, evaluate, progress)
             if leaves:
                 progress.line(f"step {step}: saved, and stopped by SIGTERM; run it again to go on")
                 break
     return state
+
+
+def keep_and_show(
+    events: set[str],
+    step: int,
+    state: TrainState,
+    run: Run,
+    evaluate: Callable,
+    progress: Progress,
+) -> None:
+    """Saves, judges and draws, as far as `events` say so."""
+    shown = averaged_params(state.params, state.opt_state)
+    if "save" in events:
+        saved_config = config_to_json(run.task.model, run.config)
+        run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
+    judged = mean_metrics(run, evaluate, shown) if "evaluate" in events else {}
+    if "fid" in events and run.fid:
+        judged["fid"] = measure_fid(run.fid, functools.partial(draw_batch, run), shown)
+    if judged:
+        progress.report(step, "validation", judged)
+    if "sample" in events:
+        progress.picture(step, run.task.draw_samples(shown))
+    if events - {"log"}:
+        progress.push()
+        progress.stopwatch.pause()
+
+
+def draw_batch(run: Run, params: Any, first: int) -> np.ndarray:
+    """A global batch of images, drawn on all devices: image `first` and those after it."""
+    with jax.set_mesh(run.mesh):
+        return run.task.draw(params, first, run.config.batch_size, batch_sharding(run.mesh))
 
 
 def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:

@@ -1,18 +1,22 @@
 """A run's folder: on a disk, or in a bucket that takes whole files only."""
 
+import json
 import pathlib
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from etils import epath
 
 from lpd_jax.checkpoint import absolute
+from lpd_jax.replacing import replacing_file
 from lpd_jax.training.checks import check_writable
 from lpd_jax.training.progress import LOG_FILE
 from lpd_jax.training.sinks import METRICS_FILE
 
 CHECKPOINTS_FOLDER = "checkpoints"
+DATA_FILE = "data.json"  # what an exported model tells of its data
 
 
 class Workdir:
@@ -68,3 +72,26 @@ class Workdir:
         self.push()
         if self.temporary is not None:
             self.temporary.cleanup()
+
+
+def write_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
+    with replacing_file(folder / DATA_FILE) as temporary:
+        temporary.write_text(json.dumps({"class_names": list(names)}, indent=1) + "\n", "utf-8")
+
+
+def read_class_names(folder: pathlib.Path) -> list[str]:
+    """Of the data that a run was trained on; none where they have none.
+
+    Raises:
+        ValueError: the file that says so is damaged.
+    """
+    file = folder / DATA_FILE
+    if not file.is_file():
+        return []
+    try:
+        names = json.loads(file.read_text("utf-8"))["class_names"]
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("class_names: allowed is a list of strings")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"workdir: {file} is damaged ({error}); delete it") from None
+    return list(names)

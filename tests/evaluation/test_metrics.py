@@ -96,3 +96,45 @@ def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_features_in_parts_have_the_statistics_of_all(golden):
+    running = metrics.RunningStatistics()
+    for part_BF in np.array_split(golden["A"] + 1e4, [1, 100, 350]):  # far from zero, as sums lose
+        running.add(part_BF)
+    want = metrics.feature_statistics(golden["A"].astype(np.float32) + np.float32(1e4))
+    got = running.statistics()
+    np.testing.assert_allclose(got.mean_F, want.mean_F, rtol=1e-12)
+    np.testing.assert_allclose(got.covariance_FF, want.covariance_FF, atol=1e-9)
+    assert got.num_images == 400
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([], "0 images"),
+        ([np.ones((1, 3))], "1 images"),
+        ([np.full((2, 3), np.nan)], "some"),
+    ],
+)
+def test_too_few_features_and_no_numbers_have_no_statistics(parts, words):
+    running = metrics.RunningStatistics()
+    for part_BF in parts:
+        running.add(part_BF)
+    with pytest.raises(ValueError, match=f"^features: got {words}"):
+        running.statistics()
+
+
+def test_statistics_are_read_back_as_written(golden, tmp_path):
+    statistics = metrics.feature_statistics(golden["A"])
+    metrics.save_statistics(tmp_path / "a.npz", statistics)
+    back = metrics.load_statistics(tmp_path / "a.npz")
+    np.testing.assert_array_equal(back.mean_F, statistics.mean_F)
+    np.testing.assert_array_equal(back.covariance_FF, statistics.covariance_FF)
+    assert back.num_images == 400
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_reference_of_others_has_no_number_of_images(tmp_path):
+    np.savez(tmp_path / "adm.npz", mu=np.zeros(3, np.float32), sigma=np.eye(3), mu_s=np.zeros(2))
+    assert metrics.load_statistics(tmp_path / "adm.npz").num_images == 0

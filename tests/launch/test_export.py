@@ -10,12 +10,14 @@ from lpd_jax.checkpoint import Checkpoints
 from lpd_jax.model_directory import load_model_directory
 from lpd_jax.models import registry
 from lpd_jax.training.config import GenerationConfig, TrainConfig, config_to_json
+from lpd_jax.training.workdir import write_class_names
 from tests import tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "export.py"
 # The bundled data: 12 classes, 64 pixels, here 8x8 tokens of 8 pixels.
 VQ = dataclasses.replace(tiny.VQ, patch_size=4)
 LPD = dataclasses.replace(tiny.LPD, grid_size=(8, 8), num_classes=12)
+NAMES = [f"style {i}" for i in range(LPD.num_classes)]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,7 @@ def runs(tmp_path_factory):
             state = {"params": tiny.random_params(model, seed=step), "step": np.int32(step)}
             checkpoints.save(step, state, {"position": step}, config_to_json(model, config))
         checkpoints.close()
+        write_class_names(folder / name, NAMES)
     tiny.write_model_directory(folder / "other", transformer=None)
     return folder
 
@@ -48,7 +51,7 @@ def test_the_newest_checkpoints_of_a_run_and_of_its_tokenizer_become_a_model_dir
     chex.assert_trees_all_equal(files.transformer, tiny.random_params(LPD, seed=2))
     chex.assert_trees_all_equal(files.tokenizer, tiny.random_params(VQ, seed=2))
     assert files.config["image_size"] == [64, 64]
-    assert files.config["class_names"][:2] == ["pixelArt", "lorelei"]
+    assert files.config["class_names"] == NAMES
     assert files.config["generation"]["guidance_scale"] == 3.0
 
 

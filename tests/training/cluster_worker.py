@@ -3,16 +3,21 @@
 python cluster_worker.py WORKDIR NUM_STEPS PROCESS_ID NUM_PROCESSES PORT DEVICES
 """
 
+import pathlib
 import sys
 
 import jax
 import numpy as np
 
 from lpd_jax import distributed
+from lpd_jax.evaluation.metrics import Statistics, save_statistics
+from lpd_jax.images import image_grid
 from lpd_jax.sharding import MeshConfig
+from lpd_jax.training import fid as fid_module
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
 from lpd_jax.training.data import ArraySource, DataConfig
+from lpd_jax.training.fid import FIDConfig
 from lpd_jax.training.objectives import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task, make_sampler
@@ -27,7 +32,21 @@ def make_task(model, config, workdir) -> Task:
     source = ArraySource({"tokens": tokens_BN, "labels": labels_B})
     tokenizer = Weights(tiny.VQ, tiny.random_params(tiny.VQ))
     losses = (make_lpd_loss(model, train) for train in (True, False))
-    return Task(model, source, source, *losses, make_sampler(model, config, tokenizer))
+    draw = make_sampler(model, config, tokenizer)
+
+    def draw_samples(params):
+        return image_grid(draw(params, 0, 6, None))
+
+    return Task(model, source, source, *losses, draw_samples, draw)
+
+
+class Means:
+    """Mean colours in place of a network's features."""
+
+    digest = "means"
+
+    def features(self, images_BHWC):
+        return images_BHWC.mean((1, 2)).astype(np.float32)
 
 
 def main() -> None:
@@ -36,13 +55,17 @@ def main() -> None:
     if int(num_processes) > 1:
         distributed.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
     train_module.make_task = make_task
+    fid_module.load_classifier = Means
+    real = pathlib.Path(workdir).with_name(f"real_{process_id}_of_{num_processes}.npz")
+    save_statistics(real, Statistics(np.full(3, 100.0), np.eye(3), 0))
     config = TrainConfig(
         num_steps=int(num_steps),
         batch_size=16,
         data=DataConfig(num_threads=0),
         optimizer=OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-2),
         mesh=MeshConfig(-1, 2, 2),
-        every=EveryConfig(log=1, evaluate=2, save=0, sample=0),
+        every=EveryConfig(log=1, evaluate=2, save=0, sample=0, fid=0),
+        fid=FIDConfig(20, "avatars12", str(real)),
     )
     state = train_module.train(tiny.LPD, config, workdir)
     print(f"step {int(state.step)} of {jax.process_count()} processes")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.training.progress import Progress, Stopwatch
-from lpd_jax.training.sinks import JsonLines, WeightsAndBiases
+from lpd_jax.training.sinks import JsonLines, WeightsAndBiases, check_wandb
 
 
 def steps(file) -> list[int]:
@@ -33,7 +33,8 @@ def test_lines_after_the_checkpoint_and_torn_ones_go(tmp_path):
 def test_weights_and_biases_without_its_package_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match=r"^wandb_project: got 'p', but the package wandb is not"):
-        WeightsAndBiases(tmp_path, "p", {})
+        check_wandb("p")
+    check_wandb("")
 
 
 def test_weights_and_biases_get_numbers_and_pictures(tmp_path, monkeypatch):

@@ -46,7 +46,15 @@ def make_task(loss=noisy_loss, examples=40) -> Task:
     }
     picture = np.zeros((8, 8, 3), np.uint8)
     source = ArraySource(arrays)
-    return Task(MODEL, source, source, loss, loss, lambda params: picture)
+
+    def draw(params, first, count, sharding):
+        """The first kernel weight as a grey level, the image's number as another."""
+        level = float(params["head"]["kernel"][0, 0])
+        images = np.full((count, 8, 8, 3), np.clip(128 + 20 * level, 0, 255), np.uint8)
+        images[:, 0, 0, 0] = (first + np.arange(count)) % 256
+        return images
+
+    return Task(MODEL, source, source, loss, loss, lambda params: picture, draw)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **choices) -> None:

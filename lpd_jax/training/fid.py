@@ -1,0 +1,169 @@
+"""FID while training: the Fréchet distance of what a model makes to real images.
+
+The number falls as the pictures improve, on one scale only: that of one feature network, one
+reference and one number of images. Published ones have 50,000 images and the Inception network.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from lpd_jax import bundled
+from lpd_jax.evaluation import metrics
+from lpd_jax.evaluation.classifier import load_classifier
+from lpd_jax.evaluation.inception import load_inception
+from lpd_jax.training.data import DataConfig
+from lpd_jax.training.sources import open_images
+
+AVATARS = "avatars12"
+REFERENCE_BATCH = 256  # images read at a time by each process
+
+
+@dataclasses.dataclass(frozen=True)
+class FIDConfig:
+    """What is measured every `every.fid` steps.
+
+    Attributes:
+        num_images: of the model, each time; 0 measures nothing. A transformer draws them, classes
+            in turn; a tokenizer encodes and decodes the first of the validation images.
+        network: "avatars12", the bundled classifier of 64 pixels, or the file of the Inception
+            network's weights.
+        reference: an .npz file with the `mu` and `sigma` of real features, as ADM publishes them;
+            "" measures the training images, once, and keeps the result in the workdir.
+    """
+
+    num_images: int = 0
+    network: str = ""
+    reference: str = ""
+
+    def __post_init__(self):
+        if self.num_images < 0 or self.num_images == 1:
+            raise ValueError(
+                f"fid.num_images: got {self.num_images}, allowed is 0 (none) or at least 2"
+            )
+        if self.num_images and not self.network:
+            raise ValueError(
+                f"fid.network: missing; allowed are {AVATARS} and a file of Inception's weights"
+            )
+
+
+class FeatureNetwork(Protocol):
+    """Turns uint8 images `[B, H, W, 3]` into float32 features `[B, F]`."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def features(self, images_BHWC: np.ndarray) -> np.ndarray: ...
+
+
+class FID(NamedTuple):
+    """Ready to measure."""
+
+    config: FIDConfig
+    network: FeatureNetwork
+    reference: metrics.Statistics
+
+
+# (parameters, index of the first image) -> uint8 [B, H, W, 3], the same on every process
+DrawBatch = Callable[[Any, int], np.ndarray]
+
+
+def check_fid(config: FIDConfig, data: DataConfig, image_size: int) -> None:
+    """Raises ValueError for what can be known to fail before any image is encoded."""
+    if not config.num_images:
+        return
+    if config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
+        raise ValueError(
+            f"fid.network: got {AVATARS!r}, which judges {bundled.IMAGE_SIZE} pixels; allowed at "
+            f"{image_size} pixels is a file of Inception's weights"
+        )
+    if config.network != AVATARS and not pathlib.Path(config.network).expanduser().is_file():
+        raise ValueError(
+            f"fid.network: got {config.network!r}, which is no file; allowed are {AVATARS} and a "
+            "file of Inception's weights"
+        )
+    if config.reference:
+        read_reference(pathlib.Path(config.reference).expanduser())
+    elif data.dataset == "tokens":
+        raise ValueError(
+            "fid.reference: missing; a token cache holds no images to measure, so allowed is an "
+            ".npz file with mu and sigma"
+        )
+
+
+def open_fid(config: FIDConfig, data: DataConfig, workdir: pathlib.Path) -> FID | None:
+    """Loads the network, and reads or measures the reference; None where none is asked for."""
+    if not config.num_images:
+        return None
+    network: FeatureNetwork
+    if config.network == AVATARS:
+        network = load_classifier()
+    else:
+        network = load_inception(pathlib.Path(config.network).expanduser())
+    if config.reference:
+        reference = read_reference(pathlib.Path(config.reference).expanduser())
+    else:
+        reference = measure_training_images(network, data, workdir)
+    return FID(config, network, reference)
+
+
+def measure_fid(fid: FID, draw: DrawBatch, params: Any) -> float:
+    """Draws and judges; every process calls it and gets the number."""
+    drawn = metrics.RunningStatistics()
+    while (left := fid.config.num_images - drawn.count) > 0:
+        images_BHWC = draw(params, drawn.count)
+        drawn.add(shared_features(fid.network, images_BHWC)[:left])
+    return metrics.frechet_distance(drawn.statistics(), fid.reference)
+
+
+def shared_features(network: FeatureNetwork, images_BHWC: np.ndarray) -> np.ndarray:
+    """Features of images that all processes hold; each computes those of a part of them."""
+    count, processes = len(images_BHWC), jax.process_count()
+    rows = -(-count // processes)
+    mine = np.minimum(jax.process_index() * rows + np.arange(rows), count - 1)
+    return gather(network.features(images_BHWC[mine]))[:count]
+
+
+def measure_training_images(
+    network: FeatureNetwork, data: DataConfig, workdir: pathlib.Path
+) -> metrics.Statistics:
+    """Statistics of all training images; found again in `workdir` by a run that is resumed."""
+    source = open_images(data, "train")
+    made_of = f"{network.digest} {source.pictures.description} {source.image_size}"
+    name = f"fid_reference_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
+    if (workdir / name).is_file():
+        return read_reference(workdir / name)
+    processes = jax.process_count()
+    step = REFERENCE_BATCH * processes
+    real = metrics.RunningStatistics()
+    for first in tqdm(range(0, len(source), step), "real images", disable=jax.process_index() > 0):
+        rows = first + jax.process_index() * REFERENCE_BATCH + np.arange(REFERENCE_BATCH)
+        rows = np.minimum(rows, len(source) - 1)
+        images_BHWC = np.stack([source.view(int(row), 0)["image"] for row in rows])
+        real.add(gather(network.features(images_BHWC))[: len(source) - first])
+    statistics = real.statistics()
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        metrics.save_statistics(workdir / name, statistics)
+    return statistics
+
+
+def read_reference(path: pathlib.Path) -> metrics.Statistics:
+    try:
+        return metrics.load_statistics(path)
+    except ValueError as error:
+        raise ValueError(f"fid.reference: {error}") from None
+
+
+def gather(rows_BF: np.ndarray) -> np.ndarray:
+    """The rows of all processes, in the order of the processes."""
+    if jax.process_count() == 1:
+        return rows_BF
+    return np.asarray(multihost_utils.process_allgather(rows_BF, tiled=True))
