@@ -57,6 +57,7 @@ def main() -> None:
     train_module.make_task = make_task
     fid_module.load_classifier = Means
     real = pathlib.Path(workdir).with_name(f"real_{process_id}_of_{num_processes}.npz")
+    real.parent.mkdir(parents=True, exist_ok=True)
     save_statistics(real, Statistics(np.full(3, 100.0), np.eye(3), 0))
     config = TrainConfig(
         num_steps=int(num_steps),
