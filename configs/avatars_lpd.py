@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
     config.generation = ConfigDict(
         {"order": "locality", "num_steps": 20, "guidance_scale": 2.0, "temperature": 0.9}
     )
+    config.mesh = ConfigDict({"data": -1})
+    config.compute = ConfigDict({"dtype": "float32"})
     config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
     config.every = ConfigDict({"log": 50, "evaluate": 1200, "save": 200, "sample": 300})
     return config

@@ -44,6 +44,8 @@ def get_config() -> ConfigDict:
             "clip_norm": 1.0,
         }
     )
+    config.mesh = ConfigDict({"data": -1})
+    config.compute = ConfigDict({"dtype": "float32"})
     config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
     config.every = ConfigDict({"log": 50, "evaluate": 1800, "save": 400, "sample": 400})
     return config

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from absl import flags, logging
-from ml_collections import config_flags
 
 from lpd_jax import command_line, distributed
 from lpd_jax.models.lpd import LPDConfig
@@ -24,14 +23,13 @@ from lpd_jax.training.token_cache import check_cache, open_token_cache
 from lpd_jax.training.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.training.weights import load_weights
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
+CONFIG = command_line.define_config("File with get_config() of a transformer.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the caches.", required=True)
 SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Which images to encode.")
 TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of each image.")
 CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are cut from, in crops.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
-flags.mark_flag_as_required("config")
 distributed.define_flags()
 
 

@@ -18,7 +18,6 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from lpd_jax import command_line  # noqa: E402
 from lpd_jax.models.lpd import LPDConfig  # noqa: E402
@@ -32,7 +31,7 @@ from lpd_jax.training.config import read_config  # noqa: E402
 from lpd_jax.training.largest_model import compile_largest  # noqa: E402
 from lpd_jax.training.topology import find_slice  # noqa: E402
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config() of a transformer.")
+CONFIG = command_line.define_config("File with get_config() of a transformer.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
@@ -41,7 +40,6 @@ LARGEST = flags.DEFINE_boolean(
     "largest", False, "Find the largest model of the config's kind whose train step fits, instead."
 )
 OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
-flags.mark_flag_as_required("config")
 
 
 def main() -> None:

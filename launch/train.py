@@ -13,20 +13,18 @@ others; elsewhere say --coordinator_address=HOST:PORT --num_processes=N --proces
 import sys
 
 from absl import flags, logging
-from ml_collections import config_flags
 
 from lpd_jax import command_line, distributed
 from lpd_jax.training.config import read_config
 from lpd_jax.training.profiling import ProfileWindow
 from lpd_jax.training.train import train
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "File with get_config().")
+CONFIG = command_line.define_config("File with get_config().")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, samples and logs.", required=True
 )
 PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)
-flags.mark_flag_as_required("config")
 distributed.define_flags()
 
 

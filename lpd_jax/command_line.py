@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 USAGE_EXIT_CODE = 2
 
@@ -40,6 +40,19 @@ def run(main: Callable[[], object]) -> None:
         return 0
 
     app.run(guarded_main, flags_parser=_parse_flags)
+
+
+def define_config(help_text: str) -> flags.FlagHolder:
+    """The flag --config=FILE, and --config.field=value for each field of a section of it.
+
+    Fields that the file leaves to their defaults can be given too; who reads the config refuses
+    names and types that it does not know.
+    """
+    holder = config_flags.DEFINE_config_file(
+        "config", None, help_text, lock_config=False, accept_new_attributes=True
+    )
+    flags.mark_flag_as_required("config")
+    return holder
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

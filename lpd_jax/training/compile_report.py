@@ -111,6 +111,7 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
         config.compute.accumulate_steps,
     )
     compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
+    memory = check_memory(compiled, where)
     flops = (training_flops(model) or 0) * config.batch_size / where.num_devices
     executed = flops * REMAT_FACTOR[config.compute.remat]
     sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
@@ -123,7 +124,7 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
         batch_per_device=config.batch_size / where.num_devices,
         parts=config.compute.accumulate_steps,
         compile_seconds=seconds,
-        memory_bytes=peak_memory(compiled),
+        memory_bytes=memory,
         model_flops=flops,
         sent_bytes=sent,
         compute_seconds=executed / (PEAK_SHARE * where.chip.peak_flops),
@@ -183,6 +184,7 @@ def compile_schedule(
         shape(keys.shape, keys.dtype, rows),
     )
     compiled, seconds = compile_on(mesh, jax.jit(run, out_shardings=rows), *params, *arguments)
+    memory = check_memory(compiled, where)
     flops = decoding_flops(model, guidance_scale) * batch_per_device
     weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
     sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
@@ -195,7 +197,7 @@ def compile_schedule(
         batch_per_device=batch_per_device,
         parts=1,
         compile_seconds=seconds,
-        memory_bytes=peak_memory(compiled),
+        memory_bytes=memory,
         model_flops=flops,
         sent_bytes=sent,
         compute_seconds=decoding_seconds(flops, weights * num_steps, where.chip),
@@ -232,11 +234,20 @@ def size_name(model: LPDConfig) -> str:
     return f"{count_params(model) / 1e9:.3g} B, {model.num_layers} x {model.embed_dim}"
 
 
-def peak_memory(compiled: Any) -> int:
-    """Bytes of a device: what comes in, what goes out, what is in between; reuse counted once."""
+def check_memory(compiled: Any, where: Slice) -> int:
+    """Bytes of a device: what comes in, what goes out, what is in between; reuse counted once.
+
+    The compiler refuses temporaries that do not fit, but does not count what comes in.
+    """
     stats = compiled.memory_analysis()
     outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+    needed = int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+    if needed > where.chip.memory_bytes:
+        raise DoesNotFit(
+            f"memory: the program needs {needed / 1e9:.1f} GB, a device of {where.name} has "
+            f"{where.chip.memory_bytes / 1e9:g}"
+        )
+    return needed
 
 
 def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStruct:

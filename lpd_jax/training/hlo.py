@@ -6,6 +6,7 @@ XLA's own cost analysis counts the body of a loop once; here it counts as often 
 import collections
 import math
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 COLLECTIVES = (
@@ -25,6 +26,9 @@ SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
 BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+BELOW = re.compile(r"ROOT .* compare\(.*?%([\w.\-]+)\), direction=LT")
+CONSTANT = re.compile(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)")
 IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
@@ -47,10 +51,14 @@ class Collective(NamedTuple):
 
 
 def find_collectives(text: str) -> list[Collective]:
-    """All collectives of a compiled program (`compiled.as_text()`), those in loops included."""
+    """All collectives of a compiled program (`compiled.as_text()`), those in loops included.
+
+    Raises:
+        ValueError: no such text, or collectives in a loop that does not tell how often it runs.
+    """
     computations, entry = split_computations(text)
     found: list[Collective] = []
-    pending = [(entry, 1)]
+    pending: list[tuple[str, int | None]] = [(entry, 1)]
     while pending:
         name, times = pending.pop()
         for line in computations[name]:
@@ -60,15 +68,18 @@ def find_collectives(text: str) -> list[Collective]:
             shapes, operation = match.groups()
             kind = operation.removesuffix("-start")
             if kind in COLLECTIVES:
+                if times is None:
+                    raise ValueError(f"hlo: {kind} in {name}, a loop of unknown length")
                 found.append(read_collective(kind, shapes, line, times))
-            trips = int(m[1]) if operation == "while" and (m := TRIPS.search(line)) else 1
+            trips = read_trips(line, computations) if operation == "while" else 1
+            inside = times * trips if times and trips else None
             called = CALLED.findall(line)
             if branches := BRANCHES.search(line):
                 # One of them runs; they are alike in what they send.
                 called += [branches[1].split(",")[0].strip().lstrip("%")]
             # Collectives name what they reduce with: that sends nothing.
             if kind not in COLLECTIVES:
-                pending += [(other, times * trips) for other in called if other in computations]
+                pending += [(other, inside) for other in called if other in computations]
     return merge(found)
 
 
@@ -85,6 +96,17 @@ def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
     if not entry:
         raise ValueError("hlo: got a text without ENTRY, allowed is that of a compiled program")
     return computations, entry
+
+
+def read_trips(line: str, computations: Mapping[str, list[str]]) -> int | None:
+    """How often a loop runs, as XLA notes it or its condition compares; None where neither says."""
+    if match := TRIPS.search(line):
+        return int(match[1])
+    condition = "\n".join(computations[CONDITION.search(line)[1]])  # type: ignore[index]
+    constants = dict(CONSTANT.findall(condition))
+    limit = BELOW.search(condition)
+    # Loops of `lax.scan` count from zero.
+    return int(constants[limit[1]]) if limit and limit[1] in constants else None
 
 
 def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective:

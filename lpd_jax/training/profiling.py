@@ -16,10 +16,12 @@ class ProfileWindow:
     num_steps: int = 0
 
     def __post_init__(self):
-        if self.num_steps < 0 or (self.num_steps and self.first_step < 1):
+        if min(self.first_step, self.num_steps) < 0 or (self.first_step > 0) != (
+            self.num_steps > 0
+        ):
             raise ValueError(
-                f"profile: got first step {self.first_step}, {self.num_steps} steps, allowed are a "
-                "first step of at least 1 and 0 (none) or more steps"
+                f"profile_start, profile_steps: got {self.first_step} and {self.num_steps}, "
+                "allowed are both from 1 on, or both 0 (no profile)"
             )
 
 

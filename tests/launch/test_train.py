@@ -125,7 +125,11 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     ("name", "option", "words"),
     [
         ("vq", "--config.batch_size=many", "batch_size"),
-        ("vq", "--config.model.codebook=3", "no config field 'codebook'"),
+        (
+            "vq",
+            "--config.model.codebook=3",
+            "model.codebook: unknown field; did you mean 'codebook_si",
+        ),
         ("vq", "--config.batch_size=32", "batch_size: got 32, allowed is at most the 24 valid"),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
         ("lpd", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),

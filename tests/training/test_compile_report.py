@@ -93,6 +93,12 @@ def test_only_a_lack_of_memory_is_one():
         compile_report.compile_on(mesh, Fails("INTERNAL: a bug"))
 
 
+def test_a_program_too_large_for_a_device_does_not_fit():
+    small = SLICE._replace(chip=SLICE.chip._replace(memory_bytes=1000.0))
+    with pytest.raises(DoesNotFit, match=r"^memory: the program needs 0.0 GB, a device of v5e-8 h"):
+        compile_report.compile_step(tiny.LPD, CONFIG, small)
+
+
 def test_a_table_has_a_cell_for_each_heading():
     report = compile_training(tiny.LPD, CONFIG, SLICE)
     header, rule, row = table([report])

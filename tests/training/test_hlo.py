@@ -66,6 +66,32 @@ ENTRY %main (p: bf16[8,4]) -> bf16[64,4] {
     assert find_collectives(text) == [Collective("all-gather", 512, 8, 1)]
 
 
+LOOP = """HloModule m
+%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %x = f32[8]{0} get-tuple-element(%p), index=1
+  ROOT %r = f32[8]{0} all-reduce(%x), replica_groups={{0,1}}, to_apply=%add
+}
+%condition (p: (s32[], f32[8])) -> pred[] {
+  %five = s32[]{:T(128)} constant(5)
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %five), direction=LT
+}
+ENTRY %main (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  ROOT %w = (s32[], f32[8]) while(%p), condition=%condition, body=%body
+}
+"""
+
+
+def test_a_loop_without_a_note_is_as_long_as_its_condition_says():
+    assert find_collectives(LOOP) == [Collective("all-reduce", 32, 2, 5)]
+
+
+def test_a_loop_of_unknown_length_is_no_guess():
+    text = LOOP.replace("%five), direction=LT", "%i), direction=NE")
+    with pytest.raises(ValueError, match="^hlo: all-reduce in body, a loop of unknown length"):
+        find_collectives(text)
+
+
 def test_other_texts_are_refused():
     with pytest.raises(ValueError, match="^hlo: got a text without ENTRY"):
         find_collectives("module @jit_f {}")
