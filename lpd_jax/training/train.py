@@ -51,7 +51,7 @@ class Run(NamedTuple):
     batches: TrainingBatches
     checkpoints: Checkpoints
     profiler: Profiler
-    fid: FID | None
+    fid: FID | None = None
 
 
 def train(
