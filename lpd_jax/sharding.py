@@ -1,13 +1,13 @@
 """The device mesh, and the one table from logical axis names to mesh axes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 
 RULES = {
     # activations
@@ -56,14 +56,30 @@ def make_mesh(
             f"mesh: got data={config.data}, fsdp={config.fsdp}, tensor={config.tensor}, "
             f"allowed are positive sizes (data may be -1) whose product is the {count} devices"
         )
-    # Neighbours on a TPU's torus become neighbours in the mesh.
-    return jax.make_mesh(
-        (data, config.fsdp, config.tensor),
-        MESH_AXES,
-        # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
-        axis_types=(jax.sharding.AxisType.Auto,) * 3,
-        devices=jax.devices()[:count],
-    )
+    return mesh_of((data, config.fsdp, config.tensor), jax.devices()[:count])
+
+
+def mesh_of(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
+    """Devices as a mesh: neighbours on a TPU's torus become neighbours in it.
+
+    Slices of TPUs, which a slower network joins, each hold an equal part of the data axis.
+
+    Raises:
+        ValueError: slices that do not divide the data axis.
+    """
+    # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
+    axis_types = (jax.sharding.AxisType.Auto,) * len(MESH_AXES)
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(shape, MESH_AXES, axis_types=axis_types, devices=devices)
+    if shape[0] % slices:
+        raise ValueError(
+            f"mesh.data: got {shape[0]}, allowed are multiples of the {slices} slices, which only "
+            "data may span"
+        )
+    inside = (shape[0] // slices, *shape[1:])
+    grid = mesh_utils.create_hybrid_device_mesh(inside, (slices, 1, 1), devices)
+    return jax.sharding.Mesh(grid, MESH_AXES, axis_types=axis_types)
 
 
 def constrain(x: jax.Array, *names: str) -> jax.Array:

@@ -13,6 +13,7 @@ from lpd_jax.sharding import (
     constrain,
     init_sharded,
     make_mesh,
+    mesh_of,
     state_shardings,
 )
 
@@ -76,3 +77,28 @@ def test_an_unknown_axis_name_is_refused():
     with pytest.raises(ValueError, match=r"^logical axes: got \['act_width'\], allowed are "):
         constrain(jnp.zeros((2, 2)), "act_batch", "act_width")
     assert "act_batch" in RULES
+
+
+class SliceDevice:
+    """What tells a mesh of TPUs from one of others."""
+
+    platform = device_kind = "TPU v5 lite"
+    process_index = 0
+
+    def __init__(self, slice_index: int, place: int):
+        self.slice_index, self.core_on_chip = slice_index, 0
+        self.coords = (place % 2, place // 2, 0)
+        self.id = 4 * slice_index + place
+
+    def __repr__(self):
+        return f"{self.slice_index}/{self.coords}"
+
+
+def test_slices_divide_the_data_axis_alone():
+    devices = [SliceDevice(index, place) for index in range(2) for place in range(4)]
+    mesh = mesh_of((4, 2, 1), devices)
+    assert mesh.axis_names == ("data", "fsdp", "tensor") and mesh.devices.shape == (4, 2, 1)
+    slices = [[device.slice_index for device in row.flat] for row in mesh.devices]
+    assert slices == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    with pytest.raises(ValueError, match="^mesh.data: got 1, allowed are multiples of the 2"):
+        mesh_of((1, 8, 1), devices)
