@@ -11,6 +11,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 if jax.default_backend() == "cpu" and jax.device_count() != 8:
     clear_backends()
     jax.config.update("jax_num_cpu_devices", 8)
+elif jax.default_backend() != "cpu":
+    # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
+    jax.config.update("jax_default_matmul_precision", "highest")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
