@@ -75,6 +75,7 @@ def encode(images):
 def test_tokens_are_the_tokenizers_whatever_fills_the_batches(root, tmp_path):
     cache = write(tmp_path, plan(root), batch_size=3)  # of a shard 3, 3 and 1 images
     assert (len(cache), cache.num_classes, cache.num_views) == (COUNT, 3, 2)
+    assert cache.class_names == photos.CLASSES
     crops = [adm_center_crop(photo(i), 8) for i in range(COUNT)]
     expected = encode(crops), encode([crop[:, ::-1] for crop in crops])
     for view in range(2):
