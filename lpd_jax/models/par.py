@@ -8,16 +8,20 @@ D width, F MLP width, V codebook.
 """
 
 import dataclasses
+import functools
 import math
-from typing import cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.decoding.decode import SLOT_AXIS
 from lpd_jax.decoding.order import region_order
+from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.layers import KVCache
 from lpd_jax.sharding import constrain
 
 NORM_EPSILON = 1e-5
@@ -158,14 +162,18 @@ class PAR(nn.Module):
     def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
         """What the slots hold, `[B, N, D]`: class, n tokens, n - 1 transition tokens, tokens."""
         n, num_tokens = self.config.num_parallel, self.config.num_tokens
-        # Plain indexing would quietly take the nearest class.
-        class_BD = self.class_embed.at[labels_B].get(mode="fill", wrap_negative_indices=False)
         held_BND = self.token_embed[ranked_BN[:, : num_tokens - n]]
-        parts = [class_BD[:, None], held_BND[:, :n], held_BND[:, n:]]
+        parts = [self.embed_class(labels_B), held_BND[:, :n], held_BND[:, n:]]
         if n > 1:
             size = (len(labels_B), n - 1, self.config.embed_dim)
             parts.insert(2, jnp.broadcast_to(self.transition_embed[None], size))
         return jnp.concatenate(parts, axis=1)
+
+    def embed_class(self, labels_B: jax.Array) -> jax.Array:
+        """Class tokens `[B, 1, D]`; NaN for a label that is no class."""
+        # Plain indexing would quietly take the nearest class.
+        class_BD = self.class_embed.at[labels_B].get(mode="fill", wrap_negative_indices=False)
+        return class_BD[:, None]
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""
@@ -205,6 +213,64 @@ def rope_table(config: PARConfig) -> np.ndarray:
     return np.where((ranks_T >= 0)[:, None, None], table_TK2, 0.0).astype(np.float32)
 
 
+def par_schedule(config: PARConfig) -> GroupSchedule:
+    """n single tokens, then n at a time: n + (N - n) / n steps (section 3.2)."""
+    n, num_tokens = config.num_parallel, config.num_tokens
+    return GroupSchedule((1,) * n + (n,) * ((num_tokens - n) // n))
+
+
+def init_cache(
+    config: PARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
+) -> tuple[KVCache, ...]:
+    """A cache of no slots, one entry per layer; decoding grows it."""
+    shape = (batch_size, config.num_heads, 0, config.embed_dim // config.num_heads)
+    return tuple(
+        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+    )
+
+
+def decode_step(
+    config: PARConfig,
+    params: Any,
+    blocks: list[Any],
+    held_BPD: jax.Array,
+    start: jax.Array,
+    num_rows: int,
+    cache: tuple[KVCache, ...],
+) -> tuple[jax.Array, tuple[KVCache, ...]]:
+    """One cached pass over slots `start` and on, which predict the ranks of the same numbers.
+
+    Args:
+        blocks: parameters layer by layer.
+        held_BPD: what the first slots hold, the class or the previous group's tokens; transition
+            tokens fill up the others.
+        start: of the slots.
+        num_rows: how many; 1 or n.
+
+    Returns:
+        Float32 logits `[B, num_rows, V]` and the new cache.
+    """
+    model = PAR(config, held_BPD.dtype).bind({"params": params})
+    x_BTD = held_BPD
+    if (missing := num_rows - held_BPD.shape[1]) > 0:
+        fill_BMD = jnp.broadcast_to(
+            model.transition_embed[None, :missing], (len(held_BPD), missing, config.embed_dim)
+        )
+        x_BTD = jnp.concatenate([held_BPD, fill_BMD.astype(held_BPD.dtype)], axis=1)
+    rope_TK2 = jax.lax.dynamic_slice_in_dim(jnp.asarray(rope_table(config)), start, num_rows)
+    # A step's slots see all before them and each other.
+    mask_TM = jnp.broadcast_to(
+        jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + num_rows,
+        (num_rows, cache[0].k_BNMK.shape[SLOT_AXIS]),
+    )
+    new_cache = []
+    for layer_params, layer_cache in zip(blocks, cache, strict=True):
+        block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})
+        x_BTD, new_layer_cache = block(x_BTD, mask_TM, rope_TK2, False, (layer_cache, start))
+        new_cache.append(cast(KVCache, new_layer_cache))
+    return model.head(model.norm(x_BTD)).astype(jnp.float32), tuple(new_cache)
+
+
 def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:
     """Turns adjacent pairs (2i, 2i + 1) of queries or keys, in float32."""
     pairs = x_BHTK.astype(jnp.float32).reshape(*x_BHTK.shape[:-1], -1, 2)
@@ -225,8 +291,13 @@ class PARBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BTD: jax.Array, mask_TT: jax.Array, rope_TK2: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, None]:
+        self,
+        x_BTD: jax.Array,
+        mask_TM: jax.Array,
+        rope_TK2: jax.Array,
+        train: bool = False,
+        cache_start: tuple[KVCache, jax.Array] | None = None,
+    ) -> tuple[jax.Array, KVCache | None]:
         cfg = self.config
 
         def drop(x: jax.Array) -> jax.Array:
@@ -235,7 +306,15 @@ class PARBlock(nn.Module):
         h_BTD = rms_norm("attention_norm", self.dtype)(x_BTD)
         q_BHTK, k_BHTK, v_BHTK = self.split_heads(self.dense(3 * cfg.embed_dim, "qkv")(h_BTD))
         q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
-        attended_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TT)
+        cache = None
+        if cache_start is not None:
+            old_cache, start = cache_start
+            put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=SLOT_AXIS)
+            cache = KVCache(
+                put(old_cache.k_BNMK, k_BHTK, start), put(old_cache.v_BNMK, v_BHTK, start)
+            )
+            k_BHTK, v_BHTK = cache
+        attended_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
         h_BTD = attended_BHTK.swapaxes(1, 2).reshape(x_BTD.shape)
         x_BTD += drop(self.dense(cfg.embed_dim, "proj", ("heads", "embed"))(h_BTD))
         h_BTD = rms_norm("mlp_norm", self.dtype)(x_BTD)
@@ -244,7 +323,7 @@ class PARBlock(nn.Module):
         )
         h_BTF = constrain(nn.silu(gate_BTF) * up_BTF, "act_batch", "act_len", "act_mlp")
         x_BTD += drop(self.dense(cfg.embed_dim, "down", ("mlp", "embed"))(h_BTF))
-        return constrain(x_BTD, "act_batch", "act_len", "act_embed"), None
+        return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
 
     def dense(
         self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")

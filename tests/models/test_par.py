@@ -11,7 +11,21 @@ import optax
 import pytest
 from flax.core import meta
 
-from lpd_jax.models.par import PAR, PAR_MODELS, PARConfig, region_mask, rope_table, slot_ranks
+from lpd_jax.decoding.decode import to_raster
+from lpd_jax.decoding.order import region_order
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import make_segments, padded_rows
+from lpd_jax.models.generate import generate_ranked_tokens, image_keys
+from lpd_jax.models.par import (
+    PAR,
+    PAR_MODELS,
+    PARConfig,
+    par_schedule,
+    region_mask,
+    rope_table,
+    slot_ranks,
+)
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FILES = ("par_n4_dev", "par_n16_dev", "llamagen_dev")
@@ -146,6 +160,62 @@ def test_gradients(golden):
             leaf = leaf[int(layer)]
         got = leaf.T if path.endswith("kernel") else leaf
         np.testing.assert_allclose(got, array, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_cached_argmax_decoding(golden, scale):
+    config = config_of(golden)
+    schedule = par_schedule(config)
+    order_BN = np.tile(region_order(config.grid_size, config.num_parallel), (2, 1))
+    np.testing.assert_array_equal(schedule.group_sizes, golden["decode/step_sizes"])
+    tokens_BN, logits_BNV = generate_ranked_tokens(
+        config,
+        official(golden, "sd", config),
+        jnp.asarray(golden["labels"], jnp.int32),
+        jnp.asarray(order_BN),
+        image_keys(0, 0, 2),
+        schedule=schedule,
+        sampling=Sampling.make(temperature=0),
+        guidance=Guidance.make(scale, "constant"),
+        keep_logits=True,
+    )
+    run = f"decode/cfg{scale}"
+    np.testing.assert_array_equal(tokens_BN, golden[f"{run}/tokens_genorder"])
+    np.testing.assert_array_equal(to_raster(tokens_BN, order_BN), golden[f"{run}/tokens"])
+    np.testing.assert_allclose(logits_BNV, golden[f"{run}/logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("side", "steps"), [(24, {1: 576, 4: 147, 16: 51}), (16, {1: 256, 4: 67, 16: 31})]
+)
+def test_steps_are_the_published_ones(side, steps):
+    for parallel, count in steps.items():
+        config = dataclasses.replace(
+            PAR_MODELS["par_l_4x"], num_parallel=parallel, grid_size=(side, side)
+        )
+        assert par_schedule(config).num_steps == count
+        segments = make_segments(par_schedule(config), 3)
+        exact = sum(map(sum, zip(par_schedule(config).group_sizes, _previous(config), strict=True)))
+        assert padded_rows(segments) == exact
+
+
+def _previous(config) -> list[int]:
+    return [1, *par_schedule(config).group_sizes[:-1]]
+
+
+def test_another_schedule_is_refused(golden):
+    config = config_of(golden)
+    with pytest.raises(ValueError, match="^group_sizes: got .* allowed are .* at a time"):
+        generate_ranked_tokens(
+            config,
+            official(golden, "sd", config),
+            jnp.zeros(1, jnp.int32),
+            jnp.arange(config.num_tokens)[None],
+            image_keys(0, 0, 1),
+            schedule=GroupSchedule((config.num_tokens // 2,) * 2),
+            sampling=Sampling.make(),
+            guidance=Guidance.make(1),
+        )
 
 
 @pytest.mark.parametrize(
