@@ -143,6 +143,27 @@ def halton_order(grid: tuple[int, int]) -> np.ndarray:
     return position[np.argsort(first_visit)].astype(np.int32)
 
 
+def region_order(grid: tuple[int, int], num_regions: int) -> np.ndarray:
+    """PAR's order (arXiv 2412.15119, section 3.2): one cell of every region at a time, int32 [N].
+
+    The grid is cut into sqrt(n) x sqrt(n) equal regions; places inside a region follow each other
+    row by row, and so do the regions at each place. One region is the raster order.
+
+    Raises:
+        ValueError: n is no square of a whole number, or its root does not divide the grid.
+    """
+    height, width = grid = check_grid(grid)
+    root = math.isqrt(max(0, check_whole("num_parallel", num_regions, 1)))
+    if root * root != num_regions or height % root or width % root:
+        raise ValueError(
+            f"num_parallel: got {num_regions}, allowed are squares whose root divides both sides "
+            f"of the grid {grid}"
+        )
+    cells = np.arange(height * width, dtype=np.int32)
+    by_region = cells.reshape(root, height // root, root, width // root)
+    return by_region.transpose(1, 3, 0, 2).reshape(-1)
+
+
 def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.ndarray:
     """floor(num_cells * r), r the index's digits mirrored at the point: 6 = 110b -> 0.011b."""
     numerator, denominator = np.zeros_like(index), 1

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.decode import StepRows, decode_tokens, join_pairs, to_raster
+from lpd_jax.decoding.decode import Step, StepRows, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.images import to_model_range, to_uint8
+from lpd_jax.models import par
 from lpd_jax.models.layers import CacheWrite, KVCache
 from lpd_jax.models.lpd import (
     LPD,
@@ -22,6 +23,7 @@ from lpd_jax.models.lpd import (
     init_cache,
     unstack_blocks,
 )
+from lpd_jax.models.par import PAR, PARConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 
 
@@ -35,7 +37,7 @@ def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
     jax.jit, static_argnames=("config", "schedule", "num_segments", "keep_logits", "dtype")
 )
 def generate_ranked_tokens(
-    config: LPDConfig,
+    config: LPDConfig | PARConfig,
     params: Any,
     labels_B: jax.Array,
     order_BN: jax.Array,
@@ -52,6 +54,29 @@ def generate_ranked_tokens(
     labels_R = labels_B
     if guidance.active:
         labels_R = join_pairs(labels_B, jnp.full_like(labels_B, config.null_class))
+    if isinstance(config, PARConfig):
+        step, cache = par_decoder(config, params, labels_R, schedule, dtype)
+        # Single tokens, the transition, groups: cut there, no step is padded.
+        num_segments = 3
+    else:
+        step, cache = lpd_decoder(config, params, labels_R, dtype)
+    return decode_tokens(
+        step,
+        cache,
+        order_BN,
+        keys_B,
+        schedule=schedule,
+        sampling=sampling,
+        guidance=guidance,
+        num_segments=num_segments,
+        keep_logits=keep_logits,
+    )
+
+
+def lpd_decoder(
+    config: LPDConfig, params: Any, labels_R: jax.Array, dtype: Any
+) -> tuple[Step, tuple[KVCache, ...]]:
+    """LPD as the scan calls it, and the cache that it begins with."""
     # Once, outside the loop: casts, the slices of stacked weights, the class rows.
     params = cast_matrices(params, dtype)
     blocks = unstack_blocks(params, config.num_layers)
@@ -68,22 +93,39 @@ def generate_ranked_tokens(
             config, params, blocks, previous_RPD, positions_RQ, mask_TM, write, cache
         )
 
-    cache = init_cache(config, len(labels_R), 0, dtype)
-    return decode_tokens(
-        step,
-        cache,
-        order_BN,
-        keys_B,
-        schedule=schedule,
-        sampling=sampling,
-        guidance=guidance,
-        num_segments=num_segments,
-        keep_logits=keep_logits,
-    )
+    return step, init_cache(config, len(labels_R), 0, dtype)
+
+
+def par_decoder(
+    config: PARConfig, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
+) -> tuple[Step, tuple[KVCache, ...]]:
+    """PAR as the scan calls it: logits are read off the rows that it feeds back.
+
+    Raises:
+        ValueError: a schedule that is not the model's own.
+    """
+    if schedule != par.par_schedule(config):
+        raise ValueError(
+            f"group_sizes: got {schedule.group_sizes}, allowed are {config.num_parallel} single "
+            f"tokens and then {config.num_parallel} at a time"
+        )
+    params = cast_matrices(params, dtype)
+    blocks = unstack_blocks(params, config.num_layers)
+    class_R1D = PAR(config, dtype).bind({"params": params}).embed_class(labels_R)
+
+    def step(rows: StepRows, cache: tuple[KVCache, ...]) -> tuple[jax.Array, tuple[KVCache, ...]]:
+        held_RPD = params["token_embed"][rows.previous_tokens_RP]
+        is_class_1P1 = (rows.previous_slots_P == 0)[None, :, None]
+        held_RPD = jnp.where(is_class_1P1, class_R1D, held_RPD).astype(dtype)
+        # Slot k predicts rank k; the first query is of rank query_start - 1.
+        start, num_rows = rows.query_start - 1, rows.query_positions_RQ.shape[1]
+        return par.decode_step(config, params, blocks, held_RPD, start, num_rows, cache)
+
+    return step, par.init_cache(config, len(labels_R), dtype)
 
 
 def generate_tokens(
-    config: LPDConfig,
+    config: LPDConfig | PARConfig,
     params: Any,
     labels_B: jax.Array,
     order_BN: jax.Array,
@@ -125,7 +167,7 @@ def generate_tokens(
 
 
 def generate_images(
-    config: LPDConfig,
+    config: LPDConfig | PARConfig,
     params: Any,
     tokenizer_config: VQConfig,
     tokenizer_params: Any,

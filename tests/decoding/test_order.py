@@ -1,11 +1,12 @@
 import math
+import pathlib
 import zlib
 
 import numpy as np
 import pytest
 
 from lpd_jax.decoding import locality, order
-from lpd_jax.decoding.order import ORDERS, check_order, halton_order, make_order
+from lpd_jax.decoding.order import ORDERS, check_order, halton_order, make_order, region_order
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 
 GRIDS = [(1, 1), (1, 7), (4, 4), (5, 3), (6, 11), (16, 16)]
@@ -149,3 +150,25 @@ def test_what_is_no_order_is_named(value, words):
         check_order(value, num_tokens=3, batch_size=2)
     message = str(error.value)
     assert all(word in message for word in words) and "\n" not in message
+
+
+PAR_ORDERS = pathlib.Path(__file__).parents[1] / "golden" / "par_orders_dev.npz"
+
+
+def test_region_orders_are_the_official_ones():
+    with np.load(PAR_ORDERS) as golden:
+        for name in golden.files:
+            side, parallel = (int(part[1:]) for part in name.removeprefix("order/").split("_"))
+            order_N = region_order((side, side), parallel)
+            np.testing.assert_array_equal(order_N, golden[name], err_msg=name)
+
+
+def test_regions_of_any_grid():
+    assert region_order((2, 6), 4).tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
+    np.testing.assert_array_equal(region_order((3, 5), 1), np.arange(15))
+
+
+@pytest.mark.parametrize("parallel", [2, 9, -4, 0])
+def test_regions_that_do_not_divide_the_grid_are_refused(parallel):
+    with pytest.raises(ValueError, match="num_parallel"):
+        region_order((8, 8), parallel)

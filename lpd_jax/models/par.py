@@ -1,0 +1,350 @@
+"""PAR, Parallelized Autoregressive Visual Generation (arXiv 2412.15119), on LlamaGen's decoder.
+
+The grid is cut into n square regions. The first token of each is drawn in sequence, then one token
+of every region at a time; between the two, n - 1 learned transition tokens fill the slots whose
+tokens are not there yet. LlamaGen (arXiv 2406.06525) is the case n = 1. Dimension key: B batch,
+N tokens of an image (ranks in generation order), T slots of one pass, H heads, K head width,
+D width, F MLP width, V codebook.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.decoding.decode import SLOT_AXIS
+from lpd_jax.decoding.order import region_order
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.layers import KVCache
+from lpd_jax.sharding import constrain
+
+NORM_EPSILON = 1e-5
+ROPE_BASE = 10000.0
+SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
+RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
+NORMAL = nn.initializers.normal(0.02)
+
+
+@dataclasses.dataclass(frozen=True)
+class PARConfig:
+    """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen."""
+
+    num_layers: int
+    embed_dim: int
+    num_heads: int
+    num_parallel: int = 4
+    grid_size: tuple[int, int] = (24, 24)
+    codebook_size: int = 16384
+    num_classes: int = 1000
+    mlp_multiple: int = 256
+    label_drop_rate: float = 0.1
+    token_drop_rate: float = 0.1
+    dropout_rate: float = 0.1
+
+    def __post_init__(self):
+        object.__setattr__(self, "grid_size", tuple(self.grid_size))
+        for name in SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
+        for name in RATES:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, allowed are numbers from 0 to below 1"
+                )
+        # Half of the pairs of a head turn with the row, half with the column.
+        if self.embed_dim % (4 * self.num_heads):
+            raise ValueError(
+                f"num_heads: got {self.num_heads}, allowed are numbers that cut embed_dim "
+                f"{self.embed_dim} into multiples of 4"
+            )
+        region_order(self.grid_size, self.num_parallel)
+
+    @property
+    def num_tokens(self) -> int:
+        return math.prod(self.grid_size)
+
+    @property
+    def null_class(self) -> int:
+        """The label that stands for no class."""
+        return self.num_classes
+
+    @property
+    def mlp_dim(self) -> int:
+        """Two thirds of four widths, as SwiGLU has it, rounded up."""
+        return -(-int(8 * self.embed_dim / 3) // self.mlp_multiple) * self.mlp_multiple
+
+
+LLAMAGEN_SIZES = {
+    "b": (12, 768, 12),
+    "l": (24, 1024, 16),
+    "xl": (36, 1280, 20),
+    "xxl": (48, 1536, 24),
+    "xxxl": (48, 2560, 40),
+    "1b": (22, 2048, 32),
+    "3b": (24, 3200, 32),
+    "7b": (32, 4096, 32),
+}
+PAR_MODELS = {
+    f"par_{size}_{n}x": PARConfig(*LLAMAGEN_SIZES[size], num_parallel=n)
+    for size in ("b", "l", "xl", "xxl", "3b")
+    for n in (4, 16)
+}
+PAR_MODELS |= {
+    f"llamagen_{size}": PARConfig(*sizes, num_parallel=1) for size, sizes in LLAMAGEN_SIZES.items()
+}
+
+
+class PAR(nn.Module):
+    """The transformer, teacher-forced. `dtype` is that of activations and matrix products."""
+
+    config: PARConfig
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+
+    def setup(self):
+        cfg = self.config
+
+        def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
+            init = nn.with_logical_partitioning(NORMAL, (axis, "embed"))
+            # `param` takes the leaf out of its box of axis names; its type does not tell.
+            return cast(jax.Array, self.param(name, init, (rows, cfg.embed_dim)))
+
+        self.class_embed = table("class_embed", cfg.num_classes + 1)
+        self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
+        if cfg.num_parallel > 1:
+            self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
+        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        scanned = nn.scan(
+            PARBlock,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
+            length=cfg.num_layers,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        self.blocks = scanned(cfg, self.dtype, self.attention)
+        self.norm = rms_norm(None, self.dtype)
+        head_init = nn.with_logical_partitioning(
+            nn.initializers.zeros_init(), ("embed", "codebook")
+        )
+        self.head = nn.Dense(
+            cfg.codebook_size, use_bias=False, kernel_init=head_init, dtype=self.dtype
+        )
+
+    def __call__(self, tokens_BN: jax.Array, labels_B: jax.Array, train: bool = False) -> jax.Array:
+        """Logits of all tokens, each predicted from the slots that its own may see.
+
+        The N slots that matter: the official code feeds n - 1 more, which nobody looks at.
+
+        Args:
+            tokens_BN: int32, raster order.
+            labels_B: int32 class labels; `config.null_class` is no class.
+            train: dropout, with the rng named "dropout".
+
+        Returns:
+            Float32 `[B, N, V]` in generation order.
+        """
+        cfg = self.config
+        ranked_BN = tokens_BN[:, region_order(cfg.grid_size, cfg.num_parallel)]
+        x_BTD = self.embed_slots(ranked_BN, labels_B)
+        x_BTD = self.token_drop(x_BTD, deterministic=not train)
+        x_BTD = constrain(x_BTD.astype(self.dtype), "act_batch", "act_len", "act_embed")
+        rope_TK2 = jnp.asarray(rope_table(cfg))
+        x_BTD, _ = self.blocks(x_BTD, jnp.asarray(region_mask(cfg)), rope_TK2, train)
+        return self.head(self.norm(x_BTD)).astype(jnp.float32)
+
+    def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
+        """What the slots hold, `[B, N, D]`: class, n tokens, n - 1 transition tokens, tokens."""
+        n, num_tokens = self.config.num_parallel, self.config.num_tokens
+        held_BND = self.token_embed[ranked_BN[:, : num_tokens - n]]
+        parts = [self.embed_class(labels_B), held_BND[:, :n], held_BND[:, n:]]
+        if n > 1:
+            size = (len(labels_B), n - 1, self.config.embed_dim)
+            parts.insert(2, jnp.broadcast_to(self.transition_embed[None], size))
+        return jnp.concatenate(parts, axis=1)
+
+    def embed_class(self, labels_B: jax.Array) -> jax.Array:
+        """Class tokens `[B, 1, D]`; NaN for a label that is no class."""
+        # Plain indexing would quietly take the nearest class.
+        class_BD = self.class_embed.at[labels_B].get(mode="fill", wrap_negative_indices=False)
+        return class_BD[:, None]
+
+    def example_inputs(self) -> tuple[jax.Array, ...]:
+        """Arguments of the smallest forward pass, for `init`."""
+        return jnp.zeros((1, self.config.num_tokens), jnp.int32), jnp.zeros((1,), jnp.int32)
+
+
+def slot_ranks(config: PARConfig) -> np.ndarray:
+    """Rank of the token that each of the N slots holds, int32 `[N]`; -1 holds none.
+
+    Slot k predicts the token of rank k.
+    """
+    n, slots_T = config.num_parallel, np.arange(config.num_tokens)
+    ranks_T = np.where(slots_T <= n, slots_T - 1, slots_T - n)
+    return np.where((slots_T > n) & (slots_T < 2 * n), -1, ranks_T).astype(np.int32)
+
+
+def region_mask(config: PARConfig) -> np.ndarray:
+    """What each slot sees, bool `[N, N]`: n causal slots, then blocks of n that see themselves."""
+    n, slots_T = config.num_parallel, np.arange(config.num_tokens)
+    ends_T = np.where(slots_T < n, slots_T + 1, (slots_T // n + 1) * n)
+    return slots_T[None] < ends_T[:, None]
+
+
+def rope_table(config: PARConfig) -> np.ndarray:
+    """(cos, sin) of each slot's pairs, float32 `[N, K / 2, 2]`, by the cell of the token it holds.
+
+    The first half of the pairs turns with the row, the second with the column. Slots without a
+    token have zeros: their queries and keys vanish, as in the released models.
+    """
+    num_pairs = config.embed_dim // config.num_heads // 2
+    turns = ROPE_BASE ** (-2 * np.arange(num_pairs // 2) / num_pairs)
+    ranks_T = slot_ranks(config)
+    cells_T = region_order(config.grid_size, config.num_parallel)[ranks_T]
+    places_T2 = np.stack(np.divmod(cells_T, config.grid_size[1]), axis=1)
+    angles_TK = (places_T2[:, :, None] * turns[None, None]).reshape(len(ranks_T), num_pairs)
+    table_TK2 = np.stack([np.cos(angles_TK), np.sin(angles_TK)], axis=-1)
+    return np.where((ranks_T >= 0)[:, None, None], table_TK2, 0.0).astype(np.float32)
+
+
+def par_schedule(config: PARConfig) -> GroupSchedule:
+    """n single tokens, then n at a time: n + (N - n) / n steps (section 3.2)."""
+    n, num_tokens = config.num_parallel, config.num_tokens
+    return GroupSchedule((1,) * n + (n,) * ((num_tokens - n) // n))
+
+
+def init_cache(
+    config: PARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
+) -> tuple[KVCache, ...]:
+    """A cache of no slots, one entry per layer; decoding grows it."""
+    shape = (batch_size, config.num_heads, 0, config.embed_dim // config.num_heads)
+    return tuple(
+        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
+    )
+
+
+def decode_step(
+    config: PARConfig,
+    params: Any,
+    blocks: list[Any],
+    held_BPD: jax.Array,
+    start: jax.Array,
+    num_rows: int,
+    cache: tuple[KVCache, ...],
+) -> tuple[jax.Array, tuple[KVCache, ...]]:
+    """One cached pass over slots `start` and on, which predict the ranks of the same numbers.
+
+    Args:
+        blocks: parameters layer by layer.
+        held_BPD: what the first slots hold, the class or the previous group's tokens; transition
+            tokens fill up the others.
+        start: of the slots.
+        num_rows: how many; 1 or n.
+
+    Returns:
+        Float32 logits `[B, num_rows, V]` and the new cache.
+    """
+    model = PAR(config, held_BPD.dtype).bind({"params": params})
+    x_BTD = held_BPD
+    if (missing := num_rows - held_BPD.shape[1]) > 0:
+        fill_BMD = jnp.broadcast_to(
+            model.transition_embed[None, :missing], (len(held_BPD), missing, config.embed_dim)
+        )
+        x_BTD = jnp.concatenate([held_BPD, fill_BMD.astype(held_BPD.dtype)], axis=1)
+    rope_TK2 = jax.lax.dynamic_slice_in_dim(jnp.asarray(rope_table(config)), start, num_rows)
+    # A step's slots see all before them and each other.
+    mask_TM = jnp.broadcast_to(
+        jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + num_rows,
+        (num_rows, cache[0].k_BNMK.shape[SLOT_AXIS]),
+    )
+    new_cache = []
+    for layer_params, layer_cache in zip(blocks, cache, strict=True):
+        block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})
+        x_BTD, new_layer_cache = block(x_BTD, mask_TM, rope_TK2, False, (layer_cache, start))
+        new_cache.append(cast(KVCache, new_layer_cache))
+    return model.head(model.norm(x_BTD)).astype(jnp.float32), tuple(new_cache)
+
+
+def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:
+    """Turns adjacent pairs (2i, 2i + 1) of queries or keys, in float32."""
+    pairs = x_BHTK.astype(jnp.float32).reshape(*x_BHTK.shape[:-1], -1, 2)
+    cos_11TK, sin_11TK = rope_TK2[None, None, ..., 0], rope_TK2[None, None, ..., 1]
+    even, odd = pairs[..., 0], pairs[..., 1]
+    turned = jnp.stack(
+        [even * cos_11TK - odd * sin_11TK, odd * cos_11TK + even * sin_11TK], axis=-1
+    )
+    return turned.reshape(x_BHTK.shape).astype(x_BHTK.dtype)
+
+
+class PARBlock(nn.Module):
+    """Attention and SwiGLU, each behind an RMSNorm, each added to its input; no biases."""
+
+    config: PARConfig
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        mask_TM: jax.Array,
+        rope_TK2: jax.Array,
+        train: bool = False,
+        cache_start: tuple[KVCache, jax.Array] | None = None,
+    ) -> tuple[jax.Array, KVCache | None]:
+        cfg = self.config
+
+        def drop(x: jax.Array) -> jax.Array:
+            return nn.Dropout(cfg.dropout_rate, deterministic=not train)(x)
+
+        h_BTD = rms_norm("attention_norm", self.dtype)(x_BTD)
+        q_BHTK, k_BHTK, v_BHTK = self.split_heads(self.dense(3 * cfg.embed_dim, "qkv")(h_BTD))
+        q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
+        cache = None
+        if cache_start is not None:
+            old_cache, start = cache_start
+            put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=SLOT_AXIS)
+            cache = KVCache(
+                put(old_cache.k_BNMK, k_BHTK, start), put(old_cache.v_BNMK, v_BHTK, start)
+            )
+            k_BHTK, v_BHTK = cache
+        attended_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+        h_BTD = attended_BHTK.swapaxes(1, 2).reshape(x_BTD.shape)
+        x_BTD += drop(self.dense(cfg.embed_dim, "proj", ("heads", "embed"))(h_BTD))
+        h_BTD = rms_norm("mlp_norm", self.dtype)(x_BTD)
+        gate_BTF, up_BTF = (
+            self.dense(cfg.mlp_dim, name, ("embed", "mlp"))(h_BTD) for name in ("gate", "up")
+        )
+        h_BTF = constrain(nn.silu(gate_BTF) * up_BTF, "act_batch", "act_len", "act_mlp")
+        x_BTD += drop(self.dense(cfg.embed_dim, "down", ("mlp", "embed"))(h_BTF))
+        return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
+
+    def dense(
+        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
+    ) -> nn.Dense:
+        init = nn.with_logical_partitioning(NORMAL, axes)
+        return nn.Dense(features, use_bias=False, kernel_init=init, dtype=self.dtype, name=name)
+
+    def split_heads(self, qkv_BTC: jax.Array) -> tuple[jax.Array, ...]:
+        B, T, _ = qkv_BTC.shape
+        qkv_BTxHK = qkv_BTC.reshape(B, T, 3, self.config.num_heads, -1)
+        names = ("act_batch", "act_heads", "act_len", "head_dim")
+        return tuple(constrain(qkv_BTxHK[:, :, i].swapaxes(1, 2), *names) for i in range(3))
+
+
+def rms_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.RMSNorm:
+    """RMSNorm as LlamaGen has it; moments in float32."""
+    scale_init = nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",))
+    return nn.RMSNorm(
+        epsilon=NORM_EPSILON,
+        dtype=dtype,
+        use_fast_variance=False,
+        scale_init=scale_init,
+        name=name,
+    )
