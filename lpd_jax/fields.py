@@ -54,6 +54,22 @@ def check_known(name: str, known: typing.Iterable[str], path: str = "") -> None:
     raise ValueError(f"{join(path, name)}: unknown field; {hint} are {', '.join(known)}")
 
 
+def check_sizes(config: Any, names: typing.Iterable[str]) -> None:
+    """Raises ValueError for the first of these fields that is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+
+
+def check_rates(config: Any, names: typing.Iterable[str]) -> None:
+    """Raises ValueError for the first of these fields that is no rate of dropout."""
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(
+                f"{name}: got {getattr(config, name)}, allowed are numbers from 0 to below 1"
+            )
+
+
 def to_type(hint: Any, value: Any, path: str) -> Any:
     """Checks a value against a type hint; integers pass for floats, lists for tuples."""
     if dataclasses.is_dataclass(hint):

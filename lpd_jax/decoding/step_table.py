@@ -122,6 +122,16 @@ def decoding_mask(segment: Segment, query_start: jax.Array, query_end: jax.Array
     return slots_M[None] < ends_T[:, None]
 
 
+def causal_group_mask(schedule: GroupSchedule) -> np.ndarray:
+    """What the slots see where slot k predicts rank k itself (PAR), bool `[N, N]`.
+
+    All slots before the end of their own group: single tokens are causal, a group sees itself.
+    """
+    sizes = np.array(schedule.group_sizes)
+    ends_N = np.repeat(np.cumsum(sizes), sizes)
+    return np.arange(schedule.num_tokens)[None] < ends_N[:, None]
+
+
 def teacher_forcing_mask(group_N: jax.Array) -> jax.Array:
     """What the 2N rows of a training pass see, bool `[2N, 2N]`.
 

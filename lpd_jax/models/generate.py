@@ -23,7 +23,8 @@ from lpd_jax.models.lpd import (
     init_cache,
     unstack_blocks,
 )
-from lpd_jax.models.par import PAR, PARConfig
+from lpd_jax.models.par import PAR
+from lpd_jax.models.par_layout import PARConfig, par_schedule
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 
 
@@ -104,7 +105,7 @@ def par_decoder(
     Raises:
         ValueError: a schedule that is not the model's own.
     """
-    if schedule != par.par_schedule(config):
+    if schedule != par_schedule(config):
         raise ValueError(
             f"group_sizes: got {schedule.group_sizes}, allowed are {config.num_parallel} single "
             f"tokens and then {config.num_parallel} at a time"

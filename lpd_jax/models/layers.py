@@ -4,6 +4,7 @@ Dimension key: B batch, T rows of one pass, M cache slots, N heads, K head width
 F MLP width, Y layers.
 """
 
+import functools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -24,6 +25,15 @@ class KVCache(NamedTuple):
     v_BNMK: jax.Array
 
 
+def empty_cache(
+    num_layers: int, shape: tuple[int, int, int, int], dtype: jnp.dtype
+) -> tuple[KVCache, ...]:
+    """One entry per layer, keys and values of `shape` [B, N, M, K]."""
+    return tuple(
+        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(num_layers)
+    )
+
+
 class CacheWrite(NamedTuple):
     """Where the rows of one pass go.
 
@@ -39,17 +49,15 @@ class CacheWrite(NamedTuple):
 def write_cache(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite) -> KVCache:
     """Puts the rows of one pass into their slots."""
     cut = write.num_previous
+    # Previous rows first: their padding may reach into slots that queries then overwrite.
+    cache = put_rows(cache, k_BNTK[:, :, :cut], v_BNTK[:, :, :cut], write.previous_start)
+    return put_rows(cache, k_BNTK[:, :, cut:], v_BNTK[:, :, cut:], write.query_start)
 
-    def put(slots_BNMK: jax.Array, rows_BNTK: jax.Array) -> jax.Array:
-        # Previous rows first: their padding may reach into slots that queries then overwrite.
-        for rows, start in (
-            (rows_BNTK[:, :, :cut], write.previous_start),
-            (rows_BNTK[:, :, cut:], write.query_start),
-        ):
-            slots_BNMK = jax.lax.dynamic_update_slice_in_dim(slots_BNMK, rows, start, axis=2)
-        return slots_BNMK
 
-    return KVCache(put(cache.k_BNMK, k_BNTK), put(cache.v_BNMK, v_BNTK))
+def put_rows(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, start: jax.Array) -> KVCache:
+    """Puts rows into the slots from `start` on."""
+    put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=2)
+    return KVCache(put(cache.k_BNMK, k_BNTK, start), put(cache.v_BNMK, v_BNTK, start))
 
 
 class Block(nn.Module):

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.step_table import teacher_forcing_mask
-from lpd_jax.models.layers import Block, CacheWrite, KVCache, layer_norm
+from lpd_jax.fields import check_rates, check_sizes
+from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
 from lpd_jax.sharding import constrain
 
 # What the backward pass finds of a block's forward pass: all, the matrix products, its input.
@@ -42,18 +43,12 @@ class LPDConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "grid_size", tuple(self.grid_size))
-        for name in SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
+        check_sizes(self, SIZES)
         if len(self.grid_size) != 2 or min(self.grid_size) < 1:
             raise ValueError(
                 f"grid_size: got {self.grid_size}, allowed is (height, width), each at least 1"
             )
-        for name in ("label_drop_rate", "dropout_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, allowed are numbers from 0 to below 1"
-                )
+        check_rates(self, ("label_drop_rate", "dropout_rate"))
         if self.embed_dim % self.num_heads:
             raise ValueError(
                 f"num_heads: got {self.num_heads}, allowed are divisors of embed_dim "
@@ -232,9 +227,7 @@ def init_cache(
 ) -> tuple[KVCache, ...]:
     """An empty cache, one entry per layer."""
     shape = (batch_size, config.num_heads, num_slots, config.embed_dim // config.num_heads)
-    return tuple(
-        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
-    )
+    return empty_cache(config.num_layers, shape, dtype)
 
 
 def decode_step(

@@ -7,97 +7,22 @@ N tokens of an image (ranks in generation order), T slots of one pass, H heads, 
 D width, F MLP width, V codebook.
 """
 
-import dataclasses
-import functools
-import math
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lpd_jax.decoding.decode import SLOT_AXIS
 from lpd_jax.decoding.order import region_order
-from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.models.attention import ATTENTION
-from lpd_jax.models.layers import KVCache
+from lpd_jax.models.layers import KVCache, empty_cache, put_rows
+from lpd_jax.models.par_layout import PARConfig, par_schedule, rope_table
 from lpd_jax.sharding import constrain
 
 NORM_EPSILON = 1e-5
-ROPE_BASE = 10000.0
-SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
-RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 NORMAL = nn.initializers.normal(0.02)
-
-
-@dataclasses.dataclass(frozen=True)
-class PARConfig:
-    """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen."""
-
-    num_layers: int
-    embed_dim: int
-    num_heads: int
-    num_parallel: int = 4
-    grid_size: tuple[int, int] = (24, 24)
-    codebook_size: int = 16384
-    num_classes: int = 1000
-    mlp_multiple: int = 256
-    label_drop_rate: float = 0.1
-    token_drop_rate: float = 0.1
-    dropout_rate: float = 0.1
-
-    def __post_init__(self):
-        object.__setattr__(self, "grid_size", tuple(self.grid_size))
-        for name in SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
-        for name in RATES:
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, allowed are numbers from 0 to below 1"
-                )
-        # Half of the pairs of a head turn with the row, half with the column.
-        if self.embed_dim % (4 * self.num_heads):
-            raise ValueError(
-                f"num_heads: got {self.num_heads}, allowed are numbers that cut embed_dim "
-                f"{self.embed_dim} into multiples of 4"
-            )
-        region_order(self.grid_size, self.num_parallel)
-
-    @property
-    def num_tokens(self) -> int:
-        return math.prod(self.grid_size)
-
-    @property
-    def null_class(self) -> int:
-        """The label that stands for no class."""
-        return self.num_classes
-
-    @property
-    def mlp_dim(self) -> int:
-        """Two thirds of four widths, as SwiGLU has it, rounded up."""
-        return -(-int(8 * self.embed_dim / 3) // self.mlp_multiple) * self.mlp_multiple
-
-
-LLAMAGEN_SIZES = {
-    "b": (12, 768, 12),
-    "l": (24, 1024, 16),
-    "xl": (36, 1280, 20),
-    "xxl": (48, 1536, 24),
-    "xxxl": (48, 2560, 40),
-    "1b": (22, 2048, 32),
-    "3b": (24, 3200, 32),
-    "7b": (32, 4096, 32),
-}
-PAR_MODELS = {
-    f"par_{size}_{n}x": PARConfig(*LLAMAGEN_SIZES[size], num_parallel=n)
-    for size in ("b", "l", "xl", "xxl", "3b")
-    for n in (4, 16)
-}
-PAR_MODELS |= {
-    f"llamagen_{size}": PARConfig(*sizes, num_parallel=1) for size, sizes in LLAMAGEN_SIZES.items()
-}
 
 
 class PAR(nn.Module):
@@ -156,7 +81,8 @@ class PAR(nn.Module):
         x_BTD = self.token_drop(x_BTD, deterministic=not train)
         x_BTD = constrain(x_BTD.astype(self.dtype), "act_batch", "act_len", "act_embed")
         rope_TK2 = jnp.asarray(rope_table(cfg))
-        x_BTD, _ = self.blocks(x_BTD, jnp.asarray(region_mask(cfg)), rope_TK2, train)
+        mask_TT = jnp.asarray(causal_group_mask(par_schedule(cfg)))
+        x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_TK2, train)
         return self.head(self.norm(x_BTD)).astype(jnp.float32)
 
     def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
@@ -180,53 +106,12 @@ class PAR(nn.Module):
         return jnp.zeros((1, self.config.num_tokens), jnp.int32), jnp.zeros((1,), jnp.int32)
 
 
-def slot_ranks(config: PARConfig) -> np.ndarray:
-    """Rank of the token that each of the N slots holds, int32 `[N]`; -1 holds none.
-
-    Slot k predicts the token of rank k.
-    """
-    n, slots_T = config.num_parallel, np.arange(config.num_tokens)
-    ranks_T = np.where(slots_T <= n, slots_T - 1, slots_T - n)
-    return np.where((slots_T > n) & (slots_T < 2 * n), -1, ranks_T).astype(np.int32)
-
-
-def region_mask(config: PARConfig) -> np.ndarray:
-    """What each slot sees, bool `[N, N]`: n causal slots, then blocks of n that see themselves."""
-    n, slots_T = config.num_parallel, np.arange(config.num_tokens)
-    ends_T = np.where(slots_T < n, slots_T + 1, (slots_T // n + 1) * n)
-    return slots_T[None] < ends_T[:, None]
-
-
-def rope_table(config: PARConfig) -> np.ndarray:
-    """(cos, sin) of each slot's pairs, float32 `[N, K / 2, 2]`, by the cell of the token it holds.
-
-    The first half of the pairs turns with the row, the second with the column. Slots without a
-    token have zeros: their queries and keys vanish, as in the released models.
-    """
-    num_pairs = config.embed_dim // config.num_heads // 2
-    turns = ROPE_BASE ** (-2 * np.arange(num_pairs // 2) / num_pairs)
-    ranks_T = slot_ranks(config)
-    cells_T = region_order(config.grid_size, config.num_parallel)[ranks_T]
-    places_T2 = np.stack(np.divmod(cells_T, config.grid_size[1]), axis=1)
-    angles_TK = (places_T2[:, :, None] * turns[None, None]).reshape(len(ranks_T), num_pairs)
-    table_TK2 = np.stack([np.cos(angles_TK), np.sin(angles_TK)], axis=-1)
-    return np.where((ranks_T >= 0)[:, None, None], table_TK2, 0.0).astype(np.float32)
-
-
-def par_schedule(config: PARConfig) -> GroupSchedule:
-    """n single tokens, then n at a time: n + (N - n) / n steps (section 3.2)."""
-    n, num_tokens = config.num_parallel, config.num_tokens
-    return GroupSchedule((1,) * n + (n,) * ((num_tokens - n) // n))
-
-
 def init_cache(
     config: PARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
 ) -> tuple[KVCache, ...]:
     """A cache of no slots, one entry per layer; decoding grows it."""
     shape = (batch_size, config.num_heads, 0, config.embed_dim // config.num_heads)
-    return tuple(
-        KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers)
-    )
+    return empty_cache(config.num_layers, shape, dtype)
 
 
 def decode_step(
@@ -259,10 +144,7 @@ def decode_step(
         x_BTD = jnp.concatenate([held_BPD, fill_BMD.astype(held_BPD.dtype)], axis=1)
     rope_TK2 = jax.lax.dynamic_slice_in_dim(jnp.asarray(rope_table(config)), start, num_rows)
     # A step's slots see all before them and each other.
-    mask_TM = jnp.broadcast_to(
-        jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + num_rows,
-        (num_rows, cache[0].k_BNMK.shape[SLOT_AXIS]),
-    )
+    mask_TM = (jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS]) < start + num_rows)[None]
     new_cache = []
     for layer_params, layer_cache in zip(blocks, cache, strict=True):
         block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})
@@ -309,10 +191,7 @@ class PARBlock(nn.Module):
         cache = None
         if cache_start is not None:
             old_cache, start = cache_start
-            put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=SLOT_AXIS)
-            cache = KVCache(
-                put(old_cache.k_BNMK, k_BHTK, start), put(old_cache.v_BNMK, v_BHTK, start)
-            )
+            cache = put_rows(old_cache, k_BHTK, v_BHTK, start)
             k_BHTK, v_BHTK = cache
         attended_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
         h_BTD = attended_BHTK.swapaxes(1, 2).reshape(x_BTD.shape)

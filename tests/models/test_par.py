@@ -15,17 +15,10 @@ from lpd_jax.decoding.decode import to_raster
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.decoding.step_table import make_segments, padded_rows
+from lpd_jax.decoding.step_table import causal_group_mask, make_segments, padded_rows
 from lpd_jax.models.generate import generate_ranked_tokens, image_keys
-from lpd_jax.models.par import (
-    PAR,
-    PAR_MODELS,
-    PARConfig,
-    par_schedule,
-    region_mask,
-    rope_table,
-    slot_ranks,
-)
+from lpd_jax.models.par import PAR
+from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_schedule, rope_table, slot_ranks
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FILES = ("par_n4_dev", "par_n16_dev", "llamagen_dev")
@@ -109,7 +102,7 @@ def test_the_layout_is_the_official_one(golden):
     config = config_of(golden)
     n, num_tokens = config.num_parallel, config.num_tokens
     np.testing.assert_array_equal(
-        region_mask(config), golden["train/mask"][:num_tokens, :num_tokens]
+        causal_group_mask(par_schedule(config)), golden["train/mask"][:num_tokens, :num_tokens]
     )
     np.testing.assert_allclose(rope_table(config), golden["rope"][:num_tokens], atol=1e-6)
     empty = np.flatnonzero(slot_ranks(config) < 0)
