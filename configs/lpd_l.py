@@ -65,8 +65,7 @@ def get_config() -> ConfigDict:
         {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
     )
     config.generation = ConfigDict({"order": "locality", "num_steps": 20, "guidance_scale": 4.8})
-    # The published FID has 50,000 images, and ADM's reference: num_images=50000, the weights of
-    # the Inception network, and an .npz with mu and sigma.
+    # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
     config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})
     config.every = ConfigDict(
         {"log": 100, "evaluate": 5 * EPOCH, "save": EPOCH, "sample": EPOCH, "fid": 0}

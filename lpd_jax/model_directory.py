@@ -3,6 +3,7 @@
 Parameters are nested dicts of arrays; in the files a leaf is named by its path, "blocks/qkv/bias".
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -164,6 +165,15 @@ def flatten_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def weights_digest(params: Mapping[str, Any]) -> str:
+    """Names weights by their names and float32 values: what other weights gave does not compare."""
+    leaves = flatten_params(params)
+    digest = hashlib.sha256()
+    for name in sorted(leaves):
+        digest.update(name.encode() + np.asarray(leaves[name], np.float32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def unflatten_params(flat: Mapping[str, Any]) -> dict[str, Any]:

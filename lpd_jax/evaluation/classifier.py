@@ -9,7 +9,6 @@ of other sizes, are never shown: they are left to test the distance (`corruption
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from lpd_jax import bundled
+from lpd_jax.model_directory import weights_digest
 from lpd_jax.replacing import replacing_file
 
 BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
@@ -64,11 +64,7 @@ class Classifier:
     @functools.cached_property
     def digest(self) -> str:
         """Names these weights: results computed with other features do not compare."""
-        leaves = traverse_util.flatten_dict(self.params, sep="/")
-        digest = hashlib.sha256()
-        for name in sorted(leaves):
-            digest.update(name.encode() + np.asarray(leaves[name], np.float32).tobytes())
-        return digest.hexdigest()[:16]
+        return weights_digest(self.params)
 
     def features(self, images_BHWC: np.ndarray) -> np.ndarray:
         """uint8 `[B, H, W, 3]` -> float32 `[B, F]`.

@@ -6,7 +6,6 @@ The weights are not shipped: `load_inception` reads the official file of torch-f
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.evaluation.inception_network import FEATURE_DIM, IMAGE_SIZE, TAPS, Network, resize
-from lpd_jax.model_directory import flatten_params, unflatten_params
+from lpd_jax.model_directory import flatten_params, unflatten_params, weights_digest
 from lpd_jax.models.convert import check_weights
 from lpd_jax.models.official_weights import Weight
 from lpd_jax.models.torch_files import read_state_dict
@@ -40,11 +39,7 @@ class Inception:
     @functools.cached_property
     def digest(self) -> str:
         """Names these weights: results computed with other features do not compare."""
-        leaves = flatten_params(self.params)
-        digest = hashlib.sha256()
-        for name in sorted(leaves):
-            digest.update(name.encode() + np.asarray(leaves[name], np.float32).tobytes())
-        return digest.hexdigest()[:16]
+        return weights_digest(self.params)
 
     def features(self, images_BHWC: np.ndarray) -> np.ndarray:
         """uint8 `[B, H, W, 3]`, any height and width -> float32 `[B, 2048]`.

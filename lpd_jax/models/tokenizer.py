@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.fields import check_sizes
 from lpd_jax.models.convolution import Conv3x3
 
 NORM_GROUPS = 32
@@ -43,9 +44,7 @@ class VQConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "channel_multipliers", tuple(self.channel_multipliers))
-        for name in SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is at least 1")
+        check_sizes(self, SIZES)
         if not self.channel_multipliers:
             raise ValueError("channel_multipliers: got none, allowed is one for each resolution")
         for multiplier in (1, *self.channel_multipliers):  # 1: the first norm of the encoder

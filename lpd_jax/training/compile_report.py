@@ -111,24 +111,19 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
         config.compute.accumulate_steps,
     )
     compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
-    memory = check_memory(compiled, where)
     flops = (training_flops(model) or 0) * config.batch_size / where.num_devices
     executed = flops * REMAT_FACTOR[config.compute.remat]
-    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
-    return CompiledFor(
+    return read_off(
+        compiled,
+        mesh,
+        where,
         what="train step",
         model=size_name(model),
-        slice=where.name,
-        num_devices=where.num_devices,
-        mesh=tuple(mesh.shape.values()),
         batch_per_device=config.batch_size / where.num_devices,
         parts=config.compute.accumulate_steps,
         compile_seconds=seconds,
-        memory_bytes=memory,
         model_flops=flops,
-        sent_bytes=sent,
         compute_seconds=executed / (PEAK_SHARE * where.chip.peak_flops),
-        link_seconds=sent / where.chip.axis_bandwidth,
     )
 
 
@@ -184,24 +179,34 @@ def compile_schedule(
         shape(keys.shape, keys.dtype, rows),
     )
     compiled, seconds = compile_on(mesh, jax.jit(run, out_shardings=rows), *params, *arguments)
-    memory = check_memory(compiled, where)
     flops = decoding_flops(model, guidance_scale) * batch_per_device
     weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
-    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
-    return CompiledFor(
+    return read_off(
+        compiled,
+        mesh,
+        where,
         what=f"decode, {num_steps} steps",
         model=size_name(model),
-        slice=where.name,
-        num_devices=where.num_devices,
-        mesh=tuple(mesh.shape.values()),
         batch_per_device=batch_per_device,
         parts=1,
         compile_seconds=seconds,
-        memory_bytes=memory,
         model_flops=flops,
-        sent_bytes=sent,
         compute_seconds=decoding_seconds(flops, weights * num_steps, where.chip),
+    )
+
+
+def read_off(compiled: Any, mesh: jax.sharding.Mesh, where: Slice, **known: Any) -> CompiledFor:
+    """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
+    memory = check_memory(compiled, where)
+    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
+    return CompiledFor(
+        slice=where.name,
+        num_devices=where.num_devices,
+        mesh=tuple(mesh.shape.values()),
+        memory_bytes=memory,
+        sent_bytes=sent,
         link_seconds=sent / where.chip.axis_bandwidth,
+        **known,
     )
 
 

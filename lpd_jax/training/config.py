@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lpd_jax.fields import check_known, from_mapping, to_mapping
+from lpd_jax.fields import check_known, check_sizes, from_mapping, to_mapping
 from lpd_jax.models.registry import ModelConfig, config_from_dict, config_to_dict
 from lpd_jax.sharding import MeshConfig
 from lpd_jax.training.compute import ComputeConfig
@@ -95,9 +95,7 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
-    for name in ("num_steps", "batch_size", "keep_checkpoints"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+    check_sizes(config, ("num_steps", "batch_size", "keep_checkpoints"))
     if config.keep_every < 0:
         raise ValueError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
     if not 0 <= config.seed <= MAX_SEED:
