@@ -64,58 +64,70 @@ class FeatureNetwork(Protocol):
 
 
 class FID(NamedTuple):
-    """Ready to measure."""
+    """Ready to measure once it has a reference."""
 
     config: FIDConfig
     network: FeatureNetwork
-    reference: metrics.Statistics
+    reference: metrics.Statistics | None
 
 
 # (parameters, index of the first image) -> uint8 [B, H, W, 3], the same on every process
 DrawBatch = Callable[[Any, int], np.ndarray]
 
 
-def check_fid(config: FIDConfig, data: DataConfig, image_size: int) -> None:
-    """Raises ValueError for what can be known to fail before any image is encoded."""
-    if not config.num_images:
-        return
-    if config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
+def check_image_size(config: FIDConfig, image_size: int) -> None:
+    """Raises ValueError where the network judges pictures of another size."""
+    if config.num_images and config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
         raise ValueError(
             f"fid.network: got {AVATARS!r}, which judges {bundled.IMAGE_SIZE} pixels; allowed at "
             f"{image_size} pixels is a file of Inception's weights"
         )
-    if config.network != AVATARS and not pathlib.Path(config.network).expanduser().is_file():
-        raise ValueError(
-            f"fid.network: got {config.network!r}, which is no file; allowed are {AVATARS} and a "
-            "file of Inception's weights"
-        )
+
+
+def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
+    """Loads the network and the reference, before any image is encoded; None: nothing asked for.
+
+    Raises:
+        ValueError: a file that is not there, or is another; no reference, and no images for one.
+    """
+    if not config.num_images:
+        return None
+    reference = None
     if config.reference:
-        read_reference(pathlib.Path(config.reference).expanduser())
+        reference = read_reference(pathlib.Path(config.reference).expanduser())
     elif data.dataset == "tokens":
         raise ValueError(
             "fid.reference: missing; a token cache holds no images to measure, so allowed is an "
             ".npz file with mu and sigma"
         )
+    return FID(config, load_network(config.network), reference)
 
 
-def open_fid(config: FIDConfig, data: DataConfig, workdir: pathlib.Path) -> FID | None:
-    """Loads the network, and reads or measures the reference; None where none is asked for."""
-    if not config.num_images:
-        return None
-    network: FeatureNetwork
-    if config.network == AVATARS:
-        network = load_classifier()
-    else:
-        network = load_inception(pathlib.Path(config.network).expanduser())
-    if config.reference:
-        reference = read_reference(pathlib.Path(config.reference).expanduser())
-    else:
-        reference = measure_training_images(network, data, workdir)
-    return FID(config, network, reference)
+def load_network(name: str) -> FeatureNetwork:
+    if name == AVATARS:
+        return load_classifier()
+    path = pathlib.Path(name).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"fid.network: got {name!r}, which is no file; allowed are {AVATARS} and a file of "
+            "Inception's weights"
+        )
+    try:
+        return load_inception(path)
+    except ValueError as error:
+        raise ValueError(f"fid.network: {error}") from None
+
+
+def with_reference(fid: FID | None, data: DataConfig, workdir: pathlib.Path) -> FID | None:
+    """The same, the training images measured where no file was given."""
+    if fid is None or fid.reference is not None:
+        return fid
+    return fid._replace(reference=measure_training_images(fid.network, data, workdir))
 
 
 def measure_fid(fid: FID, draw: DrawBatch, params: Any) -> float:
     """Draws and judges; every process calls it and gets the number."""
+    assert fid.reference is not None  # with_reference saw to it
     drawn = metrics.RunningStatistics()
     while (left := fid.config.num_images - drawn.count) > 0:
         images_BHWC = draw(params, drawn.count)

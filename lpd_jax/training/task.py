@@ -20,7 +20,7 @@ from lpd_jax.sharding import fetch, spread
 from lpd_jax.training.compute import lpd_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import Source
-from lpd_jax.training.fid import check_fid
+from lpd_jax.training.fid import check_image_size
 from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
 from lpd_jax.training.sources import image_size, open_images
 from lpd_jax.training.token_cache import (
@@ -65,7 +65,7 @@ def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) ->
 
 def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
-    check_fid(config.fid, config.data, image_size(config.data))
+    check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
     if config.fid.num_images > len(validation):
         raise ValueError(
@@ -102,7 +102,7 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
     training_loss, validation_loss = (
         make_lpd_loss(model, train, **options) for train in (True, False)
     )
-    check_fid(config.fid, config.data, model.grid_size[0] * tokenizer.config.downsample_factor)
+    check_image_size(config.fid, model.grid_size[0] * tokenizer.config.downsample_factor)
     draw = make_sampler(model, config, tokenizer)
 
     def draw_samples(params: Any) -> np.ndarray:

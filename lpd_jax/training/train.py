@@ -28,7 +28,7 @@ from lpd_jax.training.checks import (
 )
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.data import TrainingBatches, batch_share, to_devices, validation_batches
-from lpd_jax.training.fid import FID, measure_fid, open_fid
+from lpd_jax.training.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
@@ -91,13 +91,14 @@ def train(
             check_same_config(config_to_json(model, config), load_config(place.checkpoints))
         fresh = config.init_from and not resumes
         params = initial_params(config.init_from, model) if fresh else None
+        fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local)
         check_validation(len(task.validation), config.batch_size)
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         kept = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
         checkpoints = stack.enter_context(contextlib.closing(kept))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
-        fid = open_fid(config.fid, config.data, place.local)
+        fid = with_reference(fid, config.data, place.local)
         run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
         progress = stack.enter_context(open_progress(run, place, int(state.step) + 1))

@@ -10,7 +10,15 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.training import fid as fid_module
 from lpd_jax.training.config import EveryConfig
 from lpd_jax.training.data import DataConfig
-from lpd_jax.training.fid import FID, FIDConfig, check_fid, measure_fid, open_fid, shared_features
+from lpd_jax.training.fid import (
+    FID,
+    FIDConfig,
+    check_image_size,
+    measure_fid,
+    open_fid,
+    shared_features,
+    with_reference,
+)
 from lpd_jax.training.train import train
 from tests.training import photos, toy
 
@@ -72,13 +80,13 @@ def test_training_images_are_measured_once(tmp_path, by_means, monkeypatch):
     photos.write_folder(tmp_path / "photos", per_class=10)
     data = DataConfig("folder", path=str(tmp_path / "photos"), image_size=16)
     workdir = tmp_path / "run"
-    first = open_fid(FIDConfig(4, "avatars12"), data, workdir)
+    first = with_reference(open_fid(FIDConfig(4, "avatars12"), data), data, workdir)
     source = fid_module.open_images(data, "train")
     images_BHWC = np.stack([source[i]["image"] for i in range(len(source))])
     assert first.reference.num_images == len(source)
     np.testing.assert_allclose(distance(images_BHWC, first.reference), 0, atol=1e-9)
     monkeypatch.setattr(Means, "features", lambda *_: 1 / 0)
-    again = open_fid(FIDConfig(4, "avatars12"), data, workdir)
+    again = with_reference(open_fid(FIDConfig(4, "avatars12"), data), data, workdir)
     np.testing.assert_array_equal(again.reference.covariance_FF, first.reference.covariance_FF)
     # Other images, and another network, are measured anew.
     for change in ("image_size", "digest"):
@@ -86,7 +94,7 @@ def test_training_images_are_measured_once(tmp_path, by_means, monkeypatch):
             monkeypatch.setattr(Means, "digest", "others")
         other = dataclasses.replace(data, image_size=8) if change == "image_size" else data
         with pytest.raises(ZeroDivisionError):
-            open_fid(FIDConfig(4, "avatars12"), other, workdir)
+            with_reference(open_fid(FIDConfig(4, "avatars12"), other), other, workdir)
 
 
 def test_a_run_reports_it_with_what_validates(tmp_path, by_means, monkeypatch):
@@ -126,6 +134,7 @@ def test_a_config_that_measures_nothing_is_refused(fields, words):
         ({}, {}, 256, r"^fid.network: got 'avatars12', which judges 64 pixels; allowed at 256"),
         ({"network": "no.pth"}, {}, 64, r"^fid.network: got 'no.pth', which is no file; allowed"),
         ({}, {"dataset": "tokens", "path": "x"}, 64, r"^fid.reference: missing; a token cache"),
+        ({"network": "odd.npz"}, {}, 64, r"^fid.network: .*odd.npz"),
         ({"reference": "no.npz"}, {}, 64, r"^fid.reference: got 'no.npz', which is no file"),
         ({"reference": "torn.npz"}, {}, 64, r"^fid.reference: got 'torn.npz', which cannot be rea"),
         ({"reference": "odd.npz"}, {}, 64, r"^fid.reference: got 'odd.npz' with mu \(3,\) and sig"),
@@ -137,5 +146,8 @@ def test_what_will_fail_is_refused_at_once(fields, data, size, words, tmp_path, 
     np.savez(tmp_path / "odd.npz", mu=np.zeros(3), sigma=np.zeros((2, 2)))
     config = FIDConfig(**{"num_images": 10, "network": "avatars12"} | fields)
     with pytest.raises(ValueError, match=words):
-        check_fid(config, DataConfig(**data), size)
-    check_fid(FIDConfig(0, "no.pth"), DataConfig(**data), size)  # nothing to measure
+        check_image_size(config, size)
+        open_fid(config, DataConfig(**data))
+    nothing = FIDConfig(0, "no.pth")
+    check_image_size(nothing, size)
+    assert open_fid(nothing, DataConfig(**data)) is None
