@@ -17,6 +17,7 @@ from lpd_jax.checkpoint import load_config
 from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
 from lpd_jax.models.registry import config_to_dict
 from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.request import generation_choices
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.sources import image_size
 from lpd_jax.training.weights import Weights, load_weights
@@ -96,7 +97,7 @@ def directory_config(
     return config | {
         "image_size": [n * tokenizer.downsample_factor for n in transformer.grid_size],
         "transformer": config_to_dict(transformer),
-        "generation": vars(run.generation),
+        "generation": generation_choices(transformer, vars(run.generation)),
     }
 
 

@@ -25,7 +25,7 @@ from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
-from lpd_jax.request import GENERATION_DEFAULTS, make_request
+from lpd_jax.request import generation_choices, make_request
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 2400, "Of each point; equally many per class.")
@@ -96,7 +96,8 @@ def make_protocol(
 ) -> steps_study.Protocol:
     """What is left out is what the model was made for, written out."""
     given = {name: flags.FLAGS[name].value for name in CHOICES}
-    chosen = GENERATION_DEFAULTS | config.get("generation", {})
+    model = model_config(config, "transformer", str(directory))
+    chosen = generation_choices(model, config.get("generation", {}))
     chosen |= {name: value for name, value in given.items() if value is not None}
     return steps_study.Protocol(
         model=MODEL.value,

@@ -12,16 +12,19 @@ import numpy as np
 from lpd_jax.decoding.order import check_order, check_whole, make_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
+from lpd_jax.models.par_layout import PARConfig, par_order, par_schedule
+from lpd_jax.models.registry import TransformerConfig
 from lpd_jax.pretrained import model_config
 
 MAX_SEED = 2**32 - 1
 
-# What a model directory that does not say is used with; otherwise its `generation` decides.
-GENERATION_DEFAULTS = {
-    "order": "locality",
+# What a model directory that does not say is used with; otherwise its `generation` decides. A None
+# is the family's: see `generation_choices`.
+GENERATION_DEFAULTS: dict[str, Any] = {
+    "order": None,
     "num_steps": None,
     "guidance_scale": 1.0,
-    "guidance_schedule": "linear",
+    "guidance_schedule": None,
     "temperature": 1.0,
     "top_k": 0,
     "top_p": 1.0,
@@ -65,7 +68,7 @@ def make_request(
     Raises:
         ValueError: names the argument, its value and what is allowed.
     """
-    lpd = model_config(config, "transformer", where)
+    model = model_config(config, "transformer", where)
     given = {
         "order": order,
         "num_steps": num_steps,
@@ -75,22 +78,21 @@ def make_request(
         "top_k": top_k,
         "top_p": top_p,
     }
-    chosen = GENERATION_DEFAULTS | config.get("generation", {})
+    chosen = generation_choices(model, config.get("generation", {}))
     if group_sizes is not None:
         chosen["num_steps"] = None  # the sizes decide, not what the model was made for
     chosen |= {name: value for name, value in given.items() if value is not None}
 
-    num_tokens = lpd.grid_size[0] * lpd.grid_size[1]
-    labels_B = resolve_labels(labels, lpd.num_classes, config.get("class_names", []))
-    schedule = make_schedule(num_tokens, chosen["num_steps"], group_sizes)
+    labels_B = resolve_labels(labels, model.num_classes, config.get("class_names", []))
+    schedule = resolve_schedule(model, chosen["num_steps"], group_sizes)
     sampling = Sampling.make(chosen["temperature"], chosen["top_k"], chosen["top_p"])
-    if chosen["top_k"] > lpd.codebook_size:
+    if chosen["top_k"] > model.codebook_size:
         raise ValueError(
-            f"top_k: got {chosen['top_k']}, allowed are 0 (all) to {lpd.codebook_size} codes"
+            f"top_k: got {chosen['top_k']}, allowed are 0 (all) to {model.codebook_size} codes"
         )
     guidance = Guidance.make(chosen["guidance_scale"], chosen["guidance_schedule"])
     seed = check_whole("seed", seed, 0, MAX_SEED)
-    order_BN = resolve_order(chosen, lpd.grid_size, schedule, len(labels_B), seed)
+    order_BN = resolve_order(model, chosen, schedule, len(labels_B), seed)
     return Request(labels_B, order_BN, schedule, sampling, guidance, seed)
 
 
@@ -117,20 +119,73 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
     return check_whole("label", number, 0, num_classes - 1)
 
 
+def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
+    is_par = isinstance(model, PARConfig)
+    family = {
+        "order": own_order_kind(model) if is_par else "locality",
+        "guidance_schedule": "constant" if is_par else "linear",
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    return GENERATION_DEFAULTS | family | given
+
+
+def own_order_kind(model: PARConfig) -> str:
+    """What the one order that a PAR model knows is called."""
+    return "region" if model.regions > 1 else "raster"
+
+
+def resolve_schedule(
+    model: TransformerConfig, num_steps: int | None, group_sizes: Sequence[int] | None = None
+) -> GroupSchedule:
+    """The schedule that is asked for; PAR models have but their own.
+
+    Raises:
+        ValueError: see `make_schedule`, or a schedule that is not the model's.
+    """
+    if not isinstance(model, PARConfig):
+        return make_schedule(model.num_tokens, num_steps, group_sizes)
+    own = par_schedule(model)
+    if num_steps is not None and num_steps != own.num_steps:
+        raise ValueError(
+            f"num_steps: got {num_steps}, allowed is {own.num_steps}: this PAR model writes "
+            f"{model.num_parallel} tokens at a time"
+        )
+    if group_sizes is not None and tuple(group_sizes) != own.group_sizes:
+        raise ValueError(
+            f"group_sizes: got {list(group_sizes)}, allowed are this PAR model's "
+            f"{model.num_singles} single tokens and then {model.num_parallel} at a time"
+        )
+    return own
+
+
 def resolve_order(
+    model: TransformerConfig,
     chosen: Mapping[str, Any],
-    grid: tuple[int, int],
     schedule: GroupSchedule,
     batch_size: int,
     seed: int,
 ) -> np.ndarray:
-    """The order of each image, int32 `[B, N]`, from a kind or from the user's own array."""
+    """The order of each image, int32 `[B, N]`, from a kind or from the user's own array.
+
+    Raises:
+        ValueError: see `check_order` and `make_order`, or an order that a PAR model does not know.
+    """
     order = chosen["order"]
     if not isinstance(order, str):
-        return check_order(order, schedule.num_tokens, batch_size)
+        order_BN = check_order(order, schedule.num_tokens, batch_size)
+    if isinstance(model, PARConfig):
+        own_BN = np.tile(par_order(model), (batch_size, 1))
+        kind = own_order_kind(model)
+        if order != kind if isinstance(order, str) else (order_BN != own_BN).any():
+            got = repr(order) if isinstance(order, str) else "another array"
+            raise ValueError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
+        return own_BN
+    if not isinstance(order, str):
+        return order_BN
     return make_order(
         order,
-        grid,
+        model.grid_size,
         schedule,
         num_orders=batch_size,
         seed=seed,

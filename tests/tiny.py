@@ -13,6 +13,7 @@ import numpy as np
 from lpd_jax.model_directory import save_model_directory
 from lpd_jax.models import registry
 from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.tokenizer import VQConfig
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -27,6 +28,16 @@ LPD = LPDConfig(
     codebook_size=32,
     num_classes=len(CLASS_NAMES),
 )
+PAR = PARConfig(
+    num_layers=2,
+    embed_dim=16,
+    num_heads=2,
+    mlp_multiple=8,
+    num_parallel=4,
+    grid_size=(4, 4),
+    codebook_size=32,
+    num_classes=len(CLASS_NAMES),
+)
 VQ = VQConfig(
     base_channels=32,
     channel_multipliers=(1, 1),
@@ -36,7 +47,7 @@ VQ = VQConfig(
 )
 
 
-def random_params(config: LPDConfig | VQConfig, seed: int = 0) -> dict[str, Any]:
+def random_params(config: registry.ModelConfig, seed: int = 0) -> dict[str, Any]:
     """Weights without compiling an initialiser, so lively that labels and orders show in tokens."""
     rng = np.random.default_rng(seed)
 

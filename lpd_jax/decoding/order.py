@@ -18,7 +18,7 @@ import numpy as np
 from lpd_jax.decoding import locality
 from lpd_jax.decoding.schedule import GroupSchedule
 
-ORDERS = ("raster", "random", "halton", "locality")
+ORDERS = ("raster", "random", "halton", "locality", "region")
 
 
 def make_order(
@@ -31,6 +31,7 @@ def make_order(
     first_index: int = 0,
     proximity_threshold: float = 1.0,
     repulsion_threshold: int | None = None,
+    num_regions: int = 4,
 ) -> np.ndarray:
     """Orders number `first_index` and up for a (height, width) grid; order i depends on (seed, i).
 
@@ -38,7 +39,8 @@ def make_order(
     low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
     locality: LPD's order (`locality.locality_orders`), the only kind that looks at the group
     sizes and the thresholds; `repulsion_threshold` None takes
-    `locality.default_repulsion_threshold`.
+    `locality.default_repulsion_threshold`. region: PAR's order (`region_order`), the same for all,
+    the only kind that looks at `num_regions`.
 
     Returns:
         int32 [B, N]: rank -> raster position (row * width + column).
@@ -57,8 +59,8 @@ def make_order(
     num_orders = check_whole("num_orders", num_orders, 1)
     seed = check_whole("seed", seed, 0, 2**64 - 1)
     first_index = check_whole("first_index", first_index, 0)
-    if kind == "raster":
-        return np.tile(np.arange(num_tokens, dtype=np.int32), (num_orders, 1))
+    if kind in ("raster", "region"):
+        return np.tile(region_order(grid, 1 if kind == "raster" else num_regions), (num_orders, 1))
     if kind == "random":
         words_BN = random_words(seed, kind, first_index, num_orders, num_tokens)
         return np.argsort(words_BN, axis=1, kind="stable").astype(np.int32)
@@ -143,20 +145,21 @@ def halton_order(grid: tuple[int, int]) -> np.ndarray:
     return position[np.argsort(first_visit)].astype(np.int32)
 
 
-def region_order(grid: tuple[int, int], num_regions: int) -> np.ndarray:
+def region_order(grid: tuple[int, int], num_regions: int, name: str = "num_regions") -> np.ndarray:
     """PAR's order (arXiv 2412.15119, section 3.2): one cell of every region at a time, int32 [N].
 
     The grid is cut into sqrt(n) x sqrt(n) equal regions; places inside a region follow each other
-    row by row, and so do the regions at each place. One region is the raster order.
+    row by row, and so do the regions at each place. One region is the raster order. `name` is what
+    an error calls n.
 
     Raises:
         ValueError: n is no square of a whole number, or its root does not divide the grid.
     """
     height, width = grid = check_grid(grid)
-    root = math.isqrt(max(0, check_whole("num_parallel", num_regions, 1)))
+    root = math.isqrt(max(0, check_whole(name, num_regions, 1)))
     if root * root != num_regions or height % root or width % root:
         raise ValueError(
-            f"num_parallel: got {num_regions}, allowed are squares whose root divides both sides "
+            f"{name}: got {num_regions}, allowed are squares whose root divides both sides "
             f"of the grid {grid}"
         )
     cells = np.arange(height * width, dtype=np.int32)

@@ -15,17 +15,10 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models import par
 from lpd_jax.models.layers import CacheWrite, KVCache
-from lpd_jax.models.lpd import (
-    LPD,
-    LPDConfig,
-    cast_matrices,
-    decode_step,
-    init_cache,
-    unstack_blocks,
-)
-from lpd_jax.models.par import PAR
+from lpd_jax.models.lpd import LPD, LPDConfig, decode_step, init_cache
 from lpd_jax.models.par_layout import PARConfig, par_schedule
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
 
 
 def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
@@ -107,12 +100,12 @@ def par_decoder(
     """
     if schedule != par_schedule(config):
         raise ValueError(
-            f"group_sizes: got {schedule.group_sizes}, allowed are {config.num_parallel} single "
+            f"group_sizes: got {schedule.group_sizes}, allowed are {config.num_singles} single "
             f"tokens and then {config.num_parallel} at a time"
         )
     params = cast_matrices(params, dtype)
     blocks = unstack_blocks(params, config.num_layers)
-    class_R1D = PAR(config, dtype).bind({"params": params}).embed_class(labels_R)
+    class_R1D = class_rows(params["class_embed"], labels_R)
 
     def step(rows: StepRows, cache: tuple[KVCache, ...]) -> tuple[jax.Array, tuple[KVCache, ...]]:
         held_RPD = params["token_embed"][rows.previous_tokens_RP]

@@ -16,14 +16,9 @@ import jax.numpy as jnp
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.fields import check_rates, check_sizes
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
+from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.sharding import constrain
 
-# What the backward pass finds of a block's forward pass: all, the matrix products, its input.
-REMAT = {
-    "none": None,
-    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
-}
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_ratio", "codebook_size", "num_classes")
 
 
@@ -79,7 +74,7 @@ class LPD(nn.Module):
     """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
 
     `dtype` is that of activations and matrix products; `attention` a key of `attention.ATTENTION`
-    and `remat` one of `REMAT`, both for the teacher-forced pass.
+    and `remat` one of `transformer.REMAT`, both for the teacher-forced pass.
     """
 
     config: LPDConfig
@@ -89,12 +84,9 @@ class LPD(nn.Module):
 
     def setup(self):
         cfg = self.config
-        normal = nn.initializers.normal(0.02)
 
         def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
-            init = nn.with_logical_partitioning(normal, (axis, "embed"))
-            # `param` takes the leaf out of its box of axis names; its type does not tell.
-            return cast(jax.Array, self.param(name, init, (rows, cfg.embed_dim)))
+            return embedding_table(self, name, rows, cfg.embed_dim, axis)
 
         self.class_embed = table("class_embed", cfg.num_classes)
         self.null_class_embed = table("null_class_embed", 1)
@@ -102,7 +94,8 @@ class LPD(nn.Module):
         self.query_embed = table("query_embed", 1)
         self.position_embed = table("position_embed", cfg.num_tokens + 1)
         self.input_norm = layer_norm(None, self.dtype)
-        self.blocks = stacked_blocks(cfg, self.dtype, self.attention, self.remat)
+        stacked = scan_blocks(Block, cfg.num_layers, num_shared=2, remat=self.remat)
+        self.blocks = stacked(**block_sizes(cfg), dtype=self.dtype, attention=self.attention)
         self.norm = layer_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(
             nn.initializers.xavier_uniform(), ("embed", "codebook")
@@ -147,9 +140,7 @@ class LPD(nn.Module):
     def embed_class(self, labels_B: jax.Array) -> jax.Array:
         """Class tokens `[B, 1, D]`, at position 0; NaN for a label that is no class."""
         table_CD = jnp.concatenate([self.class_embed, self.null_class_embed])
-        # Plain indexing would quietly take the nearest class.
-        class_BD = whole(table_CD).at[labels_B].get(mode="fill", wrap_negative_indices=False)
-        return self.at_positions(class_BD[:, None], jnp.zeros_like(labels_B)[:, None])
+        return self.at_positions(class_rows(table_CD, labels_B), jnp.zeros_like(labels_B)[:, None])
 
     def embed_tokens(self, tokens_BP: jax.Array, positions_BP: jax.Array) -> jax.Array:
         """Context rows `[B, P, D]` of tokens at raster positions."""
@@ -172,32 +163,6 @@ class LPD(nn.Module):
         return tokens_BN, jnp.zeros((1,), jnp.int32), order_N[None], order_N
 
 
-def whole(table_RD: jax.Array) -> jax.Array:
-    """A table on every device before rows are looked up.
-
-    Cut along its width, each device would look up its part of all images' rows, and the compiler
-    can only hand those out again by way of the whole batch.
-    """
-    return constrain(table_RD, "act_len", "act_embed")
-
-
-def stacked_blocks(config: LPDConfig, dtype: jnp.dtype, attention: str, remat: str) -> nn.Module:
-    """All blocks as one scan over stacked parameters: compile time does not grow with depth."""
-    block = Block
-    if remat != "none":
-        # prevent_cse is for code outside a scan. Argument 3, counted from self, is `train`.
-        block = nn.remat(Block, policy=REMAT[remat], prevent_cse=False, static_argnums=(3,))
-    scanned = nn.scan(
-        block,
-        variable_axes={"params": 0},
-        split_rngs={"params": True, "dropout": True},
-        in_axes=(nn.broadcast, nn.broadcast),
-        length=config.num_layers,
-        metadata_params={nn.PARTITION_NAME: "layers"},
-    )
-    return scanned(**block_sizes(config), dtype=dtype, attention=attention)
-
-
 def block_sizes(config: LPDConfig) -> dict[str, Any]:
     return {
         "embed_dim": config.embed_dim,
@@ -206,20 +171,6 @@ def block_sizes(config: LPDConfig) -> dict[str, Any]:
         "num_context": config.num_tokens,
         "dropout_rate": config.dropout_rate,
     }
-
-
-def unstack_blocks(params: Any, num_layers: int) -> list[Any]:
-    """Parameters layer by layer. Done once before decoding: slicing in the loop would copy."""
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
-
-
-def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:
-    """Casts what `nn.Dense` would cast in every step; norms and embeddings add up in float32."""
-
-    def cast_leaf(path: tuple, leaf: jax.Array) -> jax.Array:
-        return leaf.astype(dtype) if path[-1].key == "kernel" else leaf
-
-    return jax.tree_util.tree_map_with_path(cast_leaf, params)
 
 
 def init_cache(

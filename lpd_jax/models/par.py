@@ -14,46 +14,40 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.decode import SLOT_AXIS
-from lpd_jax.decoding.order import region_order
-from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
-from lpd_jax.models.par_layout import PARConfig, par_schedule, rope_table
+from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
+from lpd_jax.models.transformer import NORMAL, class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.sharding import constrain
 
 NORM_EPSILON = 1e-5
-NORMAL = nn.initializers.normal(0.02)
 
 
 class PAR(nn.Module):
-    """The transformer, teacher-forced. `dtype` is that of activations and matrix products."""
+    """The transformer, teacher-forced.
+
+    `dtype` is that of activations and matrix products, `attention` a key of `attention.ATTENTION`
+    and `remat` one of `transformer.REMAT`.
+    """
 
     config: PARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
+    remat: str = "none"
 
     def setup(self):
         cfg = self.config
 
         def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
-            init = nn.with_logical_partitioning(NORMAL, (axis, "embed"))
-            # `param` takes the leaf out of its box of axis names; its type does not tell.
-            return cast(jax.Array, self.param(name, init, (rows, cfg.embed_dim)))
+            return embedding_table(self, name, rows, cfg.embed_dim, axis)
 
         self.class_embed = table("class_embed", cfg.num_classes + 1)
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
         if cfg.num_parallel > 1:
             self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
-        scanned = nn.scan(
-            PARBlock,
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
-            length=cfg.num_layers,
-            metadata_params={nn.PARTITION_NAME: "layers"},
-        )
-        self.blocks = scanned(cfg, self.dtype, self.attention)
+        stacked = scan_blocks(PARBlock, cfg.num_layers, num_shared=3, remat=self.remat)
+        self.blocks = stacked(cfg, self.dtype, self.attention)
         self.norm = rms_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(
             nn.initializers.zeros_init(), ("embed", "codebook")
@@ -76,30 +70,25 @@ class PAR(nn.Module):
             Float32 `[B, N, V]` in generation order.
         """
         cfg = self.config
-        ranked_BN = tokens_BN[:, region_order(cfg.grid_size, cfg.num_parallel)]
+        ranked_BN = tokens_BN[:, par_order(cfg)]
         x_BTD = self.embed_slots(ranked_BN, labels_B)
         x_BTD = self.token_drop(x_BTD, deterministic=not train)
         x_BTD = constrain(x_BTD.astype(self.dtype), "act_batch", "act_len", "act_embed")
         rope_TK2 = jnp.asarray(rope_table(cfg))
-        mask_TT = jnp.asarray(causal_group_mask(par_schedule(cfg)))
+        mask_TT = jnp.asarray(slot_mask(cfg))
         x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_TK2, train)
         return self.head(self.norm(x_BTD)).astype(jnp.float32)
 
     def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
-        """What the slots hold, `[B, N, D]`: class, n tokens, n - 1 transition tokens, tokens."""
+        """What the slots hold, `[B, N, D]`: class, single tokens, n - 1 transitions, tokens."""
         n, num_tokens = self.config.num_parallel, self.config.num_tokens
-        held_BND = self.token_embed[ranked_BN[:, : num_tokens - n]]
-        parts = [self.embed_class(labels_B), held_BND[:, :n], held_BND[:, n:]]
+        first = self.config.num_singles
+        held_BND = whole(self.token_embed)[ranked_BN[:, : num_tokens - n]]
+        parts = [class_rows(self.class_embed, labels_B), held_BND[:, :first], held_BND[:, first:]]
         if n > 1:
             size = (len(labels_B), n - 1, self.config.embed_dim)
             parts.insert(2, jnp.broadcast_to(self.transition_embed[None], size))
         return jnp.concatenate(parts, axis=1)
-
-    def embed_class(self, labels_B: jax.Array) -> jax.Array:
-        """Class tokens `[B, 1, D]`; NaN for a label that is no class."""
-        # Plain indexing would quietly take the nearest class.
-        class_BD = self.class_embed.at[labels_B].get(mode="fill", wrap_negative_indices=False)
-        return class_BD[:, None]
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""
@@ -143,8 +132,9 @@ def decode_step(
         )
         x_BTD = jnp.concatenate([held_BPD, fill_BMD.astype(held_BPD.dtype)], axis=1)
     rope_TK2 = jax.lax.dynamic_slice_in_dim(jnp.asarray(rope_table(config)), start, num_rows)
-    # A step's slots see all before them and each other.
-    mask_TM = (jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS]) < start + num_rows)[None]
+    # A step's slots see all before them and, but in the study of that, each other.
+    seen = num_rows if config.group_attention == "full" else 1 + jnp.arange(num_rows)[:, None]
+    mask_TM = jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + seen
     new_cache = []
     for layer_params, layer_cache in zip(blocks, cache, strict=True):
         block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})

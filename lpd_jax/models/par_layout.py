@@ -11,16 +11,26 @@ import numpy as np
 
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.fields import check_rates, check_sizes
 
 ROPE_BASE = 10000.0
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
+GROUP_ATTENTION = ("full", "causal")
 RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 
 
 @dataclasses.dataclass(frozen=True)
 class PARConfig:
-    """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen."""
+    """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen.
+
+    Three more are for the paper's studies (section 4.3); released models have the defaults.
+
+    num_regions: of the generation order; None is one for each of the n tokens of a step, and 1
+        the raster order, n neighbours at a time.
+    sequential_start: the first n tokens come one by one; else they are the first group.
+    group_attention: "full", or "causal", where a slot sees none behind it, not even in its group.
+    """
 
     num_layers: int
     embed_dim: int
@@ -30,6 +40,9 @@ class PARConfig:
     codebook_size: int = 16384
     num_classes: int = 1000
     mlp_multiple: int = 256
+    num_regions: int | None = None
+    sequential_start: bool = True
+    group_attention: str = "full"
     label_drop_rate: float = 0.1
     token_drop_rate: float = 0.1
     dropout_rate: float = 0.1
@@ -44,11 +57,34 @@ class PARConfig:
                 f"num_heads: got {self.num_heads}, allowed are numbers that cut embed_dim "
                 f"{self.embed_dim} into multiples of 4"
             )
-        region_order(self.grid_size, self.num_parallel)
+        if self.num_regions is None:
+            region_order(self.grid_size, self.num_parallel, "num_parallel")
+        region_order(self.grid_size, self.regions)
+        check_sizes(self, ("num_parallel",))
+        if self.num_tokens % self.num_parallel:
+            raise ValueError(
+                f"num_parallel: got {self.num_parallel}, allowed are divisors of the "
+                f"{self.num_tokens} tokens of the grid {self.grid_size}"
+            )
+        if self.group_attention not in GROUP_ATTENTION:
+            raise ValueError(
+                f"group_attention: got {self.group_attention!r}, allowed are "
+                f"{', '.join(GROUP_ATTENTION)}"
+            )
 
     @property
     def num_tokens(self) -> int:
         return math.prod(self.grid_size)
+
+    @property
+    def regions(self) -> int:
+        """Regions of the generation order."""
+        return self.num_parallel if self.num_regions is None else self.num_regions
+
+    @property
+    def num_singles(self) -> int:
+        """Tokens that come one by one before the groups."""
+        return self.num_parallel if self.sequential_start else 0
 
     @property
     def null_class(self) -> int:
@@ -81,14 +117,33 @@ PAR_MODELS |= {
 }
 
 
+def par_order(config: PARConfig) -> np.ndarray:
+    """The one order that a model knows, int32 `[N]`: rank -> raster position (section 3.2)."""
+    return region_order(config.grid_size, config.regions)
+
+
+def par_schedule(config: PARConfig) -> GroupSchedule:
+    """n single tokens, then n at a time: n + (N - n) / n steps (section 3.2)."""
+    n, singles = config.num_parallel, config.num_singles
+    return GroupSchedule((1,) * singles + (n,) * ((config.num_tokens - singles) // n))
+
+
 def slot_ranks(config: PARConfig) -> np.ndarray:
     """Rank of the token that each of the N slots holds, int32 `[N]`; -1 holds none.
 
-    Slot k predicts the token of rank k.
+    Slot k predicts the token of rank k. The first group has one token to go by, or the class;
+    transition tokens fill up its other n - 1 slots.
     """
-    n, slots_T = config.num_parallel, np.arange(config.num_tokens)
-    ranks_T = np.where(slots_T <= n, slots_T - 1, slots_T - n)
-    return np.where((slots_T > n) & (slots_T < 2 * n), -1, ranks_T).astype(np.int32)
+    n, first, slots_T = config.num_parallel, config.num_singles, np.arange(config.num_tokens)
+    ranks_T = np.where(slots_T <= first, slots_T - 1, slots_T - n)
+    return np.where((slots_T > first) & (slots_T < first + n), -1, ranks_T).astype(np.int32)
+
+
+def slot_mask(config: PARConfig) -> np.ndarray:
+    """What the N slots see of each other, bool `[N, N]`."""
+    if config.group_attention == "causal":
+        return np.tri(config.num_tokens, dtype=bool)
+    return causal_group_mask(par_schedule(config))
 
 
 def rope_table(config: PARConfig) -> np.ndarray:
@@ -100,14 +155,7 @@ def rope_table(config: PARConfig) -> np.ndarray:
     num_pairs = config.embed_dim // config.num_heads // 2
     turns = ROPE_BASE ** (-2 * np.arange(num_pairs // 2) / num_pairs)
     ranks_T = slot_ranks(config)
-    cells_T = region_order(config.grid_size, config.num_parallel)[ranks_T]
-    places_T2 = np.stack(np.divmod(cells_T, config.grid_size[1]), axis=1)
+    places_T2 = np.stack(np.divmod(par_order(config)[ranks_T], config.grid_size[1]), axis=1)
     angles_TK = (places_T2[:, :, None] * turns[None, None]).reshape(len(ranks_T), num_pairs)
     table_TK2 = np.stack([np.cos(angles_TK), np.sin(angles_TK)], axis=-1)
     return np.where((ranks_T >= 0)[:, None, None], table_TK2, 0.0).astype(np.float32)
-
-
-def par_schedule(config: PARConfig) -> GroupSchedule:
-    """n single tokens, then n at a time: n + (N - n) / n steps (section 3.2)."""
-    n, num_tokens = config.num_parallel, config.num_tokens
-    return GroupSchedule((1,) * n + (n,) * ((num_tokens - n) // n))

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 
 from lpd_jax.fields import from_mapping, to_mapping
 from lpd_jax.models.lpd import LPD, LPD_MODELS, LPDConfig
+from lpd_jax.models.par import PAR
+from lpd_jax.models.par_layout import PAR_MODELS, PARConfig
 from lpd_jax.models.tokenizer import VQ_MODELS, VQConfig, VQTokenizer
 
-ModelConfig = LPDConfig | VQConfig
+TransformerConfig = LPDConfig | PARConfig
+ModelConfig = TransformerConfig | VQConfig
 
-FAMILIES: dict[str, type] = {"lpd": LPDConfig, "vq": VQConfig}
-MODELS: dict[str, ModelConfig] = {**LPD_MODELS, **VQ_MODELS}
+FAMILIES: dict[str, type] = {"lpd": LPDConfig, "par": PARConfig, "vq": VQConfig}
+MODELS: dict[str, ModelConfig] = {**LPD_MODELS, **PAR_MODELS, **VQ_MODELS}
 
 
 def find_model(name: str) -> ModelConfig:
@@ -48,7 +51,8 @@ def init_boxed(config: ModelConfig, key: jax.Array) -> Any:
         side = config.downsample_factor
         images_BHWC = jnp.zeros((1, side, side, config.image_channels))
         return VQTokenizer(config).init(key, images_BHWC)["params"]
-    return LPD(config).init(key, *LPD(config).example_inputs())["params"]
+    transformer = PAR(config) if isinstance(config, PARConfig) else LPD(config)
+    return transformer.init(key, *transformer.example_inputs())["params"]
 
 
 def init_params(config: ModelConfig, key: jax.Array) -> Any:

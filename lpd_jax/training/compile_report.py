@@ -20,7 +20,7 @@ from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.registry import abstract_params, count_params, init_boxed
 from lpd_jax.models.tokenizer import VQ_MODELS
 from lpd_jax.sharding import batch_sharding, state_shardings
-from lpd_jax.training.compute import lpd_options
+from lpd_jax.training.compute import transformer_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.hlo import find_collectives
 from lpd_jax.training.objectives import make_lpd_loss
@@ -92,7 +92,7 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(where, config.mesh.fsdp)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
-    options = lpd_options(config.compute, model, "tpu")
+    options = transformer_options(config.compute, model, "tpu")
 
     def init(key: jax.Array) -> Any:
         return init_state(init_boxed(model, key), optimizer)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.attention import ATTENTION, choose_attention
-from lpd_jax.models.lpd import REMAT, LPDConfig
+from lpd_jax.models.registry import TransformerConfig
+from lpd_jax.models.transformer import REMAT
 
 DTYPES = ("float32", "bfloat16")
 
@@ -42,10 +43,10 @@ class ComputeConfig:
             )
 
 
-def lpd_options(
-    compute: ComputeConfig, model: LPDConfig, platform: str | None = None
+def transformer_options(
+    compute: ComputeConfig, model: TransformerConfig, platform: str | None = None
 ) -> dict[str, Any]:
-    """Options of the `LPD` module.
+    """Options of the `LPD` or `PAR` module.
 
     Args:
         compute: what the config asks for.

@@ -36,12 +36,15 @@ class EveryConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GenerationConfig:
-    """How a trained LPD draws by default: written into its model directory."""
+    """How a trained transformer draws by default: written into its model directory.
 
-    order: str = "locality"
+    An order or a guidance schedule of None is its family's: `request.generation_choices`.
+    """
+
+    order: str | None = None
     num_steps: int | None = None
     guidance_scale: float = 1.0
-    guidance_schedule: str = "linear"
+    guidance_schedule: str | None = None
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -53,8 +56,9 @@ class GenerationConfig:
 class TrainConfig:
     """One run.
 
-    `tokenizer` makes LPD's tokens, `init_from` holds weights that a fresh run starts from instead
-    of random ones (a resumed run ignores it): each a model directory, or the workdir of a run.
+    `tokenizer` makes the transformer's tokens, `init_from` holds weights that a fresh run starts
+    from instead of random ones (a resumed run ignores it): each a model directory, or the workdir
+    of a run.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
     with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
     every `keep_every` steps (0: none).

@@ -1,4 +1,4 @@
-"""The losses: VQ reconstruction and codebook terms, LPD's cross-entropy over all queries."""
+"""The losses: VQ reconstruction and codebook terms, the cross-entropy of tokens."""
 
 import dataclasses
 from typing import Any
@@ -10,6 +10,9 @@ import numpy as np
 from lpd_jax.decoding.schedule import training_schedules
 from lpd_jax.images import to_model_range
 from lpd_jax.models.lpd import LPD, LPDConfig
+from lpd_jax.models.par import PAR
+from lpd_jax.models.par_layout import PARConfig, par_order
+from lpd_jax.models.registry import TransformerConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
 
 ENTROPY_LATENTS = 1024
@@ -73,6 +76,13 @@ def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: flo
     return sample_entropy + (mean_V * jnp.log(mean_V + 1e-5)).sum()
 
 
+def make_token_loss(model: TransformerConfig, train: bool, **options: Any):
+    """The loss of a transformer's family; see `make_lpd_loss` and `make_par_loss`."""
+    if isinstance(model, PARConfig):
+        return make_par_loss(model, train, **options)
+    return make_lpd_loss(model, train, **options)
+
+
 def make_lpd_loss(model: LPDConfig, train: bool, **options: Any):
     """Mean cross-entropy over the N queries of `{"tokens": [B, N], "labels": [B]}` (section 3.1).
 
@@ -94,16 +104,46 @@ def make_lpd_loss(model: LPDConfig, train: bool, **options: Any):
         order_BN = random_orders(order_key, tokens_BN.shape)
         group_N = jnp.asarray(group_GN)[jax.random.randint(sizes_key, (), 0, len(group_GN))]
         if train:
-            dropped_B = jax.random.bernoulli(label_key, model.label_drop_rate, labels_B.shape)
-            labels_B = jnp.where(dropped_B, model.null_class, labels_B)
+            labels_B = drop_labels(label_key, labels_B, model)
         inputs = (tokens_BN, labels_B, order_BN, group_N, train)
         logits_BNV: Any = lpd.apply({"params": params}, *inputs, rngs={"dropout": dropout_key})
-        targets_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
-        loss = cross_entropy(logits_BNV, targets_BN)
-        accuracy = (jnp.argmax(logits_BNV, axis=-1) == targets_BN).mean()
-        return loss, {"token_accuracy": accuracy}
+        return judge_tokens(logits_BNV, jnp.take_along_axis(tokens_BN, order_BN, axis=1))
 
     return loss_function
+
+
+def make_par_loss(model: PARConfig, train: bool, **options: Any):
+    """Mean cross-entropy over the N tokens of `{"tokens": [B, N], "labels": [B]}`.
+
+    Args:
+        model: sizes.
+        train: drop labels and activations.
+        options: of the `PAR` module: dtype, attention, remat.
+    """
+    par, order_N = PAR(model, **options), par_order(model)
+
+    def loss_function(params: Any, batch: dict, key: jax.Array):
+        label_key, dropout_key = jax.random.split(key)
+        tokens_BN, labels_B = batch["tokens"].astype(jnp.int32), batch["labels"]
+        if train:
+            labels_B = drop_labels(label_key, labels_B, model)
+        rngs = {"dropout": dropout_key}
+        logits_BNV: Any = par.apply({"params": params}, tokens_BN, labels_B, train, rngs=rngs)
+        return judge_tokens(logits_BNV, tokens_BN[:, order_N])
+
+    return loss_function
+
+
+def drop_labels(key: jax.Array, labels_B: jax.Array, model: TransformerConfig) -> jax.Array:
+    """Some labels turn into no class, for classifier-free guidance."""
+    dropped_B = jax.random.bernoulli(key, model.label_drop_rate, labels_B.shape)
+    return jnp.where(dropped_B, model.null_class, labels_B)
+
+
+def judge_tokens(logits_BNV: jax.Array, targets_BN: jax.Array) -> tuple[jax.Array, dict]:
+    """The loss, and the share of tokens that were the likeliest."""
+    accuracy = (jnp.argmax(logits_BNV, axis=-1) == targets_BN).mean()
+    return cross_entropy(logits_BNV, targets_BN), {"token_accuracy": accuracy}
 
 
 def cross_entropy(logits_BNV: jax.Array, targets_BN: jax.Array) -> jax.Array:

@@ -8,20 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
-from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.images import image_grid, to_model_range, to_uint8
 from lpd_jax.models.generate import generate_images, image_keys
-from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.registry import ModelConfig
+from lpd_jax.models.registry import ModelConfig, TransformerConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
+from lpd_jax.request import generation_choices, resolve_order, resolve_schedule
 from lpd_jax.sharding import fetch, spread
-from lpd_jax.training.compute import lpd_options
+from lpd_jax.training.compute import transformer_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.data import Source
 from lpd_jax.training.fid import check_image_size
-from lpd_jax.training.objectives import make_lpd_loss, make_tokenizer_loss
+from lpd_jax.training.objectives import make_token_loss, make_tokenizer_loss
 from lpd_jax.training.sources import image_size, open_images
 from lpd_jax.training.token_cache import (
     TokenSource,
@@ -60,7 +58,7 @@ def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) ->
     """The task that a model's family calls for."""
     if isinstance(model, VQConfig):
         return tokenizer_task(model, config)
-    return lpd_task(model, config, workdir)
+    return token_task(model, config, workdir)
 
 
 def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
@@ -94,13 +92,13 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     return Task(model, training, validation, loss_function, loss_function, draw_samples, draw)
 
 
-def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
+def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     # What the config asks for in vain is refused before any image is encoded.
-    options = lpd_options(config.compute, model)
+    options = transformer_options(config.compute, model)
     training_loss, validation_loss = (
-        make_lpd_loss(model, train, **options) for train in (True, False)
+        make_token_loss(model, train, **options) for train in (True, False)
     )
     check_image_size(config.fid, model.grid_size[0] * tokenizer.config.downsample_factor)
     draw = make_sampler(model, config, tokenizer)
@@ -112,26 +110,19 @@ def lpd_task(model: LPDConfig, config: TrainConfig, workdir: pathlib.Path) -> Ta
     return Task(model, training, validation, training_loss, validation_loss, draw_samples, draw)
 
 
-def make_sampler(model: LPDConfig, config: TrainConfig, tokenizer: Weights) -> Draw:
+def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weights) -> Draw:
     """Draws classes in turn, each image in an order and with random numbers of its own."""
-    choices = config.generation
-    schedule = make_schedule(model.num_tokens, choices.num_steps)
-    sampling = Sampling.make(choices.temperature, choices.top_k, choices.top_p)
-    guidance = Guidance.make(choices.guidance_scale, choices.guidance_schedule)
-    make_orders = functools.partial(
-        make_order,
-        choices.order,
-        model.grid_size,
-        schedule,
-        proximity_threshold=choices.proximity_threshold,
-        repulsion_threshold=choices.repulsion_threshold,
-    )
-    make_orders(num_orders=1)  # refuses now what it would refuse then
+    choices = generation_choices(model, vars(config.generation))
+    schedule = resolve_schedule(model, choices["num_steps"])
+    sampling = Sampling.make(choices["temperature"], choices["top_k"], choices["top_p"])
+    guidance = Guidance.make(choices["guidance_scale"], choices["guidance_schedule"])
+    make_orders = functools.partial(resolve_order, model, choices, schedule)
+    make_orders(1, 0)  # refuses now what it would refuse then
 
     def draw(params, first, count, sharding):
         labels_B = (first + np.arange(count, dtype=np.int32)) % model.num_classes
         keys_B = jax.random.key_data(image_keys(config.seed, first, count))
-        inputs = [labels_B, make_orders(num_orders=count, seed=first), np.asarray(keys_B)]
+        inputs = [labels_B, make_orders(count, first), np.asarray(keys_B)]
         labels_B, order_BN, keys_B = (spread(x, sharding) for x in inputs)
         images_BHWC, _ = generate_images(
             model,
@@ -150,7 +141,7 @@ def make_sampler(model: LPDConfig, config: TrainConfig, tokenizer: Weights) -> D
 
 
 def open_tokens(
-    model: LPDConfig, config: TrainConfig, tokenizer: Weights, workdir: pathlib.Path
+    model: TransformerConfig, config: TrainConfig, tokenizer: Weights, workdir: pathlib.Path
 ) -> list[TokenSource]:
     """Both splits as tokens: from the cache that the config names, or from images, encoded now.
 

@@ -16,7 +16,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lpd_jax.fields import from_mapping
 from lpd_jax.model_directory import flatten_params
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.registry import TransformerConfig
 from lpd_jax.training.weights import Weights
 
 FORMAT_VERSION = 1
@@ -202,7 +202,7 @@ def tokenizer_digest(tokenizer: Weights) -> str:
     return hasher.hexdigest()[:16]
 
 
-def check_cache(settings: CacheSettings, model: LPDConfig, tokenizer: str) -> None:
+def check_cache(settings: CacheSettings, model: TransformerConfig, tokenizer: str) -> None:
     """Raises ValueError where a cache is not what a transformer is to learn.
 
     Args:

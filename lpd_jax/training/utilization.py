@@ -1,7 +1,8 @@
 """How much of a device's arithmetic a training step uses (model FLOPs utilisation)."""
 
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.registry import ModelConfig
+from lpd_jax.models.tokenizer import VQConfig
 
 # Dense bfloat16 FLOP/s of one JAX device, from the makers' data sheets, by `device_kind`.
 PEAK_FLOPS = {
@@ -32,15 +33,19 @@ def peak_flops(device_kind: str) -> float | None:
 def training_flops(model: ModelConfig) -> float | None:
     """FLOPs of one image's forward and backward pass; None where nobody has counted.
 
-    What the model needs: matrix products of 2N rows and N logits, attention scores that some row
-    may look at. What rematerialisation computes again does not count.
+    What the model needs: matrix products of LPD's 2N rows or PAR's N, N logits, attention scores
+    that some row may look at. What rematerialisation computes again does not count.
     """
-    if not isinstance(model, LPDConfig):
+    if isinstance(model, VQConfig):
         return None
     N, D = model.num_tokens, model.embed_dim
-    blocks = 2 * (4 + 2 * model.mlp_ratio) * D * D * 2 * N
-    # N context rows see N, N queries see N rows of context and the N queries; twice, for values.
-    attention = 2 * 2 * D * (N * N + N * 2 * N)
+    if isinstance(model, PARConfig):
+        blocks = 2 * (4 * D + 3 * model.mlp_dim) * D * N
+        attention = 2 * 2 * D * N * N  # twice, for values
+    else:
+        blocks = 2 * (4 + 2 * model.mlp_ratio) * D * D * 2 * N
+        # N context rows see N, N queries see N rows of context and the N queries.
+        attention = 2 * 2 * D * (N * N + N * 2 * N)
     head = 2 * N * D * model.codebook_size
     forward = model.num_layers * (blocks + attention) + head
     return 3.0 * forward

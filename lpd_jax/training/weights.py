@@ -14,11 +14,11 @@ from lpd_jax.models.registry import ModelConfig, abstract_params, config_from_di
 from lpd_jax.models.tokenizer import VQConfig
 
 # What may differ between the model that weights come from and the model that starts from them.
-FREE_FIELDS = ("grid_size", "label_drop_rate", "dropout_rate")
+FREE_FIELDS = ("grid_size", "label_drop_rate", "token_drop_rate", "dropout_rate")
 
 
 class Weights(NamedTuple):
-    config: Any  # LPDConfig or VQConfig
+    config: Any  # LPDConfig, PARConfig or VQConfig
     params: Any  # nested dictionaries of NumPy arrays
 
 

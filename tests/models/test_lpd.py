@@ -11,7 +11,8 @@ import pytest
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.convert import from_torch, to_torch_names
 from lpd_jax.models.layers import Block
-from lpd_jax.models.lpd import LPD, LPD_MODELS, block_sizes, unstack_blocks
+from lpd_jax.models.lpd import LPD, LPD_MODELS, block_sizes
+from lpd_jax.models.transformer import unstack_blocks
 from lpd_jax.training.objectives import cross_entropy
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

@@ -18,7 +18,16 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask, make_segments, padded_rows
 from lpd_jax.models.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models.par import PAR
-from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_schedule, rope_table, slot_ranks
+from lpd_jax.models.par_layout import (
+    PAR_MODELS,
+    PARConfig,
+    par_order,
+    par_schedule,
+    rope_table,
+    slot_mask,
+    slot_ranks,
+)
+from tests import tiny
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FILES = ("par_n4_dev", "par_n16_dev", "llamagen_dev")
@@ -178,6 +187,50 @@ def test_cached_argmax_decoding(golden, scale):
     np.testing.assert_allclose(logits_BNV, golden[f"{run}/logits"], atol=1e-4)
 
 
+STUDIES = {
+    "raster": {"num_regions": 1},
+    "regions one by one": {"num_parallel": 1, "num_regions": 4},
+    "no sequential start": {"sequential_start": False},
+    "causal groups": {"group_attention": "causal"},
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_studies_decode_as_they_train(study):
+    config = dataclasses.replace(tiny.PAR, **STUDIES[study])
+    params, labels_B = tiny.random_params(config), jnp.array([0, 2])
+    order_BN = np.tile(par_order(config), (2, 1))
+    tokens_BN, logits_BNV = generate_ranked_tokens(
+        config,
+        params,
+        labels_B,
+        jnp.asarray(order_BN),
+        image_keys(0, 0, 2),
+        schedule=par_schedule(config),
+        sampling=Sampling.make(),
+        guidance=Guidance.make(1),
+        keep_logits=True,
+    )
+    raster_BN = to_raster(tokens_BN, order_BN)
+    forced_BNV = PAR(config).apply({"params": params}, raster_BN, labels_B)
+    np.testing.assert_allclose(logits_BNV, forced_BNV, atol=1e-4)
+
+
+def test_the_studies_are_what_the_paper_compares():
+    raster = dataclasses.replace(tiny.PAR, num_regions=1)
+    np.testing.assert_array_equal(par_order(raster), np.arange(16))
+    assert par_schedule(raster) == par_schedule(tiny.PAR)
+    one = dataclasses.replace(tiny.PAR, num_parallel=1, num_regions=4)
+    np.testing.assert_array_equal(par_order(one), par_order(tiny.PAR))
+    assert par_schedule(one).group_sizes == (1,) * 16
+    at_once = dataclasses.replace(tiny.PAR, sequential_start=False)
+    assert par_schedule(at_once).group_sizes == (4,) * 4
+    np.testing.assert_array_equal(slot_ranks(at_once), [-1] * 4 + list(range(12)))
+    causal = dataclasses.replace(tiny.PAR, group_attention="causal")
+    np.testing.assert_array_equal(slot_mask(causal), np.tril(np.ones((16, 16), bool)))
+    assert slot_mask(tiny.PAR)[4, 7] and not slot_mask(tiny.PAR)[3, 4]
+
+
 @pytest.mark.parametrize(
     ("side", "steps"), [(24, {1: 576, 4: 147, 16: 51}), (16, {1: 256, 4: 67, 16: 31})]
 )
@@ -272,6 +325,9 @@ def test_dropout_needs_a_key_and_changes_the_logits():
         ({"num_parallel": 3}, "^num_parallel: got 3, allowed are squares whose root divides"),
         ({"num_parallel": 25}, "^num_parallel: got 25, allowed"),
         ({"num_parallel": 0}, "^num_parallel"),
+        ({"num_regions": 3}, "^num_regions: got 3, allowed are squares whose root divides"),
+        ({"num_regions": 1, "num_parallel": 5}, "^num_parallel: got 5, allowed are divisors of"),
+        ({"group_attention": "half"}, "^group_attention: got 'half', allowed are full, causal"),
         ({"num_heads": 5}, "^num_heads: got 5, allowed are numbers that cut embed_dim"),
         ({"num_layers": 0}, "^num_layers: got 0"),
         ({"token_drop_rate": 1.0}, "^token_drop_rate: got 1.0"),

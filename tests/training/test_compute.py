@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.model_directory import flatten_params
-from lpd_jax.training.compute import ComputeConfig, lpd_options
+from lpd_jax.training.compute import ComputeConfig, transformer_options
 from lpd_jax.training.objectives import make_lpd_loss
 from tests import tiny
 from tests.training import toy
@@ -16,7 +16,7 @@ BATCH = {"tokens": TOKENS_BN, "labels": np.arange(4, dtype=np.int32) % tiny.LPD.
 
 
 def loss_and_grads(**choices):
-    options = lpd_options(ComputeConfig(**choices), tiny.LPD)
+    options = transformer_options(ComputeConfig(**choices), tiny.LPD)
     loss_function = make_lpd_loss(tiny.LPD, train=True, **options)
     run = jax.jit(
         jax.value_and_grad(loss_function, has_aux=True), compiler_options=toy.QUICK_COMPILE
@@ -64,4 +64,4 @@ def test_other_choices_are_refused(choice, message):
 
 def test_a_kernel_that_cannot_run_here_is_refused():
     with pytest.raises(ValueError, match=r"^compute.attention: got 'splash' on cpu"):
-        lpd_options(ComputeConfig(attention="splash"), tiny.LPD, platform="cpu")
+        transformer_options(ComputeConfig(attention="splash"), tiny.LPD, platform="cpu")

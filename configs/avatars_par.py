@@ -1,0 +1,57 @@
+"""A small PAR: 64x64 avatars as a 16x16 grid, four tokens at a time, 67 steps in place of 256.
+
+    python launch/train.py --config=configs/avatars_par.py --workdir=runs/avatars_par
+
+The paper's recipe (arXiv 2412.15119, section 4.1) scaled down, with a higher rate for a short run
+and no dropout; the size and the tokens are those of configs/avatars_lpd.py. Other numbers of
+tokens and the paper's studies are options:
+
+    --config.model.num_parallel=16            sixteen at a time, 31 steps; 1 is LlamaGen
+    --config.model.num_regions=1              raster order, neighbours at a time
+    --config.model.sequential_start=False     the first tokens of the regions at once
+    --config.model.group_attention=causal     a group's tokens in sequence, as far as attention goes
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+    config.num_steps = 1600
+    config.batch_size = 8
+    config.tokenizer = "lpd_jax/bundled/model"
+    config.model = ConfigDict(
+        {
+            "family": "par",
+            "num_layers": 4,
+            "embed_dim": 192,
+            "num_heads": 3,
+            "num_parallel": 4,
+            "grid_size": (16, 16),
+            "codebook_size": 1024,
+            "num_classes": 12,
+            "label_drop_rate": 0.1,
+            "token_drop_rate": 0.0,
+            "dropout_rate": 0.0,
+        }
+    )
+    config.data = ConfigDict({"dataset": "avatars12"})
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 1.5e-3,
+            "final_learning_rate": 1e-5,
+            "warmup_steps": 100,
+            "cosine_steps": 1500,
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "weight_decay": 0.05,
+            "clip_norm": 1.0,
+        }
+    )
+    config.generation = ConfigDict({"guidance_scale": 2.0, "temperature": 1.0})
+    config.mesh = ConfigDict({"data": -1})
+    config.compute = ConfigDict({"dtype": "float32"})
+    config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
+    config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 500})
+    return config

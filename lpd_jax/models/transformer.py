@@ -1,0 +1,83 @@
+"""What the transformers of all families have in common: their tables, and their stacked blocks."""
+
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.sharding import constrain
+
+NORMAL = nn.initializers.normal(0.02)
+
+# What the backward pass finds of a block's forward pass: all, the matrix products, its input.
+REMAT = {
+    "none": None,
+    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+def embedding_table(
+    module: nn.Module, name: str, rows: int, width: int, axis: str | None = None
+) -> jax.Array:
+    """A learned table `[rows, width]` of `module`; `axis` is the logical name of its rows."""
+    init = nn.with_logical_partitioning(NORMAL, (axis, "embed"))
+    # `param` takes the leaf out of its box of axis names; its type does not tell.
+    return cast(jax.Array, module.param(name, init, (rows, width)))
+
+
+def whole(table_RD: jax.Array) -> jax.Array:
+    """A table on every device before rows are looked up.
+
+    Cut along its width, each device would look up its part of all images' rows, and the compiler
+    can only hand those out again by way of the whole batch.
+    """
+    return constrain(table_RD, "act_len", "act_embed")
+
+
+def class_rows(table_CD: jax.Array, labels_B: jax.Array) -> jax.Array:
+    """Class tokens `[B, 1, D]`; NaN for a label that is no class."""
+    # Plain indexing would quietly take the nearest class.
+    class_BD = (
+        jnp.asarray(whole(table_CD)).at[labels_B].get(mode="fill", wrap_negative_indices=False)
+    )
+    return class_BD[:, None]
+
+
+def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat: str) -> Any:
+    """A block scanned over stacked parameters: compile time does not grow with depth.
+
+    Args:
+        block: called with (activations, what all layers share, whether this is training).
+        num_layers: how many.
+        num_shared: arguments after the activations, the last of them `train`.
+        remat: a key of `REMAT`.
+    """
+    if remat != "none":
+        # prevent_cse is for code outside a scan. Arguments count from self: `train` comes last.
+        block = nn.remat(
+            block, policy=REMAT[remat], prevent_cse=False, static_argnums=(num_shared + 1,)
+        )
+    return nn.scan(
+        block,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(nn.broadcast,) * num_shared,
+        length=num_layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+
+
+def unstack_blocks(params: Any, num_layers: int) -> list[Any]:
+    """Parameters layer by layer. Done once before decoding: slicing in the loop would copy."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
+
+
+def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:
+    """Casts what `nn.Dense` would cast in every step; norms and embeddings add up in float32."""
+
+    def cast_leaf(path: tuple, leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if path[-1].key == "kernel" else leaf
+
+    return jax.tree_util.tree_map_with_path(cast_leaf, params)
