@@ -59,7 +59,7 @@ def main() -> None:
         data, tokens_MN, labels_M = cached_tokens(DATA.value, files, config, plan.seed)
 
     likelihoods = Likelihoods(config, params, tokens_MN, labels_M, BATCH_SIZE.value)
-    study: dict[str, Any] = {"title": f"{MODEL.value}, {len(tokens_MN)} images"}
+    study: dict[str, Any] = {"title": f"{Path(MODEL.value).name}, {len(tokens_MN)} images"}
     study["protocol"] = {
         "command": shlex.join(["python", "launch/analyze.py", *sys.argv[1:]]),
         "model": MODEL.value,
