@@ -40,7 +40,7 @@ def given_one_figure(title: str, nothing: Row, rows: Sequence[Row]) -> Figure:
     # A few next neighbours would take the whole scale for themselves.
     norm = from_zero(float(np.quantile(np.stack(gains), 0.995)))
     image = draw_maps(axes[1, 1:], gains, marks, norm, GAIN_COLOURS)
-    figure.colorbar(image, ax=axes[1], label="gain: entropy less, nats", extend="both", **BAR)
+    figure.colorbar(image, ax=axes[1], label="gain, nats", extend="both", **BAR)
     draw_distances(axes[1, 0], rows)
     figure.suptitle(f"{title}: what one token tells of the others", fontsize=11)
     return figure
@@ -54,7 +54,7 @@ def at_once_figure(title: str, rows: Sequence[Row]) -> Figure:
     """
     sizes = sorted({row["num_parallel"] for row in rows})
     orders = list(dict.fromkeys(row["order"] for row in rows))
-    figure = Figure(figsize=(6.6, 3.1 * len(sizes) + 0.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6.6, 3.2 * len(sizes) + 0.5), dpi=110, layout="constrained")
     axes = figure.subplots(len(sizes), len(orders), squeeze=False)
     norm = from_zero(max(float(np.max(row["increase"]["map"])) for row in rows))
     for row in rows:
@@ -62,7 +62,7 @@ def at_once_figure(title: str, rows: Sequence[Row]) -> Figure:
         ax, map_HW = axes[sizes.index(n), orders.index(row["order"])], np.array(increase["map"])
         image = draw_maps([ax], [map_HW], [None], norm, GAIN_COLOURS)
         total = f"{increase['sum']:.1f} ± {increase['sum_error']:.1f}"
-        ax.set_title(f"{row['order']}, {n} at a time: {total} nats an image", fontsize=9)
+        ax.set_title(f"{row['order']}, {n} at a time:\n{total} nats an image", fontsize=9)
         if row["order"] == "region":
             draw_regions(ax, map_HW.shape, n)
     figure.colorbar(image, ax=axes, label="increase of entropy, nats", extend="min", **BAR)

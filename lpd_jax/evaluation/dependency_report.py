@@ -110,7 +110,7 @@ def markdown(study: Mapping[str, Any]) -> str:
 
 def given_one_table(nothing: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     header = ["reference", "entropy of the others", "gain", *(name for name, _, _ in RINGS)]
-    cells: list[list[str | None]] = [["none", plus_minus(nothing["entropy"])]]
+    cells: list[list[str | None]] = [["none: all tokens", plus_minus(nothing["entropy"])]]
     cells[0] += [None] * (1 + len(RINGS))
     for row in rows:
         gains = [gain_at_distance(row, first, last) for _, first, last in RINGS]
