@@ -132,11 +132,10 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
 
 def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
-    is_par = isinstance(model, PARConfig)
-    family = {
-        "order": own_order_kind(model) if is_par else "locality",
-        "guidance_schedule": "constant" if is_par else "linear",
-    }
+    if isinstance(model, PARConfig):
+        family = {"order": own_order_kind(model), "guidance_schedule": "constant"}
+    else:
+        family = {"order": "locality", "guidance_schedule": "linear"}
     given = {name: value for name, value in given.items() if value is not None}
     return GENERATION_DEFAULTS | family | given
 
