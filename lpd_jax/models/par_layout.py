@@ -25,7 +25,8 @@ class PARConfig:
     """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen.
 
     `matrix_std` and `embedding_std` are those of fresh weights: 0.02 as published, too little for
-    narrow models. Three more are for the paper's studies (section 4.3); released models have the defaults.
+    narrow models. Three more fields are for the paper's studies (section 4.3); released models
+    have the defaults.
 
     num_regions: of the generation order; None is one for each of the n tokens of a step, and 1
         the raster order, n neighbours at a time.
