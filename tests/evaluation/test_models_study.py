@@ -88,7 +88,9 @@ def test_the_report_shows_every_row():
     floor = {"name": "real", "num_images": 7, "frechet_distance": 0.25}
     study = {"rows": [row], "floors": [floor], "protocol": {"seed": 3}}
     text = models_report.markdown(study, "shown.png")
-    assert "| mine | PAR | region | one by one | full | 4 | 7 | 1.23 ± 0.05 | 50.0% | 2.500 |" in text
+    assert (
+        "| mine | PAR | region | one by one | full | 4 | 7 | 1.23 ± 0.05 | 50.0% | 2.500 |" in text
+    )
     assert "| 30.0 |" in text and "| real | 7 | 0.25 |" in text
     assert "(shown.png)" in text and "- seed: 3" in text
     assert "Fréchet distance 1.23 ± 0.05" in models_report.summary(row)
