@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from lpd_jax import command_line, images
+from lpd_jax.command_line import whole_number
 from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
@@ -112,13 +113,6 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         output_size=OUTPUT_SIZE.value,
         where=where,
     )
-
-
-def whole_number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
 
 
 def class_names(request: Request, names: list[str]) -> list[str]:

@@ -132,11 +132,10 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
 
 def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
-    is_par = isinstance(model, PARConfig)
-    family = {
-        "order": own_order_kind(model) if is_par else "locality",
-        "guidance_schedule": "constant" if is_par else "linear",
-    }
+    if isinstance(model, PARConfig):
+        family = {"order": own_order_kind(model), "guidance_schedule": "constant"}
+    else:
+        family = {"order": "locality", "guidance_schedule": "linear"}
     given = {name: value for name, value in given.items() if value is not None}
     return GENERATION_DEFAULTS | family | given
 
@@ -162,7 +161,7 @@ def resolve_schedule(
             f"num_steps: got {num_steps}, allowed is {own.num_steps}: this PAR model writes "
             f"{model.num_parallel} tokens at a time"
         )
-    if group_sizes is not None and tuple(group_sizes) != own.group_sizes:
+    if group_sizes is not None and make_schedule(model.num_tokens, None, group_sizes) != own:
         raise ValueError(
             f"group_sizes: got {list(group_sizes)}, allowed are this PAR model's "
             f"{model.num_singles} single tokens and then {model.num_parallel} at a time"
@@ -183,17 +182,10 @@ def resolve_order(
         ValueError: see `check_order` and `make_order`, or an order that a PAR model does not know.
     """
     order = chosen["order"]
-    if not isinstance(order, str):
-        order_BN = check_order(order, schedule.num_tokens, batch_size)
     if isinstance(model, PARConfig):
-        own_BN = np.tile(par_order(model), (batch_size, 1))
-        kind = own_order_kind(model)
-        if order != kind if isinstance(order, str) else (order_BN != own_BN).any():
-            got = repr(order) if isinstance(order, str) else "another array"
-            raise ValueError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
-        return own_BN
+        return own_order(model, order, batch_size)
     if not isinstance(order, str):
-        return order_BN
+        return check_order(order, schedule.num_tokens, batch_size)
     return make_order(
         order,
         model.grid_size,
@@ -203,3 +195,16 @@ def resolve_order(
         proximity_threshold=chosen["proximity_threshold"],
         repulsion_threshold=chosen["repulsion_threshold"],
     )
+
+
+def own_order(model: PARConfig, order: str | np.ndarray, batch_size: int) -> np.ndarray:
+    """The one order of a PAR model, int32 `[B, N]`; ValueError where another is asked for."""
+    own_BN, kind = np.tile(par_order(model), (batch_size, 1)), own_order_kind(model)
+    if isinstance(order, str):
+        same, got = order == kind, repr(order)
+    else:
+        order_BN = check_order(order, model.num_tokens, batch_size)
+        same, got = np.array_equal(order_BN, own_BN), "another array"
+    if not same:
+        raise ValueError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
+    return own_BN
