@@ -30,6 +30,7 @@ PAR_SCALES = {
     (576, 4, 3200): 1.345,
     (576, 16, 3200): 1.5,
 }
+JUDGED_AT = {576: 256}  # tokens -> pixels: drawn at 384, resized for every published figure
 WHOLE_DISTRIBUTION = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
@@ -60,4 +61,5 @@ def _par_generation(config: PARConfig) -> dict[str, Any]:
         "guidance_scale": PAR_SCALES.get(sizes, 1.0),
         "guidance_schedule": "constant",
         **WHOLE_DISTRIBUTION,
+        "output_size": JUDGED_AT.get(config.num_tokens),
     }
