@@ -49,7 +49,8 @@ def test_every_model_draws_as_it_was_trained_to(models, tmp_path):
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(models, tmp_path, options, words):
     names = ",".join(map(str, models))
-    run = tiny.run_python(SCRIPT, f"--models={names}", "--output=m", *options, cwd=tmp_path)
+    options = (f"--models={names}", "--lpd_steps=4", "--output=m", *options)
+    run = tiny.run_python(SCRIPT, *options, cwd=tmp_path)
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1), run.stderr
     assert all(word in run.stderr for word in words)
     assert not list(tmp_path.iterdir())
