@@ -50,6 +50,7 @@ def main() -> None:
     config = model_config(load_config(directory), "transformer", MODEL.value)
     dependency_study.check_model(config, MODEL.value)
     plan = make_plan(config.grid_size)
+    batch_size = check_whole("batch_size", BATCH_SIZE.value, 1)
     files = load_model_directory(directory)
     assert files.transformer is not None  # its config is there
     params = put_on_device(files.transformer, config, MODEL.value)
@@ -58,7 +59,7 @@ def main() -> None:
     else:
         data, tokens_MN, labels_M = cached_tokens(DATA.value, files, config, plan.seed)
 
-    likelihoods = Likelihoods(config, params, tokens_MN, labels_M, BATCH_SIZE.value)
+    likelihoods = Likelihoods(config, params, tokens_MN, labels_M, batch_size)
     study: dict[str, Any] = {"title": f"{Path(MODEL.value).name}, {len(tokens_MN)} images"}
     study["protocol"] = {
         "command": shlex.join(["python", "launch/analyze.py", *sys.argv[1:]]),
