@@ -57,13 +57,13 @@ def main() -> None:
     entries = make_entries(classifier)
 
     yardstick = avatars_study.make_yardstick(open_pipe(entries[0])[0], classifier)
+    protocol = avatars_study.describe(entries[0].protocol, yardstick)
     rows, pictures = [], []
     for entry in entries:
         row, shown = run_entry(entry, yardstick, cache_file)
         print(models_report.summary(row), flush=True)
         rows.append(row)
         pictures.append(shown)
-    protocol = avatars_study.describe(entries[0].protocol, yardstick)
     study = {
         "rows": rows,
         "floors": yardstick.floors,
