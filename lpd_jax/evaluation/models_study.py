@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.evaluation.dependency import nats
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
 from lpd_jax.models.par_layout import PARConfig
@@ -76,10 +77,8 @@ def likelihood_function(model: TransformerConfig, request: Request) -> Callable[
         return LPD(model).apply({"params": params}, tokens_BN, labels_B, order_BN, group_N)
 
     @jax.jit
-    def nats(params, tokens_BN, labels_B, order_BN):
+    def judge(params, tokens_BN, labels_B, order_BN):
         logits_BNV = logits_of(params, tokens_BN, labels_B, order_BN)
-        targets_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
-        log_probs_BNV = jax.nn.log_softmax(logits_BNV, axis=-1)
-        return -jnp.take_along_axis(log_probs_BNV, targets_BN[..., None], axis=-1).mean((1, 2))
+        return nats(logits_BNV, jnp.take_along_axis(tokens_BN, order_BN, axis=1)).mean(axis=1)
 
-    return nats
+    return judge
