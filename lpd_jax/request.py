@@ -133,16 +133,11 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
 def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
     if isinstance(model, PARConfig):
-        family = {"order": own_order_kind(model), "guidance_schedule": "constant"}
+        family = {"order": model.order_kind, "guidance_schedule": "constant"}
     else:
         family = {"order": "locality", "guidance_schedule": "linear"}
     given = {name: value for name, value in given.items() if value is not None}
     return GENERATION_DEFAULTS | family | given
-
-
-def own_order_kind(model: PARConfig) -> str:
-    """What the one order that a PAR model knows is called."""
-    return "region" if model.regions > 1 else "raster"
 
 
 def resolve_schedule(
@@ -199,7 +194,7 @@ def resolve_order(
 
 def own_order(model: PARConfig, order: str | np.ndarray, batch_size: int) -> np.ndarray:
     """The one order of a PAR model, int32 `[B, N]`; ValueError where another is asked for."""
-    own_BN, kind = np.tile(par_order(model), (batch_size, 1)), own_order_kind(model)
+    own_BN, kind = np.tile(par_order(model), (batch_size, 1)), model.order_kind
     if isinstance(order, str):
         same, got = order == kind, repr(order)
     else:

@@ -89,6 +89,11 @@ class PARConfig:
         return self.num_parallel if self.num_regions is None else self.num_regions
 
     @property
+    def order_kind(self) -> str:
+        """What the one order that the model knows is called in `decoding.order.ORDERS`."""
+        return "region" if self.regions > 1 else "raster"
+
+    @property
     def num_singles(self) -> int:
         """Tokens that come one by one before the groups."""
         return self.num_parallel if self.sequential_start else 0

@@ -56,7 +56,7 @@ def _lpd_generation(config: LPDConfig) -> dict[str, Any]:
 def _par_generation(config: PARConfig) -> dict[str, Any]:
     sizes = config.num_tokens, config.num_parallel, config.embed_dim
     return {
-        "order": "region" if config.regions > 1 else "raster",
+        "order": config.order_kind,
         "num_steps": None,  # as many as its groups
         "guidance_scale": PAR_SCALES.get(sizes, 1.0),
         "guidance_schedule": "constant",
