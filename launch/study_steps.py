@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line
+from lpd_jax import bundled, command_line, provenance
 from lpd_jax.decoding.order import ORDERS
 from lpd_jax.evaluation import metrics, steps_report, steps_study
 from lpd_jax.evaluation.classifier import Classifier, load_classifier
@@ -158,7 +158,7 @@ def describe(
         "labels": "every class equally often",
         "reference": f"all {num_reference} training pictures",
         "classifier accuracy on the validation pictures": f"{classifier.validation_accuracy:.2%}",
-        "commit": steps_study.git_commit(),
+        "commit": provenance.git_commit(),
     }
 
 
