@@ -45,13 +45,17 @@ def load_vq(config: VQConfig, params: Any) -> VQTokenizer:
 
 
 def load_directory(path: str | PathLike) -> tuple[LPD | None, VQTokenizer | None]:
-    """The models of a model directory; None for one that is not in it."""
+    """The models of a model directory; None for one that is not in it.
+
+    Raises:
+        ValueError: a transformer of another family.
+    """
     files = load_model_directory(path)
-    lpd, vq = (files.config.get(part) for part in ("transformer", "tokenizer"))
-    return (
-        load_lpd(config_from_dict(lpd), files.transformer) if lpd else None,
-        load_vq(config_from_dict(vq), files.tokenizer) if vq else None,
-    )
+    configs = [files.config.get(part) for part in ("transformer", "tokenizer")]
+    lpd, vq = (config and config_from_dict(config) for config in configs)
+    if lpd is not None and not isinstance(lpd, LPDConfig):
+        raise ValueError(f"{path}: got a {configs[0]['family']} transformer, allowed is lpd")
+    return lpd and load_lpd(lpd, files.transformer), vq and load_vq(vq, files.tokenizer)
 
 
 def fill(kind: type, config: Any, params: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any
 from absl import flags
 
 from lpd_jax import command_line, provenance
+from lpd_jax.command_line import whole_number
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.performance import report
 from lpd_jax.performance.case import DRAWING, TASKS, TRAINING, Case, make_inputs
@@ -123,12 +124,7 @@ def task_choices(task: str, is_lpd: bool) -> Iterator[dict[str, Any]]:
 
 def whole_numbers(name: str, texts: list[str] | None) -> list[Any]:
     """Of a list of texts; where none is given, the one choice is None."""
-    if texts is None:
-        return [None]
-    try:
-        return [int(text) for text in texts]
-    except ValueError:
-        raise ValueError(f"{name}: got {','.join(texts)}, allowed are whole numbers") from None
+    return [None] if texts is None else [whole_number(name, text) for text in texts]
 
 
 def find_peer() -> Peer:

@@ -1,13 +1,15 @@
 """Turns released PyTorch weights into a model directory; needs no PyTorch, runs no code of theirs.
 
     python launch/convert.py --input=lpd_l_256.pth --output=models/lpd_l
-    python launch/convert.py --input=lpd_l_256.pth --tokenizer=vq_ds16_c2i.pt --output=models/lpd_l
+    python launch/convert.py --input=PAR-XL-4x.pt --tokenizer=vq_ds16_c2i.pt --output=models/par_xl
 
-Reads .pth, .pt and .safetensors of LPD and of LlamaGen's VQ tokenizers, alone or together. What the
-checkpoint holds besides its weights, such as optimizer state, is not read.
+Reads .pth, .pt and .safetensors of LPD, PAR, LlamaGen and LlamaGen's VQ tokenizers, alone or
+together. What the checkpoint holds besides its weights, such as optimizer state, is not read. No
+weight tells the heads of a transformer, nor the grid of PAR and LlamaGen: what is assumed is said.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,14 @@ from absl import flags
 from lpd_jax import command_line
 from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
 from lpd_jax.models.convert import convert_file, directory_config
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.registry import TransformerConfig
 from lpd_jax.models.tokenizer import VQConfig
 
-INPUT = flags.DEFINE_string("input", None, "Checkpoint of an LPD or of a VQ tokenizer.")
-TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with the LPD of --input.")
+INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
 OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; must be new or empty.")
 KEY = flags.DEFINE_string("key", None, "Entry of --input with the weights. Default: ema, model ...")
-NUM_HEADS = flags.DEFINE_integer("num_heads", None, "Heads of an LPD of no published width.")
+NUM_HEADS = flags.DEFINE_integer("num_heads", None, "Heads of a transformer of no published width.")
 GRID_SIZE = flags.DEFINE_string("grid_size", None, "Tokens: 16, or 16x24 for height x width.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights are stored as.")
 
@@ -31,27 +33,34 @@ DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights ar
 def main() -> None:
     source, output = given(INPUT), new_folder(given(OUTPUT))
     start = time.perf_counter()
-    transformer, tokenizer, weights = convert(source)
+    notes: list[str] = []
+    transformer, tokenizer, weights = convert(source, notes.append)
     config = directory_config(transformer, tokenizer)
     save_model_directory(output, config, **weights, dtype=DTYPE.value)
+    for note in notes:
+        print(note)
     for part, params in weights.items():
         count = sum(leaf.size for leaf in flatten_params(params).values())
         print(f"{part}: {count:,} parameters, {config[part]}")
     print(f"wrote {output} in {time.perf_counter() - start:.1f} s")
 
 
-def convert(source: str) -> tuple[LPDConfig | None, VQConfig | None, dict[str, Any]]:
+def convert(
+    source: str, tell: Callable[[str], object]
+) -> tuple[TransformerConfig | None, VQConfig | None, dict[str, Any]]:
     """The config of either model, None for one that is not there, and weights by part."""
-    model, params = convert_file(source, NUM_HEADS.value, checked_grid(), KEY.value)
+    model, params = convert_file(source, NUM_HEADS.value, checked_grid(), KEY.value, tell)
     if isinstance(model, VQConfig):
         if TOKENIZER.value is not None:
-            raise ValueError(f"input: {source} is a VQ; allowed beside --tokenizer is an LPD")
+            raise ValueError(
+                f"input: {source} is a VQ; allowed beside --tokenizer is a transformer"
+            )
         return None, model, {"tokenizer": params}
     if TOKENIZER.value is None:
         return model, None, {"transformer": params}
     tokenizer, tokenizer_params = convert_file(TOKENIZER.value)
     if not isinstance(tokenizer, VQConfig):
-        raise ValueError(f"tokenizer: {TOKENIZER.value} is an LPD; allowed is a VQ")
+        raise ValueError(f"tokenizer: {TOKENIZER.value} is a transformer; allowed is a VQ")
     return model, tokenizer, {"transformer": params, "tokenizer": tokenizer_params}
 
 

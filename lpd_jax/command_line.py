@@ -55,6 +55,14 @@ def define_config(help_text: str) -> flags.FlagHolder:
     return holder
 
 
+def whole_number(name: str, text: str) -> int:
+    """One entry of a list flag; ValueError names the flag."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
+
+
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     """Like absl's own parser, which exits with code 1 after several lines.
 

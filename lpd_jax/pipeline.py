@@ -91,6 +91,7 @@ class Pipeline:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        output_size: int | None = None,
     ) -> np.ndarray:
         """Draws one picture for each label: uint8 `[B, H, W, 3]`.
 
@@ -101,12 +102,14 @@ class Pipeline:
             labels: class numbers or class names, one or many.
             num_steps: 1 to the number of tokens, all of them being one token a step.
             group_sizes: tokens of each step, in place of `num_steps`.
-            order: "raster", "random", "halton", "locality", or an array `[B, N]` or `[N]`.
+            order: "raster", "random", "halton", "locality", "region", or an array `[B, N]` or
+                `[N]`. A PAR model knows one order and one schedule only.
             guidance_scale: 1 is off.
             guidance_schedule: "linear" or "constant".
             temperature: 0 is argmax.
             top_k: 0 keeps all.
             top_p: 1 keeps all.
+            output_size: height in pixels that the pictures are resized to (bicubic).
 
         Raises:
             ValueError: names the argument, its value and what is allowed.
@@ -122,6 +125,7 @@ class Pipeline:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            output_size=output_size,
         )
         return self.draw(request)[0]
 
@@ -207,7 +211,7 @@ class Pipeline:
         """The compiled function; labels, orders, seed and the traced choices do not recompile."""
         arguments = (self._params, *chunk, request.sampling, request.guidance)
         structure = jax.tree.structure(arguments)
-        key = (to_images, request.schedule, len(chunk[0]), structure)
+        key = (to_images, request.schedule, request.output_size, len(chunk[0]), structure)
         if key not in self._executables:
 
             def run(params, labels_B, order_BN, keys_B, sampling, guidance):
@@ -217,6 +221,7 @@ class Pipeline:
                 if not to_images:
                     return (generate.generate_tokens(*model, *common, **choices),)
                 tokenizer = (self._configs["tokenizer"], params["tokenizer"])
+                choices["output_size"] = request.output_size
                 return generate.generate_images(*model, *tokenizer, *common, **choices)
 
             self._executables[key] = jax.jit(run).lower(*arguments).compile()

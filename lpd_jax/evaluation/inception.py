@@ -17,7 +17,7 @@ import numpy as np
 from lpd_jax.evaluation.inception_network import FEATURE_DIM, IMAGE_SIZE, TAPS, Network, resize
 from lpd_jax.model_directory import flatten_params, unflatten_params, weights_digest
 from lpd_jax.models.convert import check_weights
-from lpd_jax.models.official_weights import Weight
+from lpd_jax.models.official_shapes import Weight
 from lpd_jax.models.torch_files import read_state_dict
 
 NUM_CLASSES = 1008

@@ -10,30 +10,22 @@ import numpy as np
 
 from lpd_jax.images import resize_bicubic
 from lpd_jax.model_directory import flatten_params, unflatten_params
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.official_par import ANGLES
+from lpd_jax.models.official_shapes import Tell, Weight
+from lpd_jax.models.official_vq import CODEBOOK_USED, CODEBOOK_USED_LENGTH
 from lpd_jax.models.official_weights import (
-    Config,
-    Weight,
-    complete_lpd_config,
+    complete_config,
     config_from_shapes,
     find_family,
     leaf_shapes,
     official_weights,
 )
-from lpd_jax.models.registry import config_to_dict
+from lpd_jax.models.published import published_generation
+from lpd_jax.models.registry import ModelConfig, TransformerConfig, config_to_dict
 from lpd_jax.models.tokenizer import VQConfig
 from lpd_jax.models.torch_files import clean_names, read_state_dict
 
-# Which codes were used of late: a record of training that official VQ checkpoints carry along.
-CODEBOOK_USED, CODEBOOK_USED_LENGTH = "quantize.codebook_used", 65536
-# Tokens and width -> decoding steps, guidance scale, repulsion threshold of the published results.
-PUBLISHED_GENERATION = {
-    (256, 1024): (20, 4.8, 2),
-    (256, 1280): (20, 4.9, 2),
-    (256, 1536): (20, 5.9, 3),
-    (1024, 1024): (48, 7.3, 4),
-    (1024, 1280): (48, 6.0, 4),
-}
+NO_WEIGHTS = (CODEBOOK_USED, ANGLES)  # what checkpoints carry along, and no parameter is
 ALONE_GRID = (16, 16)  # in tokens: what a tokenizer without a transformer takes pictures for
 
 
@@ -41,13 +33,17 @@ def from_torch(
     state_dict: Mapping[str, np.ndarray],
     num_heads: int | None = None,
     grid_size: int | tuple[int, int] | None = None,
-) -> tuple[Config, dict[str, Any]]:
-    """Converts an official LPD or VQ state dict, recognised by its names.
+    tell: Tell = lambda line: None,
+) -> tuple[ModelConfig, dict[str, Any]]:
+    """Converts an official LPD, PAR, LlamaGen or VQ state dict, recognised by its names.
 
     Args:
         state_dict: official name -> array; prefixes such as "module." are removed.
-        num_heads: attention heads of an LPD; None for those of the published model of its width.
-        grid_size: tokens per side, or (height, width), of an LPD; None for a square grid.
+        num_heads: attention heads of a transformer; None for those of the published model of its
+            width.
+        grid_size: tokens per side, or (height, width), of a transformer; None for an LPD's square,
+            or the grid of the published PAR and LlamaGen models.
+        tell: called with a line about each of the two that neither the weights nor you say.
 
     Returns:
         The config, with every other size read off the shapes, and nested float32 parameters.
@@ -57,14 +53,12 @@ def from_torch(
             named; heads or a grid that the weights do not tell or do not allow.
     """
     arrays = {name: np.asarray(value) for name, value in clean_names(state_dict).items()}
-    config = config_from_shapes({name: value.shape for name, value in arrays.items()})
-    weights = official_weights(config)
+    shapes = {name: value.shape for name, value in arrays.items()}
+    draft = config_from_shapes(shapes)
+    weights = official_weights(draft)
     check_weights(arrays, weights)
-    if isinstance(config, LPDConfig):
-        config = complete_lpd_config(config, num_heads, grid_size)
-    elif num_heads is not None or grid_size is not None:
-        raise ValueError("num_heads, grid_size: a VQ tokenizer has neither; leave them out")
-    flat = {path: np.empty(shape, np.float32) for path, shape in leaf_shapes(config).items()}
+    config = complete_config(draft, shapes, num_heads, grid_size, tell)
+    flat = {path: np.empty(shape, np.float32) for path, shape in leaf_shapes(draft).items()}
     for weight in weights:
         source, target = arrays[weight.name], _place(flat, weight)
         if weight.path.endswith("kernel"):
@@ -78,7 +72,8 @@ def convert_file(
     num_heads: int | None = None,
     grid_size: int | tuple[int, int] | None = None,
     key: str | None = None,
-) -> tuple[Config, dict[str, Any]]:
+    tell: Tell = lambda line: None,
+) -> tuple[ModelConfig, dict[str, Any]]:
     """`from_torch` of the first model known here in a .pth, .pt or .safetensors file.
 
     Args:
@@ -89,13 +84,15 @@ def convert_file(
     """
     state_dict = read_state_dict(path, lambda names: find_family(names) is not None, key)
     try:
-        return from_torch(state_dict, num_heads, grid_size)
+        return from_torch(state_dict, num_heads, grid_size, tell)
     except ValueError as error:
         raise ValueError(f"checkpoint {path}: {error}") from None
 
 
 def directory_config(
-    transformer: LPDConfig | None, tokenizer: VQConfig | None, class_names: Sequence[str] = ()
+    transformer: TransformerConfig | None,
+    tokenizer: VQConfig | None,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The config.json of a model directory of converted weights, with the published settings.
 
@@ -119,26 +116,7 @@ def directory_config(
     return config
 
 
-def published_generation(config: LPDConfig) -> dict[str, Any]:
-    """How the authors draw with a model of this width and grid; unguided where they say nothing."""
-    num_tokens = math.prod(config.grid_size)
-    num_steps, guidance_scale, repulsion = PUBLISHED_GENERATION.get(
-        (num_tokens, config.embed_dim), (None, 1.0, None)
-    )
-    return {
-        "order": "locality",
-        "num_steps": num_steps,
-        "guidance_scale": guidance_scale,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
-        "top_k": 0,
-        "top_p": 1.0,
-        "proximity_threshold": 1.0,
-        "repulsion_threshold": repulsion,
-    }
-
-
-def to_torch_names(config: Config, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def to_torch_names(config: ModelConfig, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Our parameters under official names, in torch's layout; float32, NumPy, no torch.
 
     Raises ValueError naming each leaf that is missing, unexpected or misshapen.
@@ -151,7 +129,7 @@ def to_torch_names(config: Config, params: Mapping[str, Any]) -> dict[str, np.nd
         if weight.path.endswith("kernel"):
             source = np.moveaxis(source, (-1, -2), (0, 1))
         state_dict[weight.name] = np.ascontiguousarray(source.reshape(weight.shape))
-    if not isinstance(config, LPDConfig):
+    if isinstance(config, VQConfig):
         state_dict[CODEBOOK_USED] = np.zeros(CODEBOOK_USED_LENGTH, np.float32)
     return state_dict
 
@@ -193,7 +171,7 @@ def resize_position_embedding(
 
 def check_weights(arrays: Mapping[str, np.ndarray], weights: list[Weight]) -> None:
     """Raises one ValueError naming every missing, unexpected, misshapen or non-float weight."""
-    got = {name: value for name, value in arrays.items() if name != CODEBOOK_USED}
+    got = {name: value for name, value in arrays.items() if name not in NO_WEIGHTS}
     want = {weight.name: weight.shape for weight in weights}
     wrong_kind = [
         f"{name}: got {value.dtype} values, allowed are floats"

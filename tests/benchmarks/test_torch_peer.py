@@ -26,6 +26,15 @@ ORDER = np.array([np.random.default_rng(i).permutation(16) for i in range(4)], n
 TOKENS = np.random.default_rng(9).integers(0, tiny.LPD.codebook_size, (4, 16), np.int32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads of PyTorch wait for each other by spinning: beside other tests, for long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def params():
     return tiny.random_params(tiny.LPD)
@@ -133,6 +142,8 @@ def test_bfloat16_draws_nearly_the_same(directory):
 
 def test_other_families_have_no_peer(tmp_path):
     tiny.write_model_directory(tmp_path / "par", tiny.PAR, order="region", num_steps=None)
+    with pytest.raises(ValueError, match="got a par transformer, allowed is lpd"):
+        torch_peer.load_directory(tmp_path / "par")
     subject = find_subject(str(tmp_path / "par"), "")
     case = Case(subject.name)
     assert torch_peer.TorchPeer().runner(case, subject, make_inputs(case, subject)) is None

@@ -1,10 +1,14 @@
+import dataclasses
 import pathlib
 
 import numpy as np
 import pytest
 
-from lpd_jax.model_directory import load_model_directory
+from lpd_jax.model_directory import load_config, load_model_directory
 from lpd_jax.models.convert import from_torch
+from lpd_jax.models.official_weights import official_weights
+from lpd_jax.models.par_layout import PAR_MODELS
+from lpd_jax.pipeline import Pipeline
 from tests import tiny, torch_writer
 
 SCRIPT = tiny.REPOSITORY / "launch" / "convert.py"
@@ -23,6 +27,8 @@ def checkpoints(tmp_path_factory):
     vq["quantize.embedding.weight"] = np.tile(vq["quantize.embedding.weight"], (2, 1))
     torch_writer.write_zip(folder / "lpd.pth", {"model": lpd, "args": args, "epoch": 450})
     torch_writer.write_legacy(folder / "vq.pt", {"model": vq, "optimizer": {}, "args": args})
+    text = {"cls_embedding.cap_proj.fc1.weight": lpd["norm.bias"]}
+    torch_writer.write_zip(folder / "text.pt", text | {"tok_embeddings.weight": lpd["norm.bias"]})
     torch_writer.write_zip(
         folder / "broken.pth",
         {
@@ -48,6 +54,39 @@ def test_writes_a_model_directory_of_both(checkpoints, tmp_path):
         want = from_torch(state_dict, num_heads=heads)[1]
         for ours, theirs in zip(leaves(params), leaves(want), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["par_n4_dev", "llamagen_dev"])
+def test_a_converted_par_draws_what_the_official_code_draws(checkpoints, tmp_path, name):
+    folder, _, _ = checkpoints
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        golden = dict(file)
+    weights = {f"module.{key[3:]}": x for key, x in golden.items() if key.startswith("sd/")}
+    torch_writer.write_zip(tmp_path / "par.pt", {"model": weights, "optimizer": {}, "steps": 9})
+    options = ["--input=par.pt", f"--tokenizer={folder}/vq.pt", "--output=par"]
+    result = tiny.run_python(SCRIPT, *options, "--num_heads=4", "--grid_size=8", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    pipe = Pipeline.from_pretrained(tmp_path / "par")
+    assert pipe.image_size == (128, 128)
+    for scale in (1, 2):
+        drawn_BN = pipe.generate_tokens(golden["labels"], guidance_scale=scale, temperature=0)
+        np.testing.assert_array_equal(drawn_BN, golden[f"decode/cfg{scale}/tokens"])
+
+
+def test_says_what_no_weight_tells(tmp_path):
+    narrow = dataclasses.replace(PAR_MODELS["llamagen_b"], num_layers=1, codebook_size=8)
+    weights = {x.name: np.zeros(x.shape, np.float16) for x in official_weights(narrow)}
+    torch_writer.write_zip(tmp_path / "c2i_B_384.pt", weights)
+    options = ["--input=c2i_B_384.pt", "--output=b", "--dtype=float16"]
+    result = tiny.run_python(SCRIPT, *options, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[:2] == [
+        "num_heads: assumed 12, as published models 768 wide have",
+        "grid_size: assumed 24x24, as published for 384 pixels; 16x16 is for 256",
+    ]
+    config = load_config(tmp_path / "b")
+    assert config["transformer"]["grid_size"] == [24, 24]
+    assert config["generation"]["guidance_scale"] == 2.0
 
 
 def leaves(tree):
@@ -78,12 +117,13 @@ def test_writes_one_of_the_two_into_an_empty_folder(checkpoints, tmp_path):
         (["--input=truncated.pth"], ["truncated.pth", "5,000 bytes", "truncated"]),
         (
             ["--input=vq.pt", "--tokenizer=vq.pt"],
-            ["vq.pt is a VQ", "allowed beside --tokenizer is an LPD"],
+            ["vq.pt is a VQ", "allowed beside --tokenizer is a transformer"],
         ),
         (
             ["--input=broken.pth", "--num_heads=4"],
             ["broken.pth", "missing head.weight", "unexpected surplus"],
         ),
+        (["--input=text.pt"], ["text.pt", "cap_proj.fc1.weight", "draws from text; allowed are"]),
         ([], ["input", "--input=PATH"]),
     ],
 )

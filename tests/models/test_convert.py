@@ -22,7 +22,7 @@ from lpd_jax.models.convert import (
 )
 from lpd_jax.models.lpd import LPD_MODELS, LPDConfig
 from lpd_jax.models.official_weights import (
-    complete_lpd_config,
+    complete_config,
     config_from_shapes,
     official_weights,
 )
@@ -63,7 +63,7 @@ def published_shapes(model: str) -> dict[str, tuple[int, ...]]:
 
 def test_config_of_the_released_lpd():
     shapes = published_shapes("lpd_l img_size=256")
-    config = complete_lpd_config(config_from_shapes(shapes), None, None)
+    config = complete_config(config_from_shapes(shapes), shapes)
     assert config == LPD_MODELS["lpd_l"]
     assert {w.name: w.shape for w in official_weights(config)} == shapes
     assert sum(map(math.prod, shapes.values())) == registry.count_params(config) == 337_157_120
@@ -82,7 +82,7 @@ def test_published_heads_and_grids(name, num_heads, rows, count):
     config = LPD_MODELS[name]
     shapes = {w.name: w.shape for w in official_weights(config)}
     shapes["pos_embed"] = (1, rows, config.embed_dim)
-    found = complete_lpd_config(config_from_shapes(shapes), None, None)
+    found = complete_config(config_from_shapes(shapes), shapes)
     assert (found.num_heads, math.prod(found.grid_size)) == (num_heads, rows - 1)
     assert sum(map(math.prod, shapes.values())) == registry.count_params(found) == count
 
@@ -234,9 +234,7 @@ def test_options_of_a_transformer_do_not_fit_a_tokenizer(vq_golden):
 
 def test_other_models_are_refused_in_one_line():
     zero = np.zeros((2, 2), np.float32)
-    with pytest.raises(ValueError, match="a PAR/LlamaGen checkpoint is not supported yet"):
-        from_torch({"tok_embeddings.weight": zero, "layers.0.attention.wqkv.weight": zero})
-    with pytest.raises(ValueError, match=r"no known model \(conv1.weight\)"):
+    with pytest.raises(ValueError, match=r"no known model \(conv1.weight\); known are LPD, PAR, L"):
         from_torch({"conv1.weight": zero})
     with pytest.raises(ValueError, match="no known model"):
         from_torch({})

@@ -16,11 +16,11 @@ from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask, make_segments, padded_rows
+from lpd_jax.models.convert import from_torch, to_torch_names
 from lpd_jax.models.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models.par import PAR
 from lpd_jax.models.par_layout import (
     PAR_MODELS,
-    PARConfig,
     par_order,
     par_schedule,
     rope_table,
@@ -31,22 +31,6 @@ from tests import tiny
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 FILES = ("par_n4_dev", "par_n16_dev", "llamagen_dev")
-BLOCK_NAMES = {
-    "attention_norm/scale": "attention_norm.weight",
-    "qkv/kernel": "attention.wqkv.weight",
-    "proj/kernel": "attention.wo.weight",
-    "mlp_norm/scale": "ffn_norm.weight",
-    "gate/kernel": "feed_forward.w1.weight",
-    "up/kernel": "feed_forward.w3.weight",
-    "down/kernel": "feed_forward.w2.weight",
-}
-NAMES = {
-    "class_embed": "cls_embedding.embedding_table.weight",
-    "token_embed": "tok_embeddings.weight",
-    "transition_embed": "spe_tok_embeddings.special_embeddings.weight",
-    "norm/scale": "norm.weight",
-    "head/kernel": "output.weight",
-}
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -55,48 +39,15 @@ def golden(request):
         return dict(file)
 
 
-def config_of(golden) -> PARConfig:
-    sizes = {name: int(golden[f"meta/{name}"]) for name in ("dim", "n_layer", "n_head", "grid")}
-    special = golden.get(f"sd/{NAMES['transition_embed']}")
-    return PARConfig(
-        num_layers=sizes["n_layer"],
-        embed_dim=sizes["dim"],
-        num_heads=sizes["n_head"],
-        num_parallel=1 if special is None else len(special) + 1,
-        grid_size=(sizes["grid"], sizes["grid"]),
-        codebook_size=int(golden["meta/vocab"]),
-        num_classes=int(golden["meta/num_classes"]),
-        mlp_multiple=int(golden["meta/multiple_of"]),
-        label_drop_rate=0.0,
-        token_drop_rate=0.0,
-        dropout_rate=0.0,
-    )
+@pytest.fixture(scope="module")
+def converted(golden):
+    weights = {name[3:]: array for name, array in golden.items() if name.startswith("sd/")}
+    config, params = from_torch(weights, int(golden["meta/n_head"]), int(golden["meta/grid"]))
+    return config, jax.tree.map(jnp.asarray, params)
 
 
-def official(golden, prefix: str, config: PARConfig) -> dict:
-    """Our parameter tree of the official arrays `prefix/<name>` that are there."""
-    flat = {}
-    for path, name in NAMES.items():
-        if (array := golden.get(f"{prefix}/{name}")) is not None:
-            flat[path] = array.T if path.endswith("kernel") else array
-    for path, name in BLOCK_NAMES.items():
-        arrays = [golden.get(f"{prefix}/layers.{i}.{name}") for i in range(config.num_layers)]
-        if all(array is not None for array in arrays):
-            stacked = np.stack(arrays)
-            flat[f"blocks/{path}"] = stacked.swapaxes(1, 2) if path.endswith("kernel") else stacked
-    tree: dict = {}
-    for path, array in flat.items():
-        *parents, leaf = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = jnp.asarray(array, jnp.float32)
-    return tree
-
-
-def logits_of(golden, labels_B) -> tuple[np.ndarray, np.ndarray]:
-    config = config_of(golden)
-    params = official(golden, "sd", config)
+def logits_of(golden, converted, labels_B) -> np.ndarray:
+    config, params = converted
     tokens_BN = jnp.asarray(golden["tokens"], jnp.int32)
     run = jax.jit(lambda *x: PAR(config).apply({"params": params}, *x))
     return run(tokens_BN, jnp.asarray(labels_B, jnp.int32))
@@ -107,8 +58,8 @@ def loss_of(logits_BNV, targets_BN):
     return losses.mean()
 
 
-def test_the_layout_is_the_official_one(golden):
-    config = config_of(golden)
+def test_the_layout_is_the_official_one(golden, converted):
+    config, _ = converted
     n, num_tokens = config.num_parallel, config.num_tokens
     np.testing.assert_array_equal(
         causal_group_mask(par_schedule(config)), golden["train/mask"][:num_tokens, :num_tokens]
@@ -118,61 +69,44 @@ def test_the_layout_is_the_official_one(golden):
     np.testing.assert_array_equal(empty, [0, *range(n + 1, 2 * n)])
 
 
-def test_training_logits_and_loss(golden):
+def test_training_logits_and_loss(golden, converted):
     for run, labels_B in (
         ("train", golden["labels"]),
-        ("train_null", np.full(2, config_of(golden).null_class)),
+        ("train_null", np.full(2, converted[0].null_class)),
     ):
-        logits_BNV = logits_of(golden, labels_B)
+        logits_BNV = logits_of(golden, converted, labels_B)
         np.testing.assert_allclose(logits_BNV, golden[f"{run}/logits"], atol=1e-4)
         loss = loss_of(logits_BNV, golden["tokens_genorder"])
         np.testing.assert_allclose(loss, golden[f"{run}/loss"], atol=1e-5)
 
 
-def test_gradients(golden):
-    config = config_of(golden)
+def test_gradients(golden, converted):
+    config, params = converted
     inputs = (jnp.asarray(golden["tokens"], jnp.int32), jnp.asarray(golden["labels"], jnp.int32))
 
-    @jax.jit
-    def gradient(params):
-        def loss(params):
-            logits_BNV = PAR(config).apply({"params": params}, *inputs)
-            return loss_of(logits_BNV, jnp.asarray(golden["tokens_genorder"]))
+    def loss(params):
+        logits_BNV = PAR(config).apply({"params": params}, *inputs)
+        return loss_of(logits_BNV, jnp.asarray(golden["tokens_genorder"]))
 
-        return jax.grad(loss)(params)
-
-    grads = gradient(official(golden, "sd", config))
+    grads = jax.jit(jax.grad(loss))(params)
     norm = optax.tree.norm(grads)
     np.testing.assert_allclose(norm, golden["train/grad_global_norm"], rtol=1e-4)
+    got = to_torch_names(config, grads)
     want = {name.removeprefix("grad/"): golden[name] for name in golden if name.startswith("grad/")}
     assert want
     for name, array in want.items():
-        for path, official_name in NAMES.items():
-            if official_name == name:
-                leaf = grads
-                for key in path.split("/"):
-                    leaf = leaf[key]
-                break
-        else:
-            _, layer, rest = name.split(".", 2)
-            path = next(path for path, other in BLOCK_NAMES.items() if other == rest)
-            leaf = grads["blocks"]
-            for key in path.split("/"):
-                leaf = leaf[key]
-            leaf = leaf[int(layer)]
-        got = leaf.T if path.endswith("kernel") else leaf
-        np.testing.assert_allclose(got, array, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(got[name], array, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-def test_cached_argmax_decoding(golden, scale):
-    config = config_of(golden)
+def test_cached_argmax_decoding(golden, converted, scale):
+    config, params = converted
     schedule = par_schedule(config)
     order_BN = np.tile(region_order(config.grid_size, config.num_parallel), (2, 1))
     np.testing.assert_array_equal(schedule.group_sizes, golden["decode/step_sizes"])
     tokens_BN, logits_BNV = generate_ranked_tokens(
         config,
-        official(golden, "sd", config),
+        params,
         jnp.asarray(golden["labels"], jnp.int32),
         jnp.asarray(order_BN),
         image_keys(0, 0, 2),
@@ -249,12 +183,12 @@ def _previous(config) -> list[int]:
     return [1, *par_schedule(config).group_sizes[:-1]]
 
 
-def test_another_schedule_is_refused(golden):
-    config = config_of(golden)
+def test_another_schedule_is_refused(converted):
+    config, params = converted
     with pytest.raises(ValueError, match="^group_sizes: got .* allowed are .* at a time"):
         generate_ranked_tokens(
             config,
-            official(golden, "sd", config),
+            params,
             jnp.zeros(1, jnp.int32),
             jnp.arange(config.num_tokens)[None],
             image_keys(0, 0, 1),
@@ -289,15 +223,15 @@ def test_parameter_counts_are_the_published_ones(name, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
 
 
-def test_a_slot_learns_nothing_of_what_it_predicts(golden):
+def test_a_slot_learns_nothing_of_what_it_predicts(golden, converted):
     """Other tokens from rank k on leave the logits of the slots before alone."""
-    config = config_of(golden)
-    before = logits_of(golden, golden["labels"])
+    config, _ = converted
+    before = logits_of(golden, converted, golden["labels"])
     n = config.num_parallel
     first = 2 * n  # of a group, held by the slots from 3n on
     tokens_BN, order_N = golden["tokens"].copy(), golden["order"]
     tokens_BN[:, order_N[first:]] = (tokens_BN[:, order_N[first:]] + 1) % config.codebook_size
-    after = logits_of(golden | {"tokens": tokens_BN}, golden["labels"])
+    after = logits_of(golden | {"tokens": tokens_BN}, converted, golden["labels"])
     chex.assert_trees_all_equal(before[:, : first + n], after[:, : first + n])
     assert not np.allclose(before[:, first + n :], after[:, first + n :])
 

@@ -178,7 +178,8 @@ def test_cases_of_presets_are_known_and_their_models_too():
         cases = make()
         assert len(set(cases)) == len(cases) > 5
         for case in cases:
-            find_subject(case.model, case.tokenizer)
+            subject = find_subject(case.model, case.tokenizer)
+            assert measure.make_inputs(dataclasses.replace(case, batch_size=1), subject)
 
 
 @pytest.mark.parametrize(

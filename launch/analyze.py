@@ -1,0 +1,161 @@
+"""Maps how tokens depend on each other, from a trained LPD model and real pictures.
+
+    python launch/analyze.py
+    python launch/analyze.py --num_images=200 --references=0:0,7:5 --num_parallel=4
+    python launch/analyze.py --model=DIR --data=data/tokens/validation --output=maps
+
+What one token tells of every other, and what is lost where n tokens are drawn at once, in PAR's
+order and in raster order. Writes two plots, a text and the numbers as JSON into the folder OUTPUT.
+Without --data: the bundled validation pictures, as tokens of the model's tokenizer.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from lpd_jax import bundled, command_line, provenance
+from lpd_jax.decoding.order import check_whole
+from lpd_jax.evaluation import dependency_report, dependency_study
+from lpd_jax.evaluation.dependency import Likelihoods
+from lpd_jax.evaluation.dependency_study import Plan
+from lpd_jax.evaluation.steps_study import files_digest
+from lpd_jax.model_directory import ModelFiles, load_config, load_model_directory
+from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.pipeline import Pipeline
+from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config, put_on_device
+from lpd_jax.replacing import check_output_file
+from lpd_jax.request import MAX_SEED
+from lpd_jax.training.token_cache import check_cache, open_token_cache, tokenizer_digest
+from lpd_jax.training.weights import Weights
+
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory: LPD.")
+DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")
+NUM_IMAGES = flags.DEFINE_integer("num_images", 600, "Drawn from the data by the seed.")
+REFERENCES = flags.DEFINE_list("references", None, "Tokens that are given, as ROW:COLUMN.")
+NUM_PARALLEL = flags.DEFINE_list("num_parallel", ["4", "16"], "Numbers of tokens at a time.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the images, and of shuffled groups.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.")
+OUTPUT = flags.DEFINE_string("output", "results/token_dependency", "Folder for the files.")
+
+
+def main() -> None:
+    # All that can be wrong is found before anything is measured.
+    folder = check_output_folder(Path(OUTPUT.value).expanduser())
+    directory = find_model_directory(MODEL.value)
+    config = model_config(load_config(directory), "transformer", MODEL.value)
+    dependency_study.check_model(config, MODEL.value)
+    plan = make_plan(config.grid_size)
+    batch_size = check_whole("batch_size", BATCH_SIZE.value, 1)
+    files = load_model_directory(directory)
+    assert files.transformer is not None  # its config is there
+    params = put_on_device(files.transformer, config, MODEL.value)
+    if DATA.value is None:
+        data, tokens_MN, labels_M = avatar_tokens(files, plan.seed)
+    else:
+        data, tokens_MN, labels_M = cached_tokens(DATA.value, files, config, plan.seed)
+
+    likelihoods = Likelihoods(config, params, tokens_MN, labels_M, batch_size)
+    study: dict[str, Any] = {"title": f"{Path(MODEL.value).name}, {len(tokens_MN)} images"}
+    study["protocol"] = {
+        "command": shlex.join(["python", "launch/analyze.py", *sys.argv[1:]]),
+        "model": MODEL.value,
+        "model_digest": files_digest(directory),
+        "data": data,
+        "num_images": len(tokens_MN),
+        "seed": plan.seed,
+        "device": jax.devices()[0].device_kind,
+        "commit": provenance.git_commit(),
+    }
+    study |= dependency_study.run(likelihoods, plan)
+    folder.mkdir(exist_ok=True)
+    dependency_report.write(study, folder)
+    for name in dependency_report.FILES:
+        print(f"wrote {folder / name}")
+
+
+def check_output_folder(folder: Path) -> Path:
+    """A folder to write to, or that can be made; raises ValueError for what is neither."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: got {str(folder)!r}, which is a file; allowed is a folder")
+    if not folder.exists():
+        return check_output_file("output", folder)  # what can be written there can be a folder
+    for name in dependency_report.FILES:
+        check_output_file("output", folder / name)
+    return folder
+
+
+def make_plan(grid: tuple[int, int]) -> Plan:
+    references = dependency_study.default_references(grid)
+    if REFERENCES.value is not None:
+        references = tuple(dict.fromkeys(map(parse_cell, REFERENCES.value)))
+    sizes = [whole_number("num_parallel", text) for text in NUM_PARALLEL.value]
+    return Plan(
+        grid=grid,
+        references=references,
+        num_parallel=tuple(dict.fromkeys(sizes)),
+        seed=check_whole("seed", SEED.value, 0, MAX_SEED),
+    )
+
+
+def parse_cell(text: str) -> tuple[int, int]:
+    """ "7:5" -> (7, 5)."""
+    row, colon, column = text.partition(":")
+    if not colon:
+        raise ValueError(f"references: got {text!r}, allowed are cells such as 7:5, ROW:COLUMN")
+    return whole_number("references", row), whole_number("references", column)
+
+
+def whole_number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
+
+
+def avatar_tokens(files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.ndarray]:
+    """The bundled validation pictures: what they are, tokens `[M, N]` and labels `[M]`.
+
+    Raises:
+        ValueError: a model of other pictures, or without a tokenizer; too many images.
+    """
+    names, size = files.config.get("class_names"), files.config.get("image_size")
+    wanted = list(bundled.CLASS_NAMES), [bundled.IMAGE_SIZE, bundled.IMAGE_SIZE]
+    if (names, size) != wanted:
+        raise ValueError(
+            f"model: got {MODEL.value!r} with classes {names} of {size} pixels, allowed without "
+            f"--data are models of the classes {wanted[0]} of {wanted[1]} pixels"
+        )
+    images_BHWC, labels_B = bundled.load_avatars("validation")
+    chosen = dependency_study.choose_images(NUM_IMAGES.value, len(labels_B), seed)
+    tokens_MN = Pipeline(files, MODEL.value).encode(images_BHWC[chosen])
+    return "avatars12 validation", tokens_MN, labels_B[chosen]
+
+
+def cached_tokens(
+    folder: str, files: ModelFiles, config: LPDConfig, seed: int
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """The same of a token cache: the first view of each image.
+
+    Raises:
+        ValueError: no cache, one of another tokenizer or of other sizes, or too many images.
+    """
+    source = open_token_cache(Path(folder).expanduser())
+    digest = source.settings.tokenizer
+    if files.tokenizer is not None:
+        tokenizer_config = model_config(files.config, "tokenizer", MODEL.value)
+        digest = tokenizer_digest(Weights(tokenizer_config, files.tokenizer))
+    check_cache(source.settings, config, digest)
+    chosen = dependency_study.choose_images(NUM_IMAGES.value, len(source), seed)
+    records = [source[int(index)] for index in chosen]
+    tokens_MN = np.stack([record["tokens"] for record in records])
+    labels_M = np.stack([record["label"] for record in records])
+    return f"tokens of {source.settings.dataset}", tokens_MN, labels_M
+
+
+if __name__ == "__main__":
+    command_line.run(main)
