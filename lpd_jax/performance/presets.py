@@ -6,7 +6,7 @@ GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
 
 
 def readme_cases() -> list[Case]:
-    """The README's table: LPD-L and its neighbours at 256 tokens, on whatever is at hand."""
+    """The README's table: LPD-L beside PAR and LlamaGen of its width, as published; in float32."""
 
     def drawn(model: str, batch_size: int = 1, num_steps: int | None = None, **choices) -> Case:
         choices = {"guidance_scale": GUIDED, "num_repeats": 5} | choices
