@@ -35,6 +35,8 @@ TRAIN = [
 # Released checkpoints are read without PyTorch, so the core is enough; the name stays so that
 # `pip install lpd_jax[convert]` keeps working should a format ever need a package.
 CONVERT: list[str] = []
+# What `launch/benchmark.py --peer` runs beside this package; any build of it, CPU or GPU.
+PEER = ["torch>=2.4"]
 TEST = [
     *TRAIN,
     *CONVERT,
@@ -70,7 +72,7 @@ setup(
     include_package_data=False,  # the list above decides, not what git happens to track
     zip_safe=False,
     install_requires=CORE,
-    extras_require={"train": TRAIN, "convert": CONVERT, "test": TEST},
+    extras_require={"train": TRAIN, "convert": CONVERT, "peer": PEER, "test": TEST},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",

@@ -18,12 +18,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line
+from lpd_jax import bundled, command_line, provenance
 from lpd_jax.decoding.order import check_whole
 from lpd_jax.evaluation import dependency_report, dependency_study
 from lpd_jax.evaluation.dependency import Likelihoods
 from lpd_jax.evaluation.dependency_study import Plan
-from lpd_jax.evaluation.steps_study import files_digest, git_commit
+from lpd_jax.evaluation.steps_study import files_digest
 from lpd_jax.model_directory import ModelFiles, load_config, load_model_directory
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.pipeline import Pipeline
@@ -69,7 +69,7 @@ def main() -> None:
         "num_images": len(tokens_MN),
         "seed": plan.seed,
         "device": jax.devices()[0].device_kind,
-        "commit": git_commit(),
+        "commit": provenance.git_commit(),
     }
     study |= dependency_study.run(likelihoods, plan)
     folder.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpd_jax import bundled
+from lpd_jax import bundled, provenance
 from lpd_jax.evaluation import metrics, steps_study
 from lpd_jax.evaluation.classifier import Classifier
 from lpd_jax.pipeline import Pipeline
@@ -69,5 +69,5 @@ def describe(protocol: steps_study.Protocol, yardstick: Yardstick) -> dict[str, 
         "labels": "every class equally often",
         "reference": f"all {yardstick.num_reference} training pictures",
         "classifier accuracy on the validation pictures": f"{accuracy:.2%}",
-        "commit": steps_study.git_commit(),
+        "commit": provenance.git_commit(),
     }

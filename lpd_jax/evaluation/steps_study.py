@@ -8,7 +8,6 @@ depends on, so a study that was cut off goes on where it stopped.
 import dataclasses
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,18 +197,6 @@ def files_digest(folder: Path) -> str:
         if path.suffix in (".json", ".safetensors"):
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def git_commit() -> str:
-    """The commit of the code that runs; "unknown" outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        run = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return run.stdout.strip()
 
 
 def read_cache(path: Path) -> dict[str, Any]:

@@ -240,19 +240,24 @@ def size_name(model: LPDConfig) -> str:
 
 
 def check_memory(compiled: Any, where: Slice) -> int:
-    """Bytes of a device: what comes in, what goes out, what is in between; reuse counted once.
+    """Bytes that a program needs of a device; DoesNotFit where that is too much.
 
     The compiler refuses temporaries that do not fit, but does not count what comes in.
     """
-    stats = compiled.memory_analysis()
-    outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    needed = int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+    needed = program_bytes(compiled)
     if needed > where.chip.memory_bytes:
         raise DoesNotFit(
             f"memory: the program needs {needed / 1e9:.1f} GB, a device of {where.name} has "
             f"{where.chip.memory_bytes / 1e9:g}"
         )
     return needed
+
+
+def program_bytes(compiled: Any) -> int:
+    """What comes in, what goes out, what is in between; memory used twice is counted once."""
+    stats = compiled.memory_analysis()
+    outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
 
 
 def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStruct:

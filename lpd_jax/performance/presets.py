@@ -1,0 +1,32 @@
+"""Tables that are made by name."""
+
+from lpd_jax.performance.case import Case
+
+GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
+
+
+def readme_cases() -> list[Case]:
+    """The README's table: LPD-L beside PAR and LlamaGen of its width, as published; in float32."""
+
+    def drawn(model: str, batch_size: int = 1, num_steps: int | None = None, **choices) -> Case:
+        choices = {"guidance_scale": GUIDED, "num_repeats": 5} | choices
+        return Case(model, batch_size=batch_size, num_steps=num_steps, **choices)
+
+    return [
+        drawn("lpd_l", 1, 20),
+        drawn("lpd_l", 4, 20),
+        drawn("lpd_l", 1, 20, task="images", tokenizer="vq16"),
+        drawn("lpd_l", 1, 20, guidance_scale=1.0),
+        drawn("lpd_l", 1, 32),
+        drawn("lpd_l", 1, 256, num_repeats=3),
+        drawn("par_l_16x", 1, num_repeats=3),
+        drawn("par_l_4x", 1, num_repeats=3),
+        drawn("llamagen_l", 1, num_repeats=3),
+        Case("lpd_l", "decode", "vq16"),
+        Case("lpd_l", "encode", "vq16"),
+        Case("lpd_l", "gradient", batch_size=2, num_repeats=3),
+        Case("lpd_l", "train", batch_size=2, num_repeats=3),
+    ]
+
+
+PRESETS = {"readme": readme_cases}

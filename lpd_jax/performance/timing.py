@@ -1,0 +1,92 @@
+"""Seconds: of compiling, from nothing and from a cache, and of running, taken in turns."""
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+CACHE_OPTIONS = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+class Spread(NamedTuple):
+    """Repeated measurements: the middle one, the middle half, the fastest, how many."""
+
+    median: float
+    lower_quartile: float
+    upper_quartile: float
+    fastest: float
+    num_runs: int
+
+
+def spread(seconds: list[float]) -> Spread:
+    """Quartiles as points between measurements; one measurement has no spread."""
+    if len(seconds) == 1:
+        return Spread(seconds[0], seconds[0], seconds[0], seconds[0], 1)
+    lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Spread(median, lower, upper, min(seconds), len(seconds))
+
+
+def time_in_turns(
+    runners: Mapping[str, Callable[[], object]], num_repeats: int, num_warmups: int = 1
+) -> dict[str, Spread]:
+    """Runs all of them once, then all again: what slows the machine down slows all of them.
+
+    Args:
+        runners: each returns when its work is done.
+        num_repeats: times that count.
+        num_warmups: times before that do not.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for i in range(num_warmups + num_repeats):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            run()
+            if i >= num_warmups:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: spread(values) for name, values in seconds.items()}
+
+
+def compile_twice(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float, float]:
+    """The executable of a jitted function; seconds to make it, and to make it again.
+
+    The second time, as in a process that starts later, tracing is done anew and the executable
+    comes from the persistent compilation cache, here an empty one that lasts as long as this call.
+    """
+    with empty_compilation_cache():
+        executable, first = compile_timed(function, arguments)
+        jax.clear_caches()
+        _, again = compile_timed(function, arguments)
+    return executable, first, again
+
+
+def compile_timed(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    executable = function.lower(*arguments).compile()
+    return executable, time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def empty_compilation_cache() -> Iterator[None]:
+    """A persistent cache that knows nothing, in place of the user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"jax_compilation_cache_dir": folder, **CACHE_OPTIONS}
+        before = {name: getattr(jax.config, name) for name in options}
+        set_cache(options)
+        try:
+            yield
+        finally:
+            set_cache(before)
+
+
+def set_cache(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # it reads its options once

@@ -1,0 +1,76 @@
+"""The benchmark as a user runs it."""
+
+import json
+
+import pytest
+
+from tests import tiny
+
+SCRIPT = tiny.REPOSITORY / "launch" / "benchmark.py"
+# The device's limits take seconds to measure and are not under test.
+QUICK = (
+    "from lpd_jax.performance import ceilings; ceilings.SIZES = {};"
+    "ceilings.LARGE_SIZES = (64, 1000);"
+)
+RUN = (
+    f"import sys, runpy; sys.argv[0] = {str(SCRIPT)!r};"
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def benchmark(model, cwd, *options, before=QUICK):
+    options = (f"--model={model}", "--output=r", "--num_repeats=1", *options)
+    return tiny.run_python("-c", before + RUN, *options, cwd=cwd)
+
+
+@pytest.mark.slow  # compiles four programs, each twice
+def test_prints_a_table_and_writes_it_as_json_and_markdown(model, tmp_path):
+    result = benchmark(
+        model, tmp_path, "--tasks=tokens,decode", "--num_steps=4,16", "--num_segments=1,2"
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-2:] == ["wrote r.json", "wrote r.md"]
+    told = json.loads((tmp_path / "r.json").read_text())
+    cases = [
+        (row["case"]["task"], row["case"]["num_steps"], row["case"]["num_segments"])
+        for row in told["measurements"]
+    ]
+    drawn = [("tokens", steps, segments) for steps in (4, 16) for segments in (1, 2)]
+    assert cases == [*drawn, ("decode", None, None)]
+    assert told["protocol"]["peer"] == "none" and told["protocol"]["commit"]
+    assert told["protocol"]["command"].startswith("python launch/benchmark.py --model=")
+    table = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert len(table) == 7 and all(line in (tmp_path / "r.md").read_text() for line in table)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--tasks="], "model, tasks, batch_sizes: got an empty list"),
+        (["--batch_sizes=1,x"], "batch_sizes: got 'x', allowed are whole numbers"),
+        (["--num_steps=17"], "num_steps 17"),
+        (["--order=spiral"], "order 'spiral'"),
+        (["--preset=all"], "flag --preset=all"),
+        (["--preset=readme"], "model: given beside preset 'readme'"),
+        (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),
+        (["--model=nowhere"], "model: got 'nowhere'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(model, tmp_path, options, words):
+    result = benchmark(model, tmp_path, *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"benchmark.py: {words}") and result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_pytorch_is_one_line(model, tmp_path):
+    hide = "import sys; sys.modules['torch'] = None;"
+    result = benchmark(model, tmp_path, "--peer", before=QUICK + hide)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("benchmark.py: peer: got True, but torch is not installed")
+    assert result.stderr.count("\n") == 1 and "lpd_jax[peer]" in result.stderr

@@ -1,0 +1,216 @@
+"""Cases of tiny models, measured and written down."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpd_jax.performance import ceilings, measure, report
+from lpd_jax.performance.case import TASKS, Case
+from lpd_jax.performance.ceilings import Ceilings
+from lpd_jax.performance.presets import PRESETS
+from lpd_jax.performance.subject import LatestOnly, find_subject
+from lpd_jax.performance.workload import Workload, make_workload, runner
+from tests import tiny
+
+LIMITS = Ceilings({"float32": 1e11}, 1e10)
+
+
+class OtherImplementation:
+    """Counts its runs."""
+
+    name = "another"
+
+    def __init__(self):
+        self.runs = 0
+
+    def runner(self, case, subject, inputs):
+        def run():
+            self.runs += 1
+
+        return run if case.task == "tokens" else None
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return str(tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def rows(directory):
+    """Two measured cases, the first beside a peer, and one that did not fit."""
+    peer, subject = OtherImplementation(), find_subject(directory, "")
+    cases = [
+        Case(directory, "tokens", batch_size=2, num_steps=4, guidance_scale=2.0, num_repeats=3),
+        Case(directory, "decode", batch_size=2, num_repeats=2),
+    ]
+    measured = [measure.measure(case, subject, LIMITS, peer) for case in cases]
+    assert peer.runs == 5  # to see that it runs, to warm up, and three that count
+    nothing = dataclasses.replace(
+        measured[1], seconds=None, memory_bytes=None, compile_seconds=None
+    )
+    return [*measured, nothing]
+
+
+def test_every_column_is_filled(rows):
+    drawn, decoded, _ = rows
+    for one in (drawn, decoded):
+        assert one.seconds.median > 0 and min(one.floors) > 0
+        assert one.compile_seconds > 0 and one.compile_again_seconds > 0
+        assert one.memory_bytes > 4 * 16 * 16  # one matrix, by far
+        assert one.images_per_second == pytest.approx(2 / one.seconds.median)
+        assert one.times_floor == pytest.approx(one.seconds.median / max(one.floors))
+    assert (drawn.num_steps, drawn.num_tokens, drawn.seconds.num_runs) == (4, 16, 3)
+    assert drawn.times_peer > 1 and decoded.times_peer is None
+    assert drawn.work.padded_rows >= drawn.work.exact_rows == 1 + 16 + 16 - 7
+
+
+def test_a_table_leaves_out_choices_that_all_rows_share(rows):
+    head, rule, *lines = report.table(rows)
+    assert "dtype" not in head and "remat" not in head
+    assert "| runs |" in head
+    assert report.shared_line(rows).startswith("all rows: dtype float32, guided yes")
+    assert len({line.count("|") for line in (head, rule, *lines)}) == 1
+    assert "does not fit" in lines[2] and "x 26" in lines[0]
+    assert "task tokens" in report.progress_line(rows[0])
+
+
+def test_json_and_markdown_hold_all_of_it(rows, tmp_path):
+    protocol = {"device": "a slow one", "commit": "abc"}
+    whole = report.Report("A title", protocol, LIMITS, rows)
+    report.write(whole, tmp_path / "r.json", tmp_path / "r.md")
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert told["protocol"] == protocol
+    assert told["ceilings"] == {"matmul_flops": {"float32": 1e11}, "copy_bandwidth": 1e10}
+    first, _, last = told["measurements"]
+    assert first["case"]["num_steps"] == 4 and first["seconds"]["num_runs"] == 3
+    assert first["work"]["exact_rows"] == 26 and first["times_peer"] > 1
+    assert last["seconds"] is None and last["images_per_second"] is None
+    text = (tmp_path / "r.md").read_text()
+    assert text.startswith("# A title\n") and "- device: a slow one" in text
+    assert "large float32 matrix product: 0.1 TFLOP/s" in text and report.table(rows)[2] in text
+    assert {file.name for file in tmp_path.iterdir()} == {"r.json", "r.md"}
+
+
+def test_what_does_not_fit_is_a_row_and_other_errors_are_errors(directory, monkeypatch):
+    def fail(message):
+        def run(*arguments):
+            raise jax.errors.JaxRuntimeError(message)
+
+        monkeypatch.setattr(measure, "run", run)
+        return measure.measure(Case(directory), find_subject(directory, ""), LIMITS, None)
+
+    row = fail("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+    assert row.seconds is None and row.work.exact_rows
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        fail("INTERNAL: a defect")
+
+
+def test_a_peer_that_does_not_fit_is_left_out(directory):
+    class Greedy(OtherImplementation):
+        def runner(self, *arguments):
+            raise MemoryError
+
+    case, subject = Case(directory), find_subject(directory, "")
+    inputs = measure.make_inputs(case, subject)
+    assert measure.find_runner(Greedy(), case, subject, inputs) is None
+    assert measure.find_runner(OtherImplementation(), case, subject, inputs)
+
+
+def test_large_batches_share_a_few_orders():
+    inputs = measure.make_inputs(Case("lpd_l", batch_size=20), find_subject("lpd_l", ""))
+    assert inputs.request.order.shape == (20, 256) and inputs.request.labels.shape == (20,)
+    assert len(np.unique(inputs.request.order, axis=0)) == 8
+    np.testing.assert_array_equal(inputs.request.order[:12], inputs.request.order[8:])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_of_both_families_trace(task, tmp_path):
+    for name, model in (("lpd", tiny.LPD), ("par", tiny.PAR)):
+        config = {} if model is tiny.LPD else {"order": "region", "num_steps": None}
+        directory = str(tiny.write_model_directory(tmp_path / name, model, **config))
+        case = Case(directory, task, batch_size=2, guidance_scale=2.0, dtype="bfloat16")
+        subject = find_subject(directory, "")
+        inputs = measure.make_inputs(case, subject)
+        workload = make_workload(case, subject, inputs)
+        outputs = jax.eval_shape(workload.function, *workload.arguments)
+        shape = {"tokens": (2, 16), "images": (2, 8, 8, 3), "decode": (2, 8, 8, 3)}.get(task)
+        if shape:
+            assert jax.tree.leaves(outputs)[0].shape == shape
+
+
+def test_a_step_takes_what_the_last_one_left():
+    step = jax.jit(lambda state, add: (state + add, state), donate_argnums=0)
+    workload = Workload(step, (jnp.zeros(3), jnp.ones(3)), carry=True)
+    compiled = step.lower(*workload.arguments).compile()
+    seen = []
+    run = runner(
+        lambda *arguments: seen.append(float(arguments[0][0])) or compiled(*arguments), workload
+    )
+    for _ in range(3):
+        run()
+    assert seen == [0.0, 1.0, 2.0]
+
+
+def test_ceilings_are_rates_of_this_device(monkeypatch):
+    monkeypatch.setattr(ceilings, "SIZES", {})
+    monkeypatch.setattr(ceilings, "LARGE_SIZES", (64, 1000))
+    found = ceilings.measure_ceilings(("float32", "bfloat16"))
+    assert set(found.matmul_flops) == {"float32", "bfloat16"}
+    assert 0 < found.copy_bandwidth < 1e14 and 0 < found.matmul_flops["float32"] < 1e16
+
+
+def test_only_the_latest_is_kept():
+    made = []
+    load = LatestOnly(lambda *key: made.append(key) or [key])
+    first = load("a", 1)
+    assert load("a", 1) is first and load("b", 1) == [("b", 1)] and load("a", 1) is not first
+    load.forget()
+    load("a", 1)
+    assert made == [("a", 1), ("b", 1), ("a", 1), ("a", 1)]
+
+
+def test_cases_of_presets_are_known_and_their_models_too():
+    for make in PRESETS.values():
+        cases = make()
+        assert len(set(cases)) == len(cases) > 5
+        for case in cases:
+            subject = find_subject(case.model, case.tokenizer)
+            assert measure.make_inputs(dataclasses.replace(case, batch_size=1), subject)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"task": "dream"}, "tasks: got 'dream', allowed are tokens, images"),
+        ({"batch_size": 0}, "batch_size: got 0, allowed is at least 1"),
+        ({"num_segments": 0}, "num_segments: got 0"),
+        ({"dtype": "int8"}, "compute.dtype: got 'int8'"),
+        ({"remat": "some"}, "compute.remat: got 'some'"),
+    ],
+)
+def test_a_wrong_choice_is_named(choices, words):
+    with pytest.raises(ValueError, match=words):
+        Case("lpd_l", **choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokenizer", "words"),
+    [
+        ("lpd_m", "vq16", "model: got 'lpd_m' .did you mean"),
+        ("vq16", "vq16", "model: got 'vq16', a tokenizer; allowed are transformers"),
+        ("lpd_l", "lpd_l", "tokenizer: got 'lpd_l', allowed are vq16, vq8"),
+    ],
+)
+def test_a_wrong_model_is_named(name, tokenizer, words):
+    with pytest.raises(ValueError, match=words):
+        find_subject(name, tokenizer)
+
+
+def test_pictures_need_a_tokenizer():
+    case = Case("lpd_l", "images")
+    with pytest.raises(ValueError, match="tasks: got 'images' for lpd_l, allowed is that with"):
+        measure.make_inputs(case, find_subject(case.model, case.tokenizer))
