@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from lpd_jax import user_cache
+
 USAGE_EXIT_CODE = 2
 
 
@@ -27,6 +29,7 @@ def run(main: Callable[[], object]) -> None:
         if not flags.FLAGS["verbosity"].present:
             # It tells of every kind of device that is not there.
             logging.getLogger("jax").setLevel(logging.WARNING)
+        user_cache.keep_compiled_programs()
         try:
             if argv[1:]:
                 raise ValueError(

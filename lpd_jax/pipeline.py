@@ -53,7 +53,9 @@ class Pipeline:
         transformer, tokenizer = map(self._configs.get, ("transformer", "tokenizer"))
         self.grid_size = check_sizes(files.config, transformer, tokenizer, where)
         self._params = {
-            part: put_on_device(getattr(files, part), config, f"{where}: {WEIGHT_FILES[part]}")
+            part: put_on_device(
+                getattr(files, part), config, f"{where}: {WEIGHT_FILES[part]}", by_layer=True
+            )
             for part, config in self._configs.items()
         }
         self._executables: dict[Any, Any] = {}

@@ -12,6 +12,7 @@ from lpd_jax.command_line import one_line
 from lpd_jax.model_directory import CONFIG_FILE, flatten_params
 from lpd_jax.models import registry
 from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.transformer import unstack_blocks
 
 NAMED_MODELS = {"avatars12": bundled.MODEL_FOLDER}
 DEFAULT_MODEL = "avatars12"
@@ -89,8 +90,15 @@ def check_sizes(config: Mapping[str, Any], transformer, tokenizer, where: str) -
     return height, width
 
 
-def put_on_device(params: Mapping[str, Any], config: Any, where: str) -> Any:
-    """Puts weights on the device; one ValueError names all that do not fit the config."""
+def put_on_device(
+    params: Mapping[str, Any], config: Any, where: str, by_layer: bool = False
+) -> Any:
+    """Puts weights on the device; one ValueError names all that do not fit the config.
+
+    Args:
+        where: what the error calls them.
+        by_layer: those of a transformer as drawing takes them, see `unstack_blocks`.
+    """
     got = {name: x.shape for name, x in flatten_params(params).items()}
     want = {name: x.shape for name, x in flatten_params(registry.abstract_params(config)).items()}
     problems = [f"missing {name}" for name in sorted(want.keys() - got.keys())]
@@ -102,4 +110,6 @@ def put_on_device(params: Mapping[str, Any], config: Any, where: str) -> Any:
     ]
     if problems:
         raise ValueError(f"{where} holds weights of another model:\n" + "\n".join(problems))
+    if by_layer and not isinstance(config, VQConfig):
+        params = unstack_blocks(params, config.num_layers)  # on the host, where that is no copy
     return jax.device_put(params)

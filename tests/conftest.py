@@ -1,5 +1,10 @@
 """Strictness for every test: ranks never promote, and any test can shard over 8 devices."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import jax
 import pytest
 from jax.extend.backend import clear_backends
@@ -14,6 +19,12 @@ if jax.default_backend() == "cpu" and jax.device_count() != 8:
 elif jax.default_backend() != "cpu":
     # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
     jax.config.update("jax_default_matmul_precision", "highest")
+
+# Launch scripts that tests start share what they compiled, and leave the user's own cache alone.
+# The first process that comes by here makes the folder; those that it starts find its name.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lpd_jax_tests_")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,9 +21,9 @@ from lpd_jax.decoding.step_table import (
     make_step_table,
 )
 
-# Of 1, 2, 3, 4 and 6, measured on 2 cores (6 layers of width 192, 20 steps of 256 tokens): compile
-# 6, 10, 15, 18, 28 s, then 16 guided pictures in 4.4, 3.0, 2.6, 2.7, 2.5 s.
-DEFAULT_NUM_SEGMENTS = 2
+# Measured on 2 cores with LPD-L, 20 steps of 256 tokens: 2, 3, 4, 6 take 4, 7, 9, 14 s to compile,
+# then 3.4, 3.2, 3.0, 2.9 s for a guided picture and 10.2, 9.8, 9.3, 8.5 s for four.
+DEFAULT_NUM_SEGMENTS = 4
 SLOT_AXIS = 2  # of every leaf of a cache
 
 

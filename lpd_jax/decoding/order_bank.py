@@ -20,6 +20,7 @@ from tqdm import tqdm
 from lpd_jax.decoding.order import check_thresholds, check_whole, make_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.replacing import replacing_file
+from lpd_jax.user_cache import default_cache_dir
 
 BANK_VERSION = 1  # raise it whenever the same parameters would give other orders
 ORDERS_AT_ONCE = 1024  # the bar moves this often; the orders do not depend on it
@@ -41,12 +42,6 @@ class OrderBank:
         """int32 [num_orders, N]: the orders from `first_index` on, from the start after the end."""
         index_B = np.arange(first_index, first_index + num_orders) % len(self)
         return self.order_BN[index_B].astype(np.int32)
-
-
-def default_cache_dir() -> Path:
-    """The user's cache folder: $XDG_CACHE_HOME/lpd_jax, or ~/.cache/lpd_jax."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "lpd_jax"
 
 
 def load_or_make_bank(

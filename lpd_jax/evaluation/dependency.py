@@ -98,7 +98,6 @@ def nats_given_one(
     positions_BN = jnp.broadcast_to(jnp.arange(num_tokens)[None], tokens_BN.shape)
     logits_BNV, _ = decode_step(
         config,
-        params,
         unstack_blocks(params, config.num_layers),
         context_B2D,
         positions_BN,

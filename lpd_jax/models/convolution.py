@@ -1,8 +1,10 @@
-"""A convolution whose weight gradient is fast on CPU too.
+"""3x3 convolutions that are fast on CPU too.
 
 XLA's CPU backend computes the weight gradient of a 3x3 convolution as a convolution with an
-image-sized kernel, 3 to 10 times slower than the same sum as one matrix product per image.
-Everything else, and every other backend, keeps XLA's own convolution.
+image-sized kernel, 3 to 10 times slower than the same sum as one matrix product per image. And a
+convolution of pixels that were just doubled multiplies each of them by several weights, which can
+be added up before: four convolutions of 2x2 take half the time. Everything else, and every other
+backend, keeps XLA's own convolution.
 """
 
 import flax.linen as nn
@@ -18,6 +20,7 @@ class Conv3x3(nn.Module):
     channels: int
     stride: int = 1
     padding: tuple[int, int] = (1, 1)  # pixels before and after, on both axes
+    doubled: bool = False  # of the picture at twice its sides, nearest neighbour
 
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
@@ -25,6 +28,8 @@ class Conv3x3(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
         kernel, bias_C = kernel.astype(x_BHWC.dtype), bias_C.astype(x_BHWC.dtype)
+        if self.doubled:
+            return convolve_doubled(x_BHWC, kernel) + bias_C[None, None, None]
         return convolve(x_BHWC, kernel, self.stride, self.padding) + bias_C[None, None, None]
 
 
@@ -106,3 +111,63 @@ def by_products(
     start = jnp.zeros((9 * channels, outputs), jnp.float32)
     total, _ = jax.lax.scan(add_image, start, (x_BHWC, gradient_BHWO))
     return total.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def double(x_BHWC: jax.Array) -> jax.Array:
+    """Doubles both sides, nearest neighbour."""
+    B, H, W, C = x_BHWC.shape
+    # A broadcast: its gradient is a sum, where that of `repeat` is a slow scatter.
+    x = jnp.broadcast_to(x_BHWC[:, :, None, :, None, :], (B, H, 2, W, 2, C))
+    return x.reshape(B, 2 * H, 2 * W, C)
+
+
+def plain_doubled(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    return convolve(double(x_BHWC), kernel, 1, (1, 1))
+
+
+@jax.custom_vjp
+def convolve_doubled(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves `[B, 2H, 2W, C]`, which `double` makes, with a kernel `[3, 3, C, O]`."""
+    return jax.lax.platform_dependent(x_BHWC, kernel, cpu=by_phases, default=plain_doubled)
+
+
+def convolve_doubled_forward(
+    x_BHWC: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return convolve_doubled(x_BHWC, kernel), (x_BHWC, kernel)
+
+
+def convolve_doubled_backward(
+    residuals: tuple[jax.Array, jax.Array], gradient_BHWO: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    _, vjp = jax.vjp(plain_doubled, *residuals)
+    return vjp(gradient_BHWO)
+
+
+convolve_doubled.defvjp(convolve_doubled_forward, convolve_doubled_backward)
+
+
+def by_phases(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same in 4 of 9 products: of three neighbours along an axis, two are one pixel."""
+    B, H, W, C = x_BHWC.shape
+    rows = []
+    for row, of_row_23CO in enumerate(phase_weights(kernel, axis=0)):
+        columns = []
+        for column, of_both_22CO in enumerate(phase_weights(of_row_23CO, axis=1)):
+            padding = ((1 - row, row), (1 - column, column))
+            columns.append(
+                jax.lax.conv_general_dilated(
+                    x_BHWC, of_both_22CO, (1, 1), padding, dimension_numbers=DIMENSIONS
+                )
+            )
+        rows.append(jnp.stack(columns, axis=3))
+    return jnp.stack(rows, axis=2).reshape(B, 2 * H, 2 * W, kernel.shape[-1])
+
+
+def phase_weights(kernel: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Weights of the two pixels that even outputs see along an axis, and of those of odd ones."""
+    before, middle, after = jnp.split(kernel, 3, axis)
+    return (
+        jnp.concatenate([before, middle + after], axis),
+        jnp.concatenate([before + middle, after], axis),
+    )

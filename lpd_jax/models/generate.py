@@ -72,8 +72,7 @@ def lpd_decoder(
 ) -> tuple[Step, tuple[KVCache, ...]]:
     """LPD as the scan calls it, and the cache that it begins with."""
     # Once, outside the loop: casts, the slices of stacked weights, the class rows.
-    params = cast_matrices(params, dtype)
-    blocks = unstack_blocks(params, config.num_layers)
+    params = unstack_blocks(cast_matrices(params, dtype), config.num_layers)
     class_R1D = LPD(config, dtype).bind({"params": params}).embed_class(labels_R)
 
     def step(rows: StepRows, cache: tuple[KVCache, ...]) -> tuple[jax.Array, tuple[KVCache, ...]]:
@@ -83,9 +82,7 @@ def lpd_decoder(
         previous_RPD = jnp.where(is_class_1P1, class_R1D, previous_RPD)
         write = CacheWrite(rows.previous_slots_P[0], rows.query_start, previous_RPD.shape[1])
         positions_RQ, mask_TM = rows.query_positions_RQ, rows.mask_TM
-        return decode_step(
-            config, params, blocks, previous_RPD, positions_RQ, mask_TM, write, cache
-        )
+        return decode_step(config, params, previous_RPD, positions_RQ, mask_TM, write, cache)
 
     return step, init_cache(config, len(labels_R), 0, dtype)
 
@@ -103,8 +100,7 @@ def par_decoder(
             f"group_sizes: got {schedule.group_sizes}, allowed are {config.num_singles} single "
             f"tokens and then {config.num_parallel} at a time"
         )
-    params = cast_matrices(params, dtype)
-    blocks = unstack_blocks(params, config.num_layers)
+    params = unstack_blocks(cast_matrices(params, dtype), config.num_layers)
     class_R1D = class_rows(params["class_embed"], labels_R)
 
     def step(rows: StepRows, cache: tuple[KVCache, ...]) -> tuple[jax.Array, tuple[KVCache, ...]]:
@@ -113,7 +109,7 @@ def par_decoder(
         held_RPD = jnp.where(is_class_1P1, class_R1D, held_RPD).astype(dtype)
         # Slot k predicts rank k; the first query is of rank query_start - 1.
         start, num_rows = rows.query_start - 1, rows.query_positions_RQ.shape[1]
-        return par.decode_step(config, params, blocks, held_RPD, start, num_rows, cache)
+        return par.decode_step(config, params, held_RPD, start, num_rows, cache)
 
     return step, par.init_cache(config, len(labels_R), dtype)
 
@@ -135,7 +131,7 @@ def generate_tokens(
 
     Args:
         config: of the transformer; static.
-        params: its parameters.
+        params: its parameters; see `unstack_blocks` about drawing often.
         labels_B: int32 class labels.
         order_BN: int32, generation rank -> raster position, one order per image.
         keys_B: one key per image, from `image_keys`.

@@ -184,7 +184,6 @@ def init_cache(
 def decode_step(
     config: LPDConfig,
     params: Any,
-    blocks: list[Any],
     previous_BPD: jax.Array,
     query_positions_BQ: jax.Array,
     mask_TM: jax.Array,
@@ -194,7 +193,7 @@ def decode_step(
     """One cached pass: the previous group's tokens and the next group's queries.
 
     Args:
-        blocks: `unstack_blocks(params)`.
+        params: with unstacked blocks; see `unstack_blocks`.
         previous_BPD: embedded rows of the previous group (at first, of the class); the pass
             computes in their dtype, which is that of the cache.
         query_positions_BQ: raster positions asked for.
@@ -208,7 +207,7 @@ def decode_step(
     model = LPD(config, dtype).bind({"params": params})
     x_BTD = jnp.concatenate([previous_BPD, model.embed_queries(query_positions_BQ)], axis=1)
     new_cache = []
-    for layer_params, layer_cache in zip(blocks, cache, strict=True):
+    for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
         block = Block(**block_sizes(config), dtype=dtype).bind({"params": layer_params})
         x_BTD, new_layer_cache = block(x_BTD, mask_TM, cache_write=(layer_cache, write))
         new_cache.append(cast(KVCache, new_layer_cache))  # None only where none was given

@@ -106,7 +106,6 @@ def init_cache(
 def decode_step(
     config: PARConfig,
     params: Any,
-    blocks: list[Any],
     held_BPD: jax.Array,
     start: jax.Array,
     num_rows: int,
@@ -115,7 +114,7 @@ def decode_step(
     """One cached pass over slots `start` and on, which predict the ranks of the same numbers.
 
     Args:
-        blocks: parameters layer by layer.
+        params: with unstacked blocks; see `unstack_blocks`.
         held_BPD: what the first slots hold, the class or the previous group's tokens; transition
             tokens fill up the others.
         start: of the slots.
@@ -136,7 +135,7 @@ def decode_step(
     seen = num_rows if config.group_attention == "full" else 1 + jnp.arange(num_rows)[:, None]
     mask_TM = jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + seen
     new_cache = []
-    for layer_params, layer_cache in zip(blocks, cache, strict=True):
+    for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
         block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})
         x_BTD, new_layer_cache = block(x_BTD, mask_TM, rope_TK2, False, (layer_cache, start))
         new_cache.append(cast(KVCache, new_layer_cache))

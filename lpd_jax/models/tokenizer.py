@@ -221,10 +221,7 @@ def downsample(x_BHWC: jax.Array, name: str) -> jax.Array:
 
 def upsample(x_BHWC: jax.Array, name: str) -> jax.Array:
     """Doubles both sides: nearest neighbour, then a convolution."""
-    B, H, W, C = x_BHWC.shape
-    # A broadcast: its gradient is a sum, where that of `repeat` is a slow scatter.
-    x = jnp.broadcast_to(x_BHWC[:, :, None, :, None, :], (B, H, 2, W, 2, C))
-    return conv3x3(C, name)(x.reshape(B, 2 * H, 2 * W, C))
+    return Conv3x3(x_BHWC.shape[-1], doubled=True, name=name)(x_BHWC)
 
 
 def fold_pixels(x_BHWC: jax.Array, size: int) -> jax.Array:

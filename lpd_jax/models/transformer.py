@@ -72,9 +72,15 @@ def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat:
     )
 
 
-def unstack_blocks(params: Any, num_layers: int) -> list[Any]:
-    """Parameters layer by layer. Done once before decoding: slicing in the loop would copy."""
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
+def unstack_blocks(params: Any, num_layers: int) -> Any:
+    """The same parameters with "blocks" layer by layer, in a tuple; those that are so already, too.
+
+    Who draws often does it once: inside a compiled function it copies the weights in every call.
+    """
+    if isinstance(params["blocks"], tuple):
+        return params
+    layers = [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
+    return {**params, "blocks": tuple(layers)}
 
 
 def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:

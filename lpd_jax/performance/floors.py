@@ -120,7 +120,9 @@ def tokenizer_flops(config: VQConfig, part: str, grid_size: tuple[int, int]) -> 
         if not path.endswith("kernel"):
             continue
         places = tokens * 4 ** doublings(path, last)
-        flops += 2 * leaf.size * places
+        # Of doubled pixels two or four are one: see `convolution.by_phases`.
+        weights = leaf.size * 4 // 9 if path.endswith("upsample/kernel") else leaf.size
+        flops += 2 * weights * places
         if path.endswith("proj_out/kernel"):
             flops += 2 * 2 * leaf.shape[-1] * places**2  # scores, and values
     if part == "encoder":

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lpd_jax.model_directory import load_config, load_model_directory
 from lpd_jax.models.registry import MODELS, TransformerConfig, find_model, init_params
 from lpd_jax.models.tokenizer import VQConfig
-from lpd_jax.models.transformer import cast_matrices
+from lpd_jax.models.transformer import cast_matrices, unstack_blocks
 from lpd_jax.pretrained import (
     NAMED_MODELS,
     check_sizes,
@@ -90,6 +90,12 @@ def transformer_params(subject: Subject, dtype: str) -> Any:
     """Parameters on the device, their matrices in `dtype`."""
     params = load_params(subject, "transformer", subject.transformer)
     return params if dtype == "float32" else cast_matrices(params, jnp.dtype(dtype))
+
+
+@LatestOnly
+def drawing_params(subject: Subject, dtype: str) -> Any:
+    """The same, layer by layer, as a pipeline holds them."""
+    return unstack_blocks(transformer_params(subject, dtype), subject.transformer.num_layers)
 
 
 @LatestOnly

@@ -9,7 +9,12 @@ import jax.numpy as jnp
 
 from lpd_jax.models.generate import decode_images, encode_images, generate_tokens, image_keys
 from lpd_jax.performance.case import Case, Inputs
-from lpd_jax.performance.subject import Subject, tokenizer_params, transformer_params
+from lpd_jax.performance.subject import (
+    Subject,
+    drawing_params,
+    tokenizer_params,
+    transformer_params,
+)
 from lpd_jax.training.compute import transformer_options
 from lpd_jax.training.objectives import make_token_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
@@ -56,7 +61,7 @@ def runner(compiled: Any, workload: Workload) -> Callable[[], None]:
 def draw_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
     """As the pipeline draws: one program; guidance and sampling are data."""
     request, model = inputs.request, subject.transformer
-    params = {"transformer": transformer_params(subject, case.dtype)}
+    params = {"transformer": drawing_params(subject, case.dtype)}
     if case.task == "images":
         params["tokenizer"] = tokenizer_params(subject)
 

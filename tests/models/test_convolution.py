@@ -9,8 +9,11 @@ import pytest
 from lpd_jax.models.convolution import (
     Conv3x3,
     by_convolution,
+    by_phases,
     by_products,
     convolve,
+    convolve_doubled,
+    double,
     plain_convolution,
 )
 
@@ -76,3 +79,25 @@ def test_the_layer_has_kernel_and_bias():
     params = {"kernel": np.ones((3, 3, 5, 4), np.float32), "bias": np.arange(4, dtype=np.float32)}
     outputs = layer.apply({"params": params}, image_BHWC)
     np.testing.assert_array_equal(outputs, np.broadcast_to(params["bias"], (1, 3, 4, 4)))
+
+
+def test_a_convolution_of_doubled_pixels_needs_no_doubling():
+    random = np.random.default_rng(3)
+    image_BHWC = random.standard_normal((2, 3, 5, 4)).astype(np.float32)
+    kernel = random.standard_normal((3, 3, 4, 6)).astype(np.float32)
+    gradient_BHWO = random.standard_normal((2, 6, 10, 6)).astype(np.float32)
+    repeated_BHWC = image_BHWC.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_array_equal(double(image_BHWC), repeated_BHWC)
+
+    def plain(image_BHWC, kernel):
+        return plain_convolution(double(image_BHWC), kernel, 1, (1, 1))
+
+    def with_gradients(function):
+        outputs, vjp = jax.vjp(function, image_BHWC, kernel)
+        return outputs, *vjp(gradient_BHWO)
+
+    want = with_gradients(plain)
+    chex.assert_trees_all_close(
+        jax.jit(lambda: with_gradients(convolve_doubled))(), want, atol=1e-4
+    )
+    np.testing.assert_allclose(by_phases(image_BHWC, kernel), want[0], atol=1e-5)

@@ -100,7 +100,7 @@ def test_each_block_is_the_official_one(golden, model):
     block = Block(**{**block_sizes(config), "num_context": 10})
     run = jax.jit(lambda params, x_BTD: block.apply({"params": params}, x_BTD, mask_TT)[0])
     mask_TT, x_BTD = golden["train_mask"], golden["train/blocks_in"]
-    for i, layer_params in enumerate(unstack_blocks(params, config.num_layers)):
+    for i, layer_params in enumerate(unstack_blocks(params, config.num_layers)["blocks"]):
         x_BTD = run(layer_params, x_BTD)
         np.testing.assert_allclose(x_BTD, golden[f"train/block{i}_out"], atol=1e-4)
 
