@@ -95,7 +95,7 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         labels = [i * num_classes // count for i in range(count)]
     group_sizes = None
     if GROUP_SIZES.value is not None:
-        group_sizes = [whole_number("group_sizes", text) for text in GROUP_SIZES.value]
+        group_sizes = [command_line.whole_number("group_sizes", text) for text in GROUP_SIZES.value]
     return make_request(
         config,
         list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),
@@ -110,13 +110,6 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         seed=SEED.value,
         where=where,
     )
-
-
-def whole_number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
 
 
 def class_names(request: Request, names: list[str]) -> list[str]:

@@ -116,7 +116,7 @@ def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[
     labels = steps_study.balanced_labels(protocol.num_images, len(config["class_names"]))
     steps = steps_study.default_steps(height * width)
     if STEPS.value is not None:
-        steps = tuple(whole_number("steps", text) for text in STEPS.value)
+        steps = tuple(command_line.whole_number("steps", text) for text in STEPS.value)
     points = [
         steps_study.Point(order, num_steps)
         for num_steps in sorted(set(steps))
@@ -142,13 +142,6 @@ def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study
         return steps_study.Drawing(images_BHWC, time.perf_counter() - start, compile_seconds)
 
     return draw
-
-
-def whole_number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
 
 
 def describe(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax import animation
+from lpd_jax import animation, editing, outpainting
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
 from lpd_jax.models import generate
@@ -127,8 +127,7 @@ class Pipeline:
 
     def generate_tokens(self, labels, *choices, **named_choices) -> np.ndarray:
         """Takes what a call takes, needs no tokenizer: int32 `[B, N]` in raster order."""
-        request = self.request(labels, *choices, **named_choices)
-        return self._run(request, to_images=False)[-1]
+        return self.draw_tokens(self.request(labels, *choices, **named_choices))
 
     def request(self, labels, *choices, **named_choices) -> Request:
         """Checks the arguments of a call, and fills in what was left out."""
@@ -140,6 +139,56 @@ class Pipeline:
         images_BHWC, tokens_BN = self._run(request, to_images=True)
         return images_BHWC, tokens_BN
 
+    def draw_tokens(self, request: Request) -> np.ndarray:
+        """Tokens int32 `[B, N]` in raster order; needs no tokenizer."""
+        return self._run(request, to_images=False)[-1]
+
+    def inpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Draws anew what a mask covers: uint8 `[B, H, W, 3]`.
+
+        Tokens without a pixel under the mask are known: the rest is drawn around them, and they
+        come back untouched. One picture, mask or label serves as many as there are of the others.
+
+        Args:
+            images_BHWC: uint8, of the model's size; one `[H, W, 3]` or many.
+            labels: class numbers or names, one or many, of what is drawn.
+            mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
+                or one an image.
+            box: or (top, left, height, width) in pixels.
+            keep_reconstruction: give what the tokenizer makes of the whole picture. Otherwise all
+                pixels outside of the mask are those of `images_BHWC`.
+            seam: pixels inside the mask over which new and old blend; None is a token's side.
+            **choices: those of a call but `group_sizes`, for a whole picture: of its `num_steps`
+                an edit takes its share.
+
+        Raises:
+            ValueError: names the argument, its value and what is allowed.
+        """
+        return editing.inpaint(self, images_BHWC, labels, **choices).images_BHWC
+
+    def edit_class(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Draws a region anew as what it is to become; takes what `inpaint` takes.
+
+        Args:
+            labels: classes to turn the region into; a higher `guidance_scale` insists on them.
+        """
+        return self.inpaint(images_BHWC, labels, **choices)
+
+    def outpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Paints on beyond the edges of pictures: uint8 `[B, top + H + bottom, ..., 3]`.
+
+        The new canvas may be the model's picture or larger; a larger one is painted through
+        windows of the model's size, each of which knows part of what is there.
+
+        Args:
+            images_BHWC: uint8, of any size that is whole tokens.
+            labels: class numbers or names, one or many.
+            top, bottom, left, right: pixels to add, whole tokens; below 0 it cuts them off.
+            overlap: pixels that a window knows of what is there; None is half its side.
+            **choices: the rest of what `inpaint` takes.
+        """
+        return outpainting.outpaint(self, images_BHWC, labels, **choices).images_BHWC
+
     def compile(self, request: Request) -> float:
         """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
         self._config("tokenizer")
@@ -149,11 +198,12 @@ class Pipeline:
         self._executable(request, next(_chunks(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
 
-    def encode(self, images_BHWC) -> np.ndarray:
-        """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]` of the model's size."""
+    def encode(self, images_BHWC, grid_size: tuple[int, int] | None = None) -> np.ndarray:
+        """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]`: the model's size, or a grid's."""
         config = self._config("tokenizer")
         images_BHWC = np.asarray(images_BHWC)
-        wanted = (*self.image_size, 3)
+        height, width = grid_size or self.grid_size
+        wanted = (height * config.downsample_factor, width * config.downsample_factor, 3)
         if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != wanted:
             raise ValueError(
                 f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
@@ -161,16 +211,16 @@ class Pipeline:
             )
         return self._in_batches(generate.encode_images, config, images_BHWC)
 
-    def decode(self, tokens_BN) -> np.ndarray:
-        """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` in raster order."""
+    def decode(self, tokens_BN, grid_size: tuple[int, int] | None = None) -> np.ndarray:
+        """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` in raster order, of any grid."""
         config = self._config("tokenizer")
         tokens_BN = np.asarray(tokens_BN)
-        if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (
-            self.num_tokens,
-        ):
+        grid_size = grid_size or self.grid_size
+        num_tokens = grid_size[0] * grid_size[1]
+        if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (num_tokens,):
             raise ValueError(
                 f"tokens: got {tokens_BN.dtype} {tokens_BN.shape}, allowed are whole numbers "
-                f"('batch', {self.num_tokens})"
+                f"('batch', {num_tokens})"
             )
         if tokens_BN.size and not 0 <= tokens_BN.min() <= tokens_BN.max() < config.codebook_size:
             raise ValueError(
@@ -179,7 +229,7 @@ class Pipeline:
             )
 
         def decode(config, params, tokens_BN):
-            return generate.decode_images(config, params, tokens_BN, self.grid_size)
+            return generate.decode_images(config, params, tokens_BN, grid_size)
 
         return self._in_batches(decode, config, tokens_BN.astype(np.int32))
 
@@ -207,11 +257,13 @@ class Pipeline:
         """The compiled function; labels, orders, seed and the traced choices do not recompile."""
         arguments = (self._params, *chunk, request.sampling, request.guidance)
         structure = jax.tree.structure(arguments)
-        key = (to_images, request.schedule, len(chunk[0]), structure)
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(chunk))
+        key = (to_images, request.schedule, shapes, structure)
         if key not in self._executables:
 
-            def run(params, labels_B, order_BN, keys_B, sampling, guidance):
+            def run(params, labels_B, order_BN, keys_B, known, sampling, guidance):
                 choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
+                choices["known"] = known
                 common = (labels_B, order_BN, keys_B)
                 model = (self._configs["transformer"], params["transformer"])
                 if not to_images:
@@ -244,12 +296,21 @@ def batch_size_for(num_images: int) -> int:
 
 
 def _chunks(request: Request, size: int) -> Iterator[tuple]:
-    """(labels_B, order_BN, keys_B) of `size` images each; the last is filled up with repeats."""
-    padding = -len(request.labels) % size
-    labels_B, order_BN = _pad(request.labels, padding), _pad(request.order, padding)
+    """(labels_B, order_BN, keys_B, known) of `size` images; the last is filled up with repeats."""
+    count = len(request.labels)
+    index_B = np.arange(count) if request.index is None else request.index
+    known_BK = np.empty((count, 0)) if request.known is None else request.known.tokens_BK
+    rows = [request.labels, request.order, index_B, known_BK]
+    labels_B, order_BN, index_B, known_BK = (_pad(x, -count % size) for x in rows)
     for start in range(0, len(labels_B), size):
-        keys_B = generate.image_keys(request.seed, start, size)
-        yield labels_B[start : start + size], order_BN[start : start + size], keys_B
+        chunk = slice(start, start + size)
+        known = request.known and request.known._replace(tokens_BK=known_BK[chunk])
+        yield (
+            labels_B[chunk],
+            order_BN[chunk],
+            generate.keys_of(request.seed, index_B[chunk]),
+            known,
+        )
 
 
 def _pad(rows: np.ndarray, padding: int) -> np.ndarray:

@@ -1,0 +1,200 @@
+"""Painting on beyond the edges of pictures, on the model's grid and past it.
+
+The new canvas holds the picture's tokens and empty cells. Windows of the model's size are laid over
+it, overlapping, and drawn one after the other, each knowing what the canvas holds by then; at last
+the whole canvas becomes pixels at once, so that windows leave no seams. Letters: B images, H
+height, W width, C channels.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpd_jax import masks
+from lpd_jax.decoding.order import check_whole
+from lpd_jax.editing import (
+    Edited,
+    Model,
+    as_list,
+    checked_drawn,
+    checked_images,
+    checked_seam,
+    make_parts,
+    pixels_per_token,
+    same_number,
+    with_known,
+)
+
+SIDES = ("top", "bottom", "left", "right")
+Area = tuple[slice, slice]
+
+
+class Layout(NamedTuple):
+    """What of a picture lies where on its canvas; all in tokens."""
+
+    grid: tuple[int, int]
+    taken: Area  # of the picture
+    kept: Area  # of the canvas
+
+
+def outpaint(
+    model: Model,
+    images: Any,
+    labels: Any,
+    *,
+    top: int = 0,
+    bottom: int = 0,
+    left: int = 0,
+    right: int = 0,
+    overlap: int | None = None,
+    keep_reconstruction: bool = False,
+    seam: int | None = None,
+    **choices: Any,
+) -> Edited:
+    """Paints on beyond the edges; see `Pipeline.outpaint`."""
+    factor = pixels_per_token(model)
+    images_BHWC, labels = same_number(images=checked_images(images), labels=as_list(labels))
+    added = dict(zip(SIDES, (top, bottom, left, right), strict=True))
+    layout = lay_out(images_BHWC.shape[1:3], added, factor, model.grid_size)
+    overlap = checked_overlap(overlap, factor, model.grid_size)
+    seam = checked_seam(seam, factor)
+    windows = list(lay_windows(layout, model.grid_size, overlap))
+    seeds = window_seeds(choices.get("seed", 0))
+    # All windows are planned, so all choices checked, before the first is drawn.
+    planned = []
+    for (area, known_HW), seed in zip(windows, seeds, strict=False):
+        known_BN = np.tile(known_HW.reshape(-1), (len(images_BHWC), 1))
+        planned.append((area, *make_parts(model, labels, known_BN, {**choices, "seed": seed})))
+
+    old_BHWC, mask_BHW = to_canvas(images_BHWC, layout, factor)
+    tokens_BHW = encode_kept(model, old_BHWC, layout, factor)
+    for area, part in planned:
+        window_BHW = tokens_BHW[:, *area]
+        window_BN = window_BHW.reshape(len(window_BHW), -1)
+        drawn_BN = model.draw_tokens(with_known(part, window_BN))
+        window_BHW[:] = checked_drawn(part, window_BN, drawn_BN).reshape(window_BHW.shape)
+    tokens_BN = tokens_BHW.reshape(len(tokens_BHW), -1)
+    painted_BHWC = model.decode(tokens_BN, layout.grid)
+    if not keep_reconstruction:
+        painted_BHWC = masks.paste_back(old_BHWC, painted_BHWC, mask_BHW, seam)
+    return Edited(painted_BHWC, tokens_BN, mask_BHW)
+
+
+def lay_out(
+    image_size: tuple[int, int], added: Mapping[str, int], factor: int, window: tuple[int, int]
+) -> Layout:
+    """Where a picture of so many pixels lies on its canvas.
+
+    Args:
+        added: pixels by side; below 0 cuts off.
+        factor: pixels per token side.
+        window: the model's grid, the smallest canvas.
+
+    Raises:
+        ValueError: a size that is no whole number of tokens, nothing of the picture left, or a
+            canvas smaller than the model's picture.
+    """
+    for name, pixels in added.items():
+        if pixels != check_whole(name, pixels, -max(image_size)) or pixels % factor:
+            raise ValueError(f"{name}: got {pixels} pixels, allowed are multiples of {factor}")
+    if image_size[0] % factor or image_size[1] % factor:
+        raise ValueError(f"images: got {image_size} pixels, allowed are multiples of {factor}")
+    lengths, taken, kept = [], [], []
+    for axis, (before, after) in enumerate((SIDES[:2], SIDES[2:])):
+        pixels = (image_size[axis], added[before], added[after])
+        length, first, last = (x // factor for x in pixels)
+        lengths.append(length + first + last)
+        taken.append(slice(max(-first, 0), length - max(-last, 0)))
+        kept.append(slice(max(first, 0), lengths[axis] - max(last, 0)))
+    got = ", ".join(f"{name} {pixels}" for name, pixels in added.items())
+    if any(part.start >= part.stop for part in kept):
+        raise ValueError(f"{got}: nothing of the picture of {image_size} pixels would be left")
+    if lengths[0] < window[0] or lengths[1] < window[1]:
+        raise ValueError(
+            f"{got}: the canvas would be {lengths[0] * factor}x{lengths[1] * factor} pixels, "
+            f"allowed is at least the model's picture, {window[0] * factor}x{window[1] * factor}"
+        )
+    return Layout((lengths[0], lengths[1]), (taken[0], taken[1]), (kept[0], kept[1]))
+
+
+def checked_overlap(overlap: int | None, factor: int, window: tuple[int, int]) -> tuple[int, int]:
+    """(down, across) in tokens: what a window knows of its neighbour, half its side by default."""
+    if overlap is None:
+        return max(1, window[0] // 2), max(1, window[1] // 2)
+    most = (min(window) - 1) * factor
+    if check_whole("overlap", overlap, factor, most) % factor:
+        raise ValueError(f"overlap: got {overlap} pixels, allowed are multiples of {factor}")
+    return overlap // factor, overlap // factor
+
+
+def lay_windows(
+    layout: Layout, window: tuple[int, int], overlap: tuple[int, int]
+) -> Iterator[tuple[Area, np.ndarray]]:
+    """Windows in the order in which they are drawn: areas of the canvas and what each knows.
+
+    The first is centred over the picture, the others follow in all directions; the one that knows
+    most is next.
+    """
+    known_HW = np.zeros(layout.grid, bool)
+    known_HW[layout.kept] = True
+    starts = [
+        window_starts(kept, length, side, side - shared)
+        for kept, length, side, shared in zip(
+            layout.kept, layout.grid, window, overlap, strict=True
+        )
+    ]
+    areas = [
+        (slice(row, row + window[0]), slice(column, column + window[1]))
+        for row, column in itertools.product(*starts)
+    ]
+    while not known_HW.all():
+        open_areas = [area for area in areas if not known_HW[area].all()]
+        area = max(open_areas, key=lambda area: known_HW[area].sum())
+        yield area, known_HW[area].copy()
+        known_HW[area] = True
+
+
+def window_starts(kept: slice, length: int, side: int, stride: int) -> list[int]:
+    """Starts of windows of one axis: from the middle of what is kept to both ends."""
+    last = length - side
+    middle = min(max((kept.start + kept.stop - side) // 2, 0), last)
+    onward = range(middle, last + stride, stride)
+    back = range(middle, -stride, -stride)
+    return sorted({min(start, last) for start in onward} | {max(start, 0) for start in back})
+
+
+def window_seeds(seed: Any) -> Iterator[int]:
+    """A seed for each window: with one for all, windows would repeat each other's noise."""
+    yield seed
+    for number in itertools.count(1):
+        yield int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+
+
+def to_canvas(
+    images_BHWC: np.ndarray, layout: Layout, factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Canvases uint8 `[B, H, W, 3]`, new pixels black, and bool `[B, H, W]`, True where new."""
+    height, width = (length * factor for length in layout.grid)
+    canvas_BHWC = np.zeros((len(images_BHWC), height, width, 3), np.uint8)
+    mask_BHW = np.ones(canvas_BHWC.shape[:3], bool)
+    canvas_BHWC[:, *in_pixels(layout.kept, factor)] = images_BHWC[
+        :, *in_pixels(layout.taken, factor)
+    ]
+    mask_BHW[:, *in_pixels(layout.kept, factor)] = False
+    return canvas_BHWC, mask_BHW
+
+
+def encode_kept(model: Model, old_BHWC: np.ndarray, layout: Layout, factor: int) -> np.ndarray:
+    """The tokens of a canvas int32 `[B, H, W]`, 0 where there is no picture."""
+    tokens_BHW = np.zeros((len(old_BHWC), *layout.grid), np.int32)
+    kept_BHW = tokens_BHW[:, *layout.kept]
+    kept_BHWC = old_BHWC[:, *in_pixels(layout.kept, factor)]
+    kept_BHW[:] = model.encode(kept_BHWC, kept_BHW.shape[1:]).reshape(kept_BHW.shape)
+    return tokens_BHW
+
+
+def in_pixels(area: Area, factor: int) -> Area:
+    rows, columns = (slice(part.start * factor, part.stop * factor) for part in area)
+    return rows, columns
