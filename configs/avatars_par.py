@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.num_steps = 1600
-    config.batch_size = 8
+    config.num_steps = 3000
+    config.batch_size = 4
     config.tokenizer = "lpd_jax/bundled/model"
     config.model = ConfigDict(
         {
@@ -30,6 +30,8 @@ def get_config() -> ConfigDict:
             "num_parallel": 4,
             "grid_size": (16, 16),
             "codebook_size": 1024,
+            "matrix_std": 0.07,
+            "embedding_std": 0.5,
             "num_classes": 12,
             "label_drop_rate": 0.1,
             "token_drop_rate": 0.0,
@@ -42,7 +44,7 @@ def get_config() -> ConfigDict:
             "learning_rate": 1.5e-3,
             "final_learning_rate": 1e-5,
             "warmup_steps": 100,
-            "cosine_steps": 1500,
+            "cosine_steps": 2000,
             "beta1": 0.9,
             "beta2": 0.95,
             "weight_decay": 0.05,
@@ -53,5 +55,5 @@ def get_config() -> ConfigDict:
     config.mesh = ConfigDict({"data": -1})
     config.compute = ConfigDict({"dtype": "float32"})
     config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
-    config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 500})
+    config.every = ConfigDict({"log": 50, "evaluate": 1500, "save": 1000, "sample": 1500})
     return config

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from lpd_jax import command_line, distributed
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.tokenizer import VQConfig
 from lpd_jax.training.config import read_config
 from lpd_jax.training.task import SPLITS
 from lpd_jax.training.token_cache import check_cache, open_token_cache
@@ -44,7 +44,7 @@ def main() -> None:
 
 def cache_tokens() -> None:
     model, config = read_config(CONFIG.value.to_dict())
-    if not isinstance(model, LPDConfig):
+    if isinstance(model, VQConfig):
         raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"

@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from lpd_jax import command_line, images
+from lpd_jax.command_line import whole_number
 from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
@@ -29,12 +30,13 @@ NUM_IMAGES = flags.DEFINE_integer(
 )
 NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Decoding steps, 1 to the number of tokens.")
 GROUP_SIZES = flags.DEFINE_list("group_sizes", None, "Tokens of each step, in place of num_steps.")
-ORDER = flags.DEFINE_string("order", None, "raster, random, halton or locality.")
+ORDER = flags.DEFINE_string("order", None, "raster, random, halton, locality, region.")
 GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
 GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
 TEMPERATURE = flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
 TOP_K = flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
 TOP_P = flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
+OUTPUT_SIZE = flags.DEFINE_integer("output_size", None, "Height in pixels to resize pictures to.")
 SEED = flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
 OUTPUT = flags.DEFINE_string("output", "lpd_samples.png", "The picture to write.")
 ANIMATE = flags.DEFINE_string("animate", None, "A .gif to write: the pictures, step by step.")
@@ -95,7 +97,7 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         labels = [i * num_classes // count for i in range(count)]
     group_sizes = None
     if GROUP_SIZES.value is not None:
-        group_sizes = [command_line.whole_number("group_sizes", text) for text in GROUP_SIZES.value]
+        group_sizes = [whole_number("group_sizes", text) for text in GROUP_SIZES.value]
     return make_request(
         config,
         list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),
@@ -108,6 +110,7 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         top_k=TOP_K.value,
         top_p=TOP_P.value,
         seed=SEED.value,
+        output_size=OUTPUT_SIZE.value,
         where=where,
     )
 

@@ -9,17 +9,15 @@ run that was cut off goes on, and a run with other choices shares what is equal.
 to measure anew.
 """
 
-import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line
-from lpd_jax.decoding.order import ORDERS
-from lpd_jax.evaluation import metrics, steps_report, steps_study
+from lpd_jax import command_line
+from lpd_jax.command_line import whole_number
+from lpd_jax.evaluation import avatars_study, steps_report, steps_study
+from lpd_jax.evaluation.avatars_study import CHOICES
 from lpd_jax.evaluation.classifier import Classifier, load_classifier
 from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
@@ -27,10 +25,12 @@ from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
 from lpd_jax.request import generation_choices, make_request
 
+ANY_SCHEDULE = ["raster", "random", "halton", "locality"]  # PAR's region order has its own
+
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 2400, "Of each point; equally many per class.")
 STEPS = flags.DEFINE_list("steps", None, "Numbers of decoding steps. Default: 4 to all tokens.")
-ORDER_KINDS = flags.DEFINE_list("orders", list(ORDERS), "Orders to compare.")
+ORDER_KINDS = flags.DEFINE_list("orders", ANY_SCHEDULE, "Orders to compare.")
 GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", None, "Default: what the model says.")
 GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
 TEMPERATURE = flags.DEFINE_float("temperature", None, "Default: what the model says.")
@@ -40,7 +40,6 @@ SEED = flags.DEFINE_integer("seed", 0, "The same for every point.")
 OUTPUT = flags.DEFINE_string("output", "results/steps", "Beginning of the names of the files.")
 
 KINDS = ("json", "md", "png")
-CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
 
 
 def main() -> None:
@@ -53,42 +52,31 @@ def main() -> None:
     directory = find_model_directory(MODEL.value)
     config = load_config(directory)
     classifier = load_classifier()
-    check_classes(config, classifier)
+    avatars_study.check_classes(config, MODEL.value, classifier)
     protocol = make_protocol(config, directory, classifier)
     points = make_points(config, protocol)
 
     pipe = Pipeline.from_pretrained(directory)
-    train_images, _ = bundled.load_avatars("train")
-    validation = bundled.load_avatars("validation")
-    reference = metrics.feature_statistics(classifier.features(train_images))
-    floors = steps_study.floors(
-        validation[0], reference, classifier, lambda images: pipe.decode(pipe.encode(images))
-    )
+    yardstick = avatars_study.make_yardstick(pipe, classifier)
     study: dict[str, Any] = {
         "title": f"{MODEL.value}: {protocol.num_images} pictures a point",
-        "protocol": describe(protocol, classifier, len(train_images)),
-        "floors": list(floors),
-        "sensitivity": list(steps_study.sensitivity(*validation, reference, classifier)),
+        "protocol": avatars_study.describe(protocol, yardstick),
+        "floors": yardstick.floors,
+        "sensitivity": yardstick.sensitivity,
     }
     print("\n".join(steps_report.distance_table(study["floors"])), flush=True)
-    draw = pipeline_draw(pipe, protocol)
     study["points"] = steps_study.run_points(
-        points, protocol, len(classifier.class_names), draw, classifier, reference, cache_file
+        points,
+        protocol,
+        len(classifier.class_names),
+        avatars_study.pipeline_draw(pipe, protocol),
+        classifier,
+        yardstick.reference,
+        cache_file,
     )
     steps_report.write(study, *results)
     for path in results:
         print(f"wrote {path}")
-
-
-def check_classes(config: dict[str, Any], classifier: Classifier) -> None:
-    """The reference is the bundled data: another model's classes would be judged by wrong ones."""
-    names, size = config.get("class_names"), config.get("image_size")
-    wanted = list(classifier.class_names), [classifier.image_size, classifier.image_size]
-    if (names, size) != wanted:
-        raise ValueError(
-            f"model: got {MODEL.value!r} with classes {names} of {size} pixels, allowed are models "
-            f"of the classes {wanted[0]} of {wanted[1]} pixels"
-        )
 
 
 def make_protocol(
@@ -116,7 +104,7 @@ def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[
     labels = steps_study.balanced_labels(protocol.num_images, len(config["class_names"]))
     steps = steps_study.default_steps(height * width)
     if STEPS.value is not None:
-        steps = tuple(command_line.whole_number("steps", text) for text in STEPS.value)
+        steps = tuple(whole_number("steps", text) for text in STEPS.value)
     points = [
         steps_study.Point(order, num_steps)
         for num_steps in sorted(set(steps))
@@ -128,31 +116,6 @@ def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[
     for point in points:
         make_request(config, labels[:1], **point._asdict(), **choices, where=protocol.model)
     return points
-
-
-def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study.Draw:
-    """A `Draw` that asks a pipeline; compilation is timed apart."""
-    choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
-
-    def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
-        request = pipe.request(labels_B, order=point.order, num_steps=point.num_steps, **choices)
-        compile_seconds = pipe.compile(request)
-        start = time.perf_counter()
-        images_BHWC, _ = pipe.draw(request)
-        return steps_study.Drawing(images_BHWC, time.perf_counter() - start, compile_seconds)
-
-    return draw
-
-
-def describe(
-    protocol: steps_study.Protocol, classifier: Classifier, num_reference: int
-) -> dict[str, Any]:
-    return dataclasses.asdict(protocol) | {
-        "labels": "every class equally often",
-        "reference": f"all {num_reference} training pictures",
-        "classifier accuracy on the validation pictures": f"{classifier.validation_accuracy:.2%}",
-        "commit": steps_study.git_commit(),
-    }
 
 
 if __name__ == "__main__":

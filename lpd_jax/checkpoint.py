@@ -12,6 +12,8 @@ from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
 
+from lpd_jax.settling import settling_loops
+
 
 class Checkpoints:
     """Checkpoints of one run: state, data position and config, saved together or not at all.
@@ -80,6 +82,7 @@ class Checkpoints:
         items = ocp.args.Composite(config=ocp.args.JsonRestore())
         return self.newest_readable(items, warn=lambda text: None)[1].config
 
+    @settling_loops()
     def newest_readable(self, items: Any, warn: Callable[[str], None]) -> tuple[int, Any]:
         """Step and items of the newest checkpoint whose items can be read."""
         problems = []
@@ -120,6 +123,7 @@ def absolute(folder: str | PathLike) -> epath.Path:
     return path if "://" in str(folder) else epath.Path(path.expanduser().absolute())
 
 
+@settling_loops()
 def load_params(folder: str | PathLike) -> tuple[dict, dict]:
     """Parameters and config of the newest checkpoint of a run, on one device; writes nothing.
 

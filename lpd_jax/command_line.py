@@ -66,7 +66,7 @@ def define_config(help_text: str) -> flags.FlagHolder:
 
 
 def whole_number(name: str, text: str) -> int:
-    """One entry of a list of numbers; ValueError names the option."""
+    """One entry of a list flag; ValueError names the flag."""
     try:
         return int(text)
     except ValueError:

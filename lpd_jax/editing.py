@@ -16,6 +16,9 @@ from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.pretrained import model_config
 from lpd_jax.request import Request, generation_choices, make_request
 
+# Steps depend on the mask, and pixels that stay have the size they have.
+REFUSED = ("group_sizes", "output_size")
+
 
 class Model(Protocol):
     """What editing asks of a pipeline."""
@@ -159,11 +162,9 @@ def make_parts(
         known_BN: bool by raster position.
         choices: those of a call, for a whole picture: `num_steps` of it, its `order`.
     """
-    if choices.get("group_sizes") is not None:
-        raise ValueError(
-            "group_sizes: allowed is None in editing, where steps depend on the mask; num_steps "
-            "says how many a whole picture would take"
-        )
+    for name in REFUSED:
+        if choices.get(name) is not None:
+            raise ValueError(f"{name}: got {choices[name]!r}, allowed in editing is None")
     whole = make_request(model.config, labels, where=model.where, **choices)
     config = model_config(model.config, "transformer", model.where)
     given = {name: value for name, value in choices.items() if value is not None}
@@ -173,7 +174,10 @@ def make_parts(
     for num_known in np.unique(num_known_B).tolist():
         rows_B = np.flatnonzero(num_known_B == num_known)
         request = whole._replace(
-            labels=whole.labels[rows_B], order=whole.order[rows_B], index=rows_B
+            labels=whole.labels[rows_B],
+            order=whole.order[rows_B],
+            output_size=None,
+            index=rows_B,
         )
         part = Part(rows_B, known_BN[rows_B], request)
         # With all known there is nothing to draw; with none it is a picture like any other.

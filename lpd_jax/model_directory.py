@@ -42,6 +42,7 @@ GENERATION_FIELDS = {
     "top_p": (int, float),
     "proximity_threshold": (int, float),
     "repulsion_threshold": (int, type(None)),
+    "output_size": (int, type(None)),
 }
 
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from lpd_jax import animation, editing, outpainting
+from lpd_jax.batches import Chunk, batch_size_for, chunks_of, pad_rows
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
 from lpd_jax.models import generate
@@ -23,10 +24,6 @@ from lpd_jax.pretrained import (
     put_on_device,
 )
 from lpd_jax.request import Request, make_request
-
-# One function is compiled for each size that occurs, so requests of all lengths share these.
-BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
-MAX_PADDING = 0.25  # of a request's work may go into pictures that nobody asked for
 
 
 class Pipeline:
@@ -91,6 +88,7 @@ class Pipeline:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        output_size: int | None = None,
     ) -> np.ndarray:
         """Draws one picture for each label: uint8 `[B, H, W, 3]`.
 
@@ -101,12 +99,14 @@ class Pipeline:
             labels: class numbers or class names, one or many.
             num_steps: 1 to the number of tokens, all of them being one token a step.
             group_sizes: tokens of each step, in place of `num_steps`.
-            order: "raster", "random", "halton", "locality", or an array `[B, N]` or `[N]`.
+            order: "raster", "random", "halton", "locality", "region", or an array `[B, N]` or
+                `[N]`. A PAR model knows one order and one schedule only.
             guidance_scale: 1 is off.
             guidance_schedule: "linear" or "constant".
             temperature: 0 is argmax.
             top_k: 0 keeps all.
             top_p: 1 keeps all.
+            output_size: height in pixels that the pictures are resized to (bicubic).
 
         Raises:
             ValueError: names the argument, its value and what is allowed.
@@ -122,6 +122,7 @@ class Pipeline:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            output_size=output_size,
         )
         return self.draw(request)[0]
 
@@ -195,7 +196,7 @@ class Pipeline:
         start = time.perf_counter()
         size = batch_size_for(len(request.labels))
         known = len(self._executables)
-        self._executable(request, next(_chunks(request, size)), to_images=True)
+        self._executable(request, next(chunks_of(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
 
     def encode(self, images_BHWC, grid_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -247,29 +248,31 @@ class Pipeline:
     def _run(self, request: Request, to_images: bool) -> tuple[np.ndarray, ...]:
         size = batch_size_for(len(request.labels))
         outputs = []
-        for chunk in _chunks(request, size):
+        for chunk in chunks_of(request, size):
             execute = self._executable(request, chunk, to_images)
-            outputs.append(execute(self._params, *chunk, request.sampling, request.guidance))
+            outputs.append(execute(self._params, chunk, request.sampling, request.guidance))
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(outputs))
         return jax.tree.map(lambda x: x[: len(request.labels)], joined)
 
-    def _executable(self, request: Request, chunk: tuple, to_images: bool):
-        """The compiled function; labels, orders, seed and the traced choices do not recompile."""
-        arguments = (self._params, *chunk, request.sampling, request.guidance)
+    def _executable(self, request: Request, chunk: Chunk, to_images: bool):
+        """The compiled function; labels, orders, masks, seed and traced choices share it."""
+        arguments = (self._params, chunk, request.sampling, request.guidance)
         structure = jax.tree.structure(arguments)
-        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(chunk))
-        key = (to_images, request.schedule, shapes, structure)
+        num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
+        static = (to_images, request.schedule, request.output_size)
+        key = (*static, len(chunk.labels_B), num_known, structure)
         if key not in self._executables:
 
-            def run(params, labels_B, order_BN, keys_B, known, sampling, guidance):
+            def run(params, chunk, sampling, guidance):
+                rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
                 choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
-                choices["known"] = known
-                common = (labels_B, order_BN, keys_B)
+                choices["known"] = chunk.known
                 model = (self._configs["transformer"], params["transformer"])
                 if not to_images:
-                    return (generate.generate_tokens(*model, *common, **choices),)
+                    return (generate.generate_tokens(*model, *rows, **choices),)
                 tokenizer = (self._configs["tokenizer"], params["tokenizer"])
-                return generate.generate_images(*model, *tokenizer, *common, **choices)
+                choices["output_size"] = request.output_size
+                return generate.generate_images(*model, *tokenizer, *rows, **choices)
 
             self._executables[key] = jax.jit(run).lower(*arguments).compile()
         return self._executables[key]
@@ -278,40 +281,9 @@ class Pipeline:
         if not len(inputs):
             raise ValueError(f"got a batch of {len(inputs)}, allowed are 1 and more")
         size = batch_size_for(len(inputs))
-        padded = _pad(inputs, -len(inputs) % size)
+        padded = pad_rows(inputs, -len(inputs) % size)
         outputs = [
             function(config, self._params["tokenizer"], padded[start : start + size])
             for start in range(0, len(padded), size)
         ]
         return np.concatenate(jax.device_get(outputs))[: len(inputs)]
-
-
-def batch_size_for(num_images: int) -> int:
-    """Images per run: the largest size that stays below `MAX_PADDING`. 12 -> 4, 60 -> 64."""
-    for size in BATCH_SIZES:
-        padding = -num_images % size
-        if padding < MAX_PADDING * (num_images + padding):
-            return size
-    return 1
-
-
-def _chunks(request: Request, size: int) -> Iterator[tuple]:
-    """(labels_B, order_BN, keys_B, known) of `size` images; the last is filled up with repeats."""
-    count = len(request.labels)
-    index_B = np.arange(count) if request.index is None else request.index
-    known_BK = np.empty((count, 0)) if request.known is None else request.known.tokens_BK
-    rows = [request.labels, request.order, index_B, known_BK]
-    labels_B, order_BN, index_B, known_BK = (_pad(x, -count % size) for x in rows)
-    for start in range(0, len(labels_B), size):
-        chunk = slice(start, start + size)
-        known = request.known and request.known._replace(tokens_BK=known_BK[chunk])
-        yield (
-            labels_B[chunk],
-            order_BN[chunk],
-            generate.keys_of(request.seed, index_B[chunk]),
-            known,
-        )
-
-
-def _pad(rows: np.ndarray, padding: int) -> np.ndarray:
-    return np.concatenate([rows, np.repeat(rows[-1:], padding, axis=0)])

@@ -18,6 +18,7 @@ from lpd_jax.models.registry import TransformerConfig
 from lpd_jax.pretrained import model_config
 
 MAX_SEED = 2**32 - 1
+MAX_OUTPUT_SIZE = 4096
 
 # What a model directory that does not say is used with; otherwise its `generation` decides. A None
 # is the family's: see `generation_choices`.
@@ -31,6 +32,7 @@ GENERATION_DEFAULTS: dict[str, Any] = {
     "top_p": 1.0,
     "proximity_threshold": 1.0,
     "repulsion_threshold": None,
+    "output_size": None,
 }
 
 
@@ -43,6 +45,7 @@ class Request(NamedTuple):
     sampling: Sampling
     guidance: Guidance
     seed: int
+    output_size: int | None = None  # height in pixels that pictures are resized to
     index: np.ndarray | None = None  # int [B], which images of the seed; None: 0, 1, 2, ...
     known: Known | None = None  # of an edit: see `editing`
 
@@ -59,6 +62,7 @@ def make_request(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    output_size: int | None = None,
     *,
     where: str = "this model",
 ) -> Request:
@@ -80,6 +84,7 @@ def make_request(
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
+        "output_size": output_size,
     }
     chosen = generation_choices(model, config.get("generation", {}))
     if group_sizes is not None:
@@ -96,7 +101,13 @@ def make_request(
     guidance = Guidance.make(chosen["guidance_scale"], chosen["guidance_schedule"])
     seed = check_whole("seed", seed, 0, MAX_SEED)
     order_BN = resolve_order(model, chosen, schedule, len(labels_B), seed)
-    return Request(labels_B, order_BN, schedule, sampling, guidance, seed)
+    output_size = check_output_size(chosen["output_size"])
+    return Request(labels_B, order_BN, schedule, sampling, guidance, seed, output_size)
+
+
+def check_output_size(size: int | None) -> int | None:
+    """The size, once it is None or a height in pixels."""
+    return None if size is None else check_whole("output_size", size, 1, MAX_OUTPUT_SIZE)
 
 
 def resolve_labels(labels, num_classes: int, class_names: Sequence[str]) -> np.ndarray:
@@ -124,11 +135,10 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
 
 def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
-    is_par = isinstance(model, PARConfig)
-    family = {
-        "order": own_order_kind(model) if is_par else "locality",
-        "guidance_schedule": "constant" if is_par else "linear",
-    }
+    if isinstance(model, PARConfig):
+        family = {"order": own_order_kind(model), "guidance_schedule": "constant"}
+    else:
+        family = {"order": "locality", "guidance_schedule": "linear"}
     given = {name: value for name, value in given.items() if value is not None}
     return GENERATION_DEFAULTS | family | given
 
@@ -154,7 +164,7 @@ def resolve_schedule(
             f"num_steps: got {num_steps}, allowed is {own.num_steps}: this PAR model writes "
             f"{model.num_parallel} tokens at a time"
         )
-    if group_sizes is not None and tuple(group_sizes) != own.group_sizes:
+    if group_sizes is not None and make_schedule(model.num_tokens, None, group_sizes) != own:
         raise ValueError(
             f"group_sizes: got {list(group_sizes)}, allowed are this PAR model's "
             f"{model.num_singles} single tokens and then {model.num_parallel} at a time"
@@ -175,17 +185,10 @@ def resolve_order(
         ValueError: see `check_order` and `make_order`, or an order that a PAR model does not know.
     """
     order = chosen["order"]
-    if not isinstance(order, str):
-        order_BN = check_order(order, schedule.num_tokens, batch_size)
     if isinstance(model, PARConfig):
-        own_BN = np.tile(par_order(model), (batch_size, 1))
-        kind = own_order_kind(model)
-        if order != kind if isinstance(order, str) else (order_BN != own_BN).any():
-            got = repr(order) if isinstance(order, str) else "another array"
-            raise ValueError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
-        return own_BN
+        return own_order(model, order, batch_size)
     if not isinstance(order, str):
-        return order_BN
+        return check_order(order, schedule.num_tokens, batch_size)
     return make_order(
         order,
         model.grid_size,
@@ -195,3 +198,16 @@ def resolve_order(
         proximity_threshold=chosen["proximity_threshold"],
         repulsion_threshold=chosen["repulsion_threshold"],
     )
+
+
+def own_order(model: PARConfig, order: str | np.ndarray, batch_size: int) -> np.ndarray:
+    """The one order of a PAR model, int32 `[B, N]`; ValueError where another is asked for."""
+    own_BN, kind = np.tile(par_order(model), (batch_size, 1)), own_order_kind(model)
+    if isinstance(order, str):
+        same, got = order == kind, repr(order)
+    else:
+        order_BN = check_order(order, model.num_tokens, batch_size)
+        same, got = np.array_equal(order_BN, own_BN), "another array"
+    if not same:
+        raise ValueError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
+    return own_BN

@@ -1,5 +1,7 @@
 """Checkpoints: kept, read without their optimizer, and restored onto other meshes."""
 
+import asyncio
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.checkpoint import Checkpoints, load_config, load_params, newest_step
+from lpd_jax.settling import SettlingLoop
 from lpd_jax.sharding import MeshConfig, make_mesh
 
 
@@ -93,8 +96,6 @@ def damage(folder, step):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-# What Orbax leaves of the arrays that it was reading beside the damaged one.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     folder = tmp_path / "checkpoints"
     checkpoints = Checkpoints(folder, keep=3)
@@ -123,6 +124,29 @@ def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
         checkpoints.restore(abstract, warnings.append)
     checkpoints.close()
     assert newest_step(folder) == 3
+
+
+def test_no_read_outlives_the_one_that_failed(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    state = {str(index): jnp.zeros(2) for index in range(50)}
+    checkpoints.save(1, state, {}, {})
+    checkpoints.close()
+    damage(tmp_path, 1)
+    left = []
+
+    def close(loop):
+        left.append(asyncio.all_tasks(loop))
+        asyncio.SelectorEventLoop.close(loop)
+
+    monkeypatch.setattr(SettlingLoop, "close", close)
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    with pytest.raises(ValueError, match="1: cannot be read: "):
+        checkpoints.restore(state)
+    checkpoints.close()
+    restored = len(left)
+    with pytest.raises(ValueError, match="Error reading"):
+        load_params(tmp_path)
+    assert 0 < restored < len(left) and not any(left)
 
 
 def test_some_checkpoints_stay_for_good(tmp_path):

@@ -6,10 +6,14 @@ import pytest
 import safetensors.numpy
 
 import lpd_jax
-from lpd_jax import pipeline
+from lpd_jax import batches
+from lpd_jax.batches import batch_size_for
 from lpd_jax.decoding import decode
 from lpd_jax.decoding.schedule import make_schedule
-from lpd_jax.pipeline import Pipeline, batch_size_for
+from lpd_jax.images import resize_bicubic, to_uint8
+from lpd_jax.models.par_layout import par_order
+from lpd_jax.models.tokenizer import VQTokenizer
+from lpd_jax.pipeline import Pipeline
 from tests import tiny
 
 LABELS = [0, 1, 2, 2, 1]
@@ -46,7 +50,7 @@ def test_a_call_draws_one_picture_per_label_and_tokens_decode_to_it(pipe):
 def test_an_image_depends_on_seed_and_index_not_on_the_batch(pipe, monkeypatch):
     tokens_BN = pipe.generate_tokens(LABELS, seed=3)
     np.testing.assert_array_equal(pipe.generate_tokens(LABELS[:2], seed=3), tokens_BN[:2])
-    monkeypatch.setattr(pipeline, "BATCH_SIZES", (2,))
+    monkeypatch.setattr(batches, "BATCH_SIZES", (2,))
     np.testing.assert_array_equal(pipe.generate_tokens(LABELS, seed=3), tokens_BN)
     assert (pipe.generate_tokens(LABELS, seed=4) != tokens_BN).any()
 
@@ -195,3 +199,50 @@ def test_importing_the_package_does_not_import_jax(tmp_path):
     code = "import sys, lpd_jax; print(lpd_jax.__version__, 'jax' in sys.modules)"
     result = tiny.run_python("-c", code, cwd=tmp_path)
     assert result.stdout.split() == [lpd_jax.__version__, "False"]
+
+
+@pytest.fixture(scope="module")
+def par_pipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "par"
+    own = {"order": "region", "num_steps": None, "guidance_schedule": "constant"}
+    own |= {"guidance_scale": 1.5, "output_size": 6}
+    return Pipeline.from_pretrained(tiny.write_model_directory(folder, tiny.PAR, **own))
+
+
+def test_par_draws_in_its_own_order_and_schedule(par_pipe):
+    request = par_pipe.request(LABELS)
+    assert request.schedule.group_sizes == (1, 1, 1, 1, 4, 4, 4)
+    np.testing.assert_array_equal(request.order, np.tile(par_order(tiny.PAR), (5, 1)))
+    assert request.guidance.schedule == "constant" and request.guidance.scale == 1.5
+    tokens_BN = par_pipe.generate_tokens(LABELS, seed=3)
+    own = {"num_steps": 7, "group_sizes": [1, 1, 1, 1, 4, 4, 4], "order": par_order(tiny.PAR)}
+    np.testing.assert_array_equal(par_pipe.generate_tokens(LABELS, seed=3, **own), tokens_BN)
+    assert len(np.unique(tokens_BN)) > 8
+
+
+def test_pictures_are_resized_to_what_is_asked_for(par_pipe, pipe):
+    tokens_BN = par_pipe.generate_tokens(LABELS, seed=3)
+    large_BHWC, small_BHWC = par_pipe.decode(tokens_BN), par_pipe(LABELS, seed=3)
+    assert large_BHWC.shape[1:] == (8, 8, 3) and small_BHWC.shape[1:] == (6, 6, 3)
+    tokenizer = VQTokenizer(tiny.VQ).bind({"params": tiny.random_params(tiny.VQ, seed=1)})
+    floats_BHWC = tokenizer.decode(tokens_BN.reshape(-1, 4, 4))
+    resized_BHWC = to_uint8(resize_bicubic(floats_BHWC, 6))  # rounded and clipped once
+    assert np.abs(resized_BHWC.astype(int) - small_BHWC).max() <= 1
+    assert par_pipe(LABELS, output_size=12).shape[1:] == (12, 12, 3)
+    assert pipe(LABELS).shape[1:] == (8, 8, 3)
+    with pytest.raises(ValueError, match=r"^output_size 0 must be a whole number in 1\.\.4096"):
+        pipe(LABELS, output_size=0)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"order": "halton"}, "^order: got 'halton', allowed is 'region': this PAR model has no"),
+        ({"order": np.arange(16)}, "^order: got another array, allowed is 'region'"),
+        ({"num_steps": 4}, "^num_steps: got 4, allowed is 7: this PAR model writes 4 tokens at"),
+        ({"group_sizes": [8, 8]}, r"^group_sizes: got \[8, 8\], allowed are this PAR model's 4"),
+    ],
+)
+def test_par_has_no_other_order_or_schedule(par_pipe, choices, message):
+    with pytest.raises(ValueError, match=message):
+        par_pipe(LABELS, **choices)

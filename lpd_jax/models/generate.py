@@ -13,7 +13,7 @@ import numpy as np
 from lpd_jax.decoding.decode import Known, Step, StepRows, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.images import to_model_range, to_uint8
+from lpd_jax.images import resize_bicubic, to_model_range, to_uint8
 from lpd_jax.models import par
 from lpd_jax.models.layers import CacheWrite, KVCache
 from lpd_jax.models.lpd import LPD, LPDConfig, decode_step, init_cache
@@ -180,14 +180,18 @@ def generate_images(
     labels_B: jax.Array,
     order_BN: jax.Array,
     keys_B: jax.Array,
+    *,
+    output_size: int | None = None,
     **choices: Any,
 ) -> tuple[jax.Array, jax.Array]:
     """Draws pictures uint8 `[B, H, W, 3]` and their tokens int32 `[B, N]` in raster order.
 
-    Takes the choices of `generate_tokens`.
+    Takes the choices of `generate_tokens`, and the `output_size` of `decode_images`.
     """
     tokens_BN = generate_tokens(config, params, labels_B, order_BN, keys_B, **choices)
-    images_BHWC = decode_images(tokenizer_config, tokenizer_params, tokens_BN, config.grid_size)
+    images_BHWC = decode_images(
+        tokenizer_config, tokenizer_params, tokens_BN, config.grid_size, output_size
+    )
     return images_BHWC, tokens_BN
 
 
@@ -198,10 +202,23 @@ def encode_images(config: VQConfig, params: Any, images_BHWC: jax.Array) -> jax.
     return tokenizer.encode(to_model_range(images_BHWC)).reshape(len(images_BHWC), -1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def decode_images(
-    config: VQConfig, params: Any, tokens_BN: jax.Array, grid_size: tuple[int, int]
+    config: VQConfig,
+    params: Any,
+    tokens_BN: jax.Array,
+    grid_size: tuple[int, int],
+    output_size: int | None = None,
 ) -> jax.Array:
-    """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order."""
+    """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order.
+
+    With `output_size` they are resized to that height, before pixels are rounded: PAR and LlamaGen
+    draw 384 pixels and are judged at 256 (LlamaGen, arXiv 2406.06525, section 4).
+    """
     tokens_BHW = tokens_BN.reshape(-1, *grid_size)
-    return to_uint8(VQTokenizer(config).bind({"params": params}).decode(tokens_BHW))
+    images_BHWC = VQTokenizer(config).bind({"params": params}).decode(tokens_BHW)
+    if output_size is not None:
+        height, width = images_BHWC.shape[1:3]
+        size = (output_size, round(width * output_size / height))
+        images_BHWC = resize_bicubic(images_BHWC, size)
+    return to_uint8(images_BHWC)

@@ -17,7 +17,7 @@ from lpd_jax.decoding.decode import SLOT_AXIS
 from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
-from lpd_jax.models.transformer import NORMAL, class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.sharding import constrain
 
 NORM_EPSILON = 1e-5
@@ -39,7 +39,7 @@ class PAR(nn.Module):
         cfg = self.config
 
         def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
-            return embedding_table(self, name, rows, cfg.embed_dim, axis)
+            return embedding_table(self, name, rows, cfg.embed_dim, axis, cfg.embedding_std)
 
         self.class_embed = table("class_embed", cfg.num_classes + 1)
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
@@ -197,7 +197,7 @@ class PARBlock(nn.Module):
     def dense(
         self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
     ) -> nn.Dense:
-        init = nn.with_logical_partitioning(NORMAL, axes)
+        init = nn.with_logical_partitioning(nn.initializers.normal(self.config.matrix_std), axes)
         return nn.Dense(features, use_bias=False, kernel_init=init, dtype=self.dtype, name=name)
 
     def split_heads(self, qkv_BTC: jax.Array) -> tuple[jax.Array, ...]:

@@ -24,7 +24,9 @@ RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 class PARConfig:
     """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen.
 
-    Three more are for the paper's studies (section 4.3); released models have the defaults.
+    `matrix_std` and `embedding_std` are those of fresh weights: 0.02 as published, too little for
+    narrow models. Three more fields are for the paper's studies (section 4.3); released models
+    have the defaults.
 
     num_regions: of the generation order; None is one for each of the n tokens of a step, and 1
         the raster order, n neighbours at a time.
@@ -40,6 +42,8 @@ class PARConfig:
     codebook_size: int = 16384
     num_classes: int = 1000
     mlp_multiple: int = 256
+    matrix_std: float = 0.02
+    embedding_std: float = 0.02
     num_regions: int | None = None
     sequential_start: bool = True
     group_attention: str = "full"
@@ -51,6 +55,9 @@ class PARConfig:
         object.__setattr__(self, "grid_size", tuple(self.grid_size))
         check_sizes(self, SIZES)
         check_rates(self, RATES)
+        for name in ("matrix_std", "embedding_std"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is above 0")
         # Half of the pairs of a head turn with the row, half with the column.
         if self.embed_dim % (4 * self.num_heads):
             raise ValueError(

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from lpd_jax.sharding import constrain
 
-NORMAL = nn.initializers.normal(0.02)
-
 # What the backward pass finds of a block's forward pass: all, the matrix products, its input.
 REMAT = {
     "none": None,
@@ -19,10 +17,15 @@ REMAT = {
 
 
 def embedding_table(
-    module: nn.Module, name: str, rows: int, width: int, axis: str | None = None
+    module: nn.Module,
+    name: str,
+    rows: int,
+    width: int,
+    axis: str | None = None,
+    std: float = 0.02,
 ) -> jax.Array:
     """A learned table `[rows, width]` of `module`; `axis` is the logical name of its rows."""
-    init = nn.with_logical_partitioning(NORMAL, (axis, "embed"))
+    init = nn.with_logical_partitioning(nn.initializers.normal(std), (axis, "embed"))
     # `param` takes the leaf out of its box of axis names; its type does not tell.
     return cast(jax.Array, module.param(name, init, (rows, width)))
 

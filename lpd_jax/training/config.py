@@ -38,7 +38,8 @@ class EveryConfig:
 class GenerationConfig:
     """How a trained transformer draws by default: written into its model directory.
 
-    An order or a guidance schedule of None is its family's: `request.generation_choices`.
+    An order or a guidance schedule of None is its family's: `request.generation_choices`. Pictures
+    are resized to a height of `output_size` pixels; None leaves them as they are decoded.
     """
 
     order: str | None = None
@@ -50,6 +51,7 @@ class GenerationConfig:
     top_p: float = 1.0
     proximity_threshold: float = 1.0
     repulsion_threshold: int | None = None
+    output_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

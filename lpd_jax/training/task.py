@@ -13,7 +13,12 @@ from lpd_jax.images import image_grid, to_model_range, to_uint8
 from lpd_jax.models.generate import generate_images, image_keys
 from lpd_jax.models.registry import ModelConfig, TransformerConfig
 from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
-from lpd_jax.request import generation_choices, resolve_order, resolve_schedule
+from lpd_jax.request import (
+    check_output_size,
+    generation_choices,
+    resolve_order,
+    resolve_schedule,
+)
 from lpd_jax.sharding import fetch, spread
 from lpd_jax.training.compute import transformer_options
 from lpd_jax.training.config import TrainConfig
@@ -100,7 +105,8 @@ def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.P
     training_loss, validation_loss = (
         make_token_loss(model, train, **options) for train in (True, False)
     )
-    check_image_size(config.fid, model.grid_size[0] * tokenizer.config.downsample_factor)
+    size = check_output_size(config.generation.output_size)
+    check_image_size(config.fid, size or model.grid_size[0] * tokenizer.config.downsample_factor)
     draw = make_sampler(model, config, tokenizer)
 
     def draw_samples(params: Any) -> np.ndarray:
@@ -134,6 +140,7 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
             schedule=schedule,
             sampling=sampling,
             guidance=guidance,
+            output_size=choices["output_size"],
         )
         return fetch(images_BHWC)
 

@@ -2,62 +2,22 @@ import json
 
 import pytest
 
-from lpd_jax import bundled
-from lpd_jax.model_directory import save_model_directory
-from lpd_jax.models import registry
-from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.tokenizer import VQConfig
-from tests import tiny
+from tests import avatars, tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "study_steps.py"
 
-# A sixtieth of the pictures: the script as it is, in seconds.
-FEW_PICTURES = """
-import runpy, sys
-from lpd_jax import bundled
-load_all = bundled.load_avatars
-bundled.load_avatars = lambda split: tuple(part[::60] for part in load_all(split))
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-# 4x4 tokens of 16 pixels, so that its pictures have the size of the avatars.
-LPD = LPDConfig(
-    num_layers=1,
-    embed_dim=16,
-    num_heads=2,
-    mlp_ratio=2,
-    grid_size=(4, 4),
-    codebook_size=32,
-    num_classes=len(bundled.CLASS_NAMES),
-)
-VQ = VQConfig(
-    base_channels=32,
-    channel_multipliers=(1, 1, 1, 1, 1),
-    num_res_blocks=1,
-    z_channels=32,
-    codebook_size=32,
-)
 GENERATION = {"order": "locality", "num_steps": 4, "guidance_scale": 2.0}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "avatars"
-    config = {
-        "image_size": [64, 64],
-        "class_names": list(bundled.CLASS_NAMES),
-        "transformer": registry.config_to_dict(LPD),
-        "tokenizer": registry.config_to_dict(VQ),
-        "generation": GENERATION,
-    }
-    save_model_directory(path, config, tiny.random_params(LPD), tiny.random_params(VQ))
-    return path
+    return avatars.write_model_directory(path, **GENERATION)
 
 
 def study(model, folder, *options):
-    driver = f"import sys; sys.argv[0] = {str(SCRIPT)!r}" + FEW_PICTURES
     options = ("--num_images=12", "--orders=raster,locality", "--output=s", *options)
-    return tiny.run_python("-c", driver, f"--model={model}", *options, cwd=folder)
+    return avatars.run_on_few_pictures(SCRIPT, f"--model={model}", *options, cwd=folder)
 
 
 @pytest.mark.slow  # two processes that compile

@@ -49,8 +49,8 @@ def test_configs_come_back_from_their_mapping(config):
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({}, "model.family: got None, allowed are lpd, vq"),
-        ({"family": "par"}, "model.family: got 'par', allowed are lpd, vq"),
+        ({}, "model.family: got None, allowed are lpd, par, vq"),
+        ({"family": "gpt"}, "model.family: got 'gpt', allowed are lpd, par, vq"),
         ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: unknown field"),
         ({"family": "lpd", "num_layers": 2}, "model.embed_dim: missing"),
         ({"family": "lpd", **SMALL, "grid_size": 4}, "model.grid_size: got 4"),

@@ -7,11 +7,12 @@ import pathlib
 import pytest
 
 from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.registry import MODELS
 from lpd_jax.models.tokenizer import VQConfig
 from lpd_jax.training.config import config_to_json, read_config
 from lpd_jax.training.optimizer import make_learning_rate
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("avatars_*.py"))
+CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 LPD = {"family": "lpd", "num_layers": 2, "embed_dim": 16, "num_heads": 2}
 RUN = {"num_steps": 10, "batch_size": 8, "model": LPD}
 
@@ -37,8 +38,10 @@ def test_the_configs_of_the_repository_are_complete(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    _, config = read_config(module.get_config().to_dict())
+    model, config = read_config(module.get_config().to_dict())
     make_learning_rate(config.optimizer, config.num_steps)
+    if path.stem in MODELS:
+        assert model == MODELS[path.stem]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"num_stepz": 3}, "num_stepz: unknown field; did you mean 'num_steps'? Allowed are "),
         ({"optimizer": {"lr": 1.0}}, "optimizer.lr: unknown field; "),
         ({"model": LPD | {"num_layrs": 2}}, "model.num_layrs: unknown field; did you mean "),
-        ({"model": LPD | {"family": "gpt"}}, "model.family: got 'gpt', allowed are lpd, vq"),
+        ({"model": LPD | {"family": "gpt"}}, "model.family: got 'gpt', allowed are lpd, par, vq"),
         ({"model": LPD | {"grid_size": [4, 4, 4]}}, "model.grid_size: got [4, 4, 4], allowed is"),
         ({"model": LPD | {"grid_size": [4, 0.5]}}, "model.grid_size[1]: got 0.5, allowed is an "),
         ({"model": 3}, "model: got 3, allowed is a mapping of fields"),

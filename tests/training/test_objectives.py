@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import training_schedules
 from lpd_jax.models.lpd import LPD
+from lpd_jax.models.par import PAR
 from lpd_jax.models.tokenizer import VQTokenizer
 from lpd_jax.training import objectives
 from lpd_jax.training.objectives import (
@@ -17,6 +19,7 @@ from lpd_jax.training.objectives import (
     codebook_entropy_loss,
     cross_entropy,
     make_lpd_loss,
+    make_token_loss,
     make_tokenizer_loss,
     random_orders,
 )
@@ -84,6 +87,37 @@ def test_accuracy_counts_the_right_tokens(seen):
     loss, metrics = make_lpd_loss(tiny.LPD, train=False)({}, batch, jax.random.key(0))
     assert metrics["token_accuracy"] == 0.75
     np.testing.assert_allclose(loss, 50 / 4, rtol=1e-5)
+
+
+def test_par_learns_the_tokens_of_its_order_and_drops_labels_in_training_only():
+    model = dataclasses.replace(tiny.PAR, label_drop_rate=0.5, token_drop_rate=0, dropout_rate=0)
+    params, rng = tiny.random_params(model), np.random.default_rng(0)
+    tokens_BN = rng.integers(0, model.codebook_size, (8, 16))
+    batch = {"tokens": jnp.asarray(tokens_BN, jnp.uint16), "labels": jnp.arange(8) % 3}
+
+    def nats(labels_B):
+        logits_BNV = PAR(model).apply({"params": params}, tokens_BN, labels_B)
+        log_probs_BNV = np.asarray(jax.nn.log_softmax(logits_BNV))
+        targets_BN = tokens_BN[:, region_order(model.grid_size, 4)]
+        return -np.take_along_axis(log_probs_BNV, targets_BN[..., None], axis=-1).mean((1, 2))
+
+    given_B, none_B = nats(batch["labels"]), nats(jnp.full(8, model.null_class))
+    loss, metrics = make_token_loss(model, train=False)(params, batch, jax.random.key(0))
+    np.testing.assert_allclose(loss, given_B.mean(), rtol=1e-5)
+    assert 0 <= metrics["token_accuracy"] < 0.5
+
+    sums = {given_B[~dropped].sum() + none_B[dropped].sum() for dropped in every_choice(8)}
+    loss_function, losses = quick_jit(make_token_loss(model, train=True)), set()
+    for seed in range(4):
+        loss, _ = loss_function(params, batch, jax.random.key(seed))
+        assert min(abs(8 * loss - total) for total in sums) < 1e-3
+        losses.add(float(loss))
+    assert len(losses) > 1
+
+
+def every_choice(count):
+    """All bool [count]."""
+    return (np.arange(2**count)[:, None] >> np.arange(count) & 1).astype(bool)
 
 
 def test_the_tokenizers_loss_is_the_weighted_sum_of_its_parts():
