@@ -18,14 +18,17 @@ import numpy as np
 from absl import flags
 
 from lpd_jax import bundled, command_line, editing, images, outpainting
+from lpd_jax.command_line import whole_number
 from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
 
 COMMANDS = ("inpaint", "class", "outpaint")
-CHOICES = ("num_steps", "order", "guidance_scale", "guidance_schedule", "temperature")
-CHOICES += ("top_k", "top_p", "seed")
+CHOICES = (
+    *("num_steps", "order", "guidance_scale", "guidance_schedule"),
+    *("temperature", "top_k", "top_p", "seed"),
+)
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 INPUT = flags.DEFINE_list("input", None, "Picture files. Default: bundled validation pictures.")
@@ -134,7 +137,7 @@ def read_options(command: str) -> dict[str, Any]:
     if MASK.value is not None:
         options["mask"] = images.read_image("mask", MASK.value, "L") > 127
     if BOX.value is not None:
-        options["box"] = [command_line.whole_number("box", text) for text in BOX.value]
+        options["box"] = [whole_number("box", text) for text in BOX.value]
     return options
 
 

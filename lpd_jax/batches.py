@@ -4,7 +4,7 @@ Letters: B images, N tokens per image, K known tokens.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -39,9 +39,9 @@ class Chunk(NamedTuple):
 def chunks_of(request: Request, size: int) -> Iterator[Chunk]:
     """Chunks of `size` images; the last is filled up with repeats."""
     count = len(request.labels)
-    index_B = np.arange(count) if request.index is None else request.index
+    index_B = np.arange(count) if request.image_index is None else request.image_index
     known_BK = np.empty((count, 0)) if request.known is None else request.known.tokens_BK
-    rows = [request.labels, request.order, index_B, known_BK]
+    rows: list[Any] = [request.labels, request.order, index_B, known_BK]
     labels_B, order_BN, index_B, known_BK = (pad_rows(x, -count % size) for x in rows)
     for start in range(0, len(labels_B), size):
         cut = slice(start, start + size)

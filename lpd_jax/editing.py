@@ -23,9 +23,11 @@ REFUSED = ("group_sizes", "output_size")
 class Model(Protocol):
     """What editing asks of a pipeline."""
 
-    config: Mapping[str, Any]
     where: str
     grid_size: tuple[int, int]
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
     @property
     def image_size(self) -> tuple[int, int]: ...
@@ -177,7 +179,7 @@ def make_parts(
             labels=whole.labels[rows_B],
             order=whole.order[rows_B],
             output_size=None,
-            index=rows_B,
+            image_index=rows_B,
         )
         part = Part(rows_B, known_BN[rows_B], request)
         # With all known there is nothing to draw; with none it is a picture like any other.

@@ -17,6 +17,7 @@ from lpd_jax.decoding.order import check_whole
 from lpd_jax.editing import (
     Edited,
     Model,
+    Part,
     as_list,
     checked_drawn,
     checked_images,
@@ -58,15 +59,17 @@ def outpaint(
     images_BHWC, labels = same_number(images=checked_images(images), labels=as_list(labels))
     added = dict(zip(SIDES, (top, bottom, left, right), strict=True))
     layout = lay_out(images_BHWC.shape[1:3], added, factor, model.grid_size)
-    overlap = checked_overlap(overlap, factor, model.grid_size)
+    shared = checked_overlap(overlap, factor, model.grid_size)
     seam = checked_seam(seam, factor)
-    windows = list(lay_windows(layout, model.grid_size, overlap))
     seeds = window_seeds(choices.get("seed", 0))
     # All windows are planned, so all choices checked, before the first is drawn.
-    planned = []
-    for (area, known_HW), seed in zip(windows, seeds, strict=False):
+    planned: list[tuple[Area, Part]] = []
+    for (area, known_HW), seed in zip(
+        lay_windows(layout, model.grid_size, shared), seeds, strict=False
+    ):
         known_BN = np.tile(known_HW.reshape(-1), (len(images_BHWC), 1))
-        planned.append((area, *make_parts(model, labels, known_BN, {**choices, "seed": seed})))
+        (part,) = make_parts(model, labels, known_BN, {**choices, "seed": seed})
+        planned.append((area, part))
 
     old_BHWC, mask_BHW = to_canvas(images_BHWC, layout, factor)
     tokens_BHW = encode_kept(model, old_BHWC, layout, factor)
@@ -103,8 +106,8 @@ def lay_out(
         raise ValueError(f"images: got {image_size} pixels, allowed are multiples of {factor}")
     lengths, taken, kept = [], [], []
     for axis, (before, after) in enumerate((SIDES[:2], SIDES[2:])):
-        pixels = (image_size[axis], added[before], added[after])
-        length, first, last = (x // factor for x in pixels)
+        sizes = (image_size[axis], added[before], added[after])
+        length, first, last = (size // factor for size in sizes)
         lengths.append(length + first + last)
         taken.append(slice(max(-first, 0), length - max(-last, 0)))
         kept.append(slice(max(first, 0), lengths[axis] - max(last, 0)))

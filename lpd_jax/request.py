@@ -46,7 +46,7 @@ class Request(NamedTuple):
     guidance: Guidance
     seed: int
     output_size: int | None = None  # height in pixels that pictures are resized to
-    index: np.ndarray | None = None  # int [B], which images of the seed; None: 0, 1, 2, ...
+    image_index: np.ndarray | None = None  # int [B], which images of the seed; None: 0, 1, 2, ...
     known: Known | None = None  # of an edit: see `editing`
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
 from lpd_jax.decoding.schedule import GroupSchedule
@@ -45,7 +46,9 @@ class Known(NamedTuple):
     that may be known, and the most that each step may draw (the schedule).
     """
 
-    tokens_BK: jax.Array  # of the first ranks; where fewer are known, padding behind them
+    tokens_BK: (
+        jax.Array | np.ndarray
+    )  # of the first ranks; where fewer are known, padding behind them
     table: StepTable  # int32 [S] each
 
 
@@ -103,7 +106,9 @@ def decode_tokens(
     tokens_BM = jnp.zeros(positions_BM.shape, jnp.int32)
     table = make_step_table(schedule)
     if known is not None:
-        tokens_BM = jax.lax.dynamic_update_slice_in_dim(tokens_BM, known.tokens_BK, 1, axis=1)
+        tokens_BM = jax.lax.dynamic_update_slice_in_dim(
+            tokens_BM, jnp.asarray(known.tokens_BK), 1, axis=1
+        )
         table = known.table
     state = DecodeState(tokens_BM, cache)
     logits = []
@@ -164,7 +169,7 @@ def step_rows(
     guidance: Guidance,
 ) -> StepRows:
     """Reads one row of the step table: the previous group's tokens, the next group's positions."""
-    previous_start, query_start, _ = row = StepTable(*map(jnp.asarray, row))
+    previous_start, query_start, _ = map(jnp.asarray, row)
 
     def window(x_BM: jax.Array, start: jax.Array, width: int) -> jax.Array:
         x_BT = jax.lax.dynamic_slice_in_dim(x_BM, start, width, axis=1)
