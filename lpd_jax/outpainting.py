@@ -1,9 +1,8 @@
 """Painting on beyond the edges of pictures, on the model's grid and past it.
 
 The new canvas holds the picture's tokens and empty cells. Windows of the model's size are laid over
-it, overlapping, and drawn one after the other, each knowing what the canvas holds by then; at last
-the whole canvas becomes pixels at once, so that windows leave no seams. Letters: B images, H
-height, W width, C channels.
+it, overlapping, and drawn one after the other, each knowing what the canvas holds by then. Letters:
+B images, H height, W width, C channels.
 """
 
 import itertools
@@ -27,9 +26,17 @@ from lpd_jax.editing import (
     same_number,
     with_known,
 )
+from lpd_jax.windows import (
+    Area,
+    decode_windows,
+    encode_windows,
+    half,
+    in_pixels,
+    middle_start,
+    window_areas,
+)
 
 SIDES = ("top", "bottom", "left", "right")
-Area = tuple[slice, slice]
 
 
 class Layout(NamedTuple):
@@ -78,11 +85,11 @@ def outpaint(
         window_BN = window_BHW.reshape(len(window_BHW), -1)
         drawn_BN = model.draw_tokens(with_known(part, window_BN))
         window_BHW[:] = checked_drawn(part, window_BN, drawn_BN).reshape(window_BHW.shape)
-    tokens_BN = tokens_BHW.reshape(len(tokens_BHW), -1)
-    painted_BHWC = model.decode(tokens_BN, layout.grid)
+    areas = window_areas(layout.kept, layout.grid, model.grid_size, half(model.grid_size))
+    painted_BHWC = decode_windows(model.decode, tokens_BHW, areas, factor)
     if not keep_reconstruction:
         painted_BHWC = masks.paste_back(old_BHWC, painted_BHWC, mask_BHW, seam)
-    return Edited(painted_BHWC, tokens_BN, mask_BHW)
+    return Edited(painted_BHWC, tokens_BHW.reshape(len(tokens_BHW), -1), mask_BHW)
 
 
 def lay_out(
@@ -125,7 +132,7 @@ def lay_out(
 def checked_overlap(overlap: int | None, factor: int, window: tuple[int, int]) -> tuple[int, int]:
     """(down, across) in tokens: what a window knows of its neighbour, half its side by default."""
     if overlap is None:
-        return max(1, window[0] // 2), max(1, window[1] // 2)
+        return half(window)
     most = (min(window) - 1) * factor
     if check_whole("overlap", overlap, factor, most) % factor:
         raise ValueError(f"overlap: got {overlap} pixels, allowed are multiples of {factor}")
@@ -142,30 +149,12 @@ def lay_windows(
     """
     known_HW = np.zeros(layout.grid, bool)
     known_HW[layout.kept] = True
-    starts = [
-        window_starts(kept, length, side, side - shared)
-        for kept, length, side, shared in zip(
-            layout.kept, layout.grid, window, overlap, strict=True
-        )
-    ]
-    areas = [
-        (slice(row, row + window[0]), slice(column, column + window[1]))
-        for row, column in itertools.product(*starts)
-    ]
+    areas = window_areas(layout.kept, layout.grid, window, overlap)
     while not known_HW.all():
         open_areas = [area for area in areas if not known_HW[area].all()]
         area = max(open_areas, key=lambda area: known_HW[area].sum())
         yield area, known_HW[area].copy()
         known_HW[area] = True
-
-
-def window_starts(kept: slice, length: int, side: int, stride: int) -> list[int]:
-    """Starts of windows of one axis: from the middle of what is kept to both ends."""
-    last = length - side
-    middle = min(max((kept.start + kept.stop - side) // 2, 0), last)
-    onward = range(middle, last + stride, stride)
-    back = range(middle, -stride, -stride)
-    return sorted({min(start, last) for start in onward} | {max(start, 0) for start in back})
 
 
 def window_seeds(seed: Any) -> Iterator[int]:
@@ -189,15 +178,22 @@ def to_canvas(
     return canvas_BHWC, mask_BHW
 
 
-def encode_kept(model: Model, old_BHWC: np.ndarray, layout: Layout, factor: int) -> np.ndarray:
-    """The tokens of a canvas int32 `[B, H, W]`, 0 where there is no picture."""
-    tokens_BHW = np.zeros((len(old_BHWC), *layout.grid), np.int32)
+def encode_kept(model: Model, canvas_BHWC: np.ndarray, layout: Layout, factor: int) -> np.ndarray:
+    """The tokens of canvases int32 `[B, H, W]`, 0 where there is no picture.
+
+    A picture smaller than the model's is continued to that size by its edge pixels, as far as the
+    canvas goes. Black, mirrored, or left small, it would have more tokens that are not its own.
+    """
+    padding = []
+    for kept, length, side in zip(layout.kept, layout.grid, model.grid_size, strict=True):
+        start = middle_start(kept, length, side)
+        before, after = max(kept.start - start, 0), max(start + side - kept.stop, 0)
+        padding.append((before * factor, after * factor))
+    kept_BHWC = canvas_BHWC[:, *in_pixels(layout.kept, factor)]
+    padded_BHWC = np.pad(kept_BHWC, ((0, 0), *padding, (0, 0)), mode="edge")
+    seen_BHW = encode_windows(model.encode, padded_BHWC, model.grid_size, factor)
+    tokens_BHW = np.zeros((len(canvas_BHWC), *layout.grid), np.int32)
     kept_BHW = tokens_BHW[:, *layout.kept]
-    kept_BHWC = old_BHWC[:, *in_pixels(layout.kept, factor)]
-    kept_BHW[:] = model.encode(kept_BHWC, kept_BHW.shape[1:]).reshape(kept_BHW.shape)
+    top, left = padding[0][0] // factor, padding[1][0] // factor
+    kept_BHW[:] = seen_BHW[:, top : top + kept_BHW.shape[1], left : left + kept_BHW.shape[2]]
     return tokens_BHW
-
-
-def in_pixels(area: Area, factor: int) -> Area:
-    rows, columns = (slice(part.start * factor, part.stop * factor) for part in area)
-    return rows, columns

@@ -199,12 +199,11 @@ class Pipeline:
         self._executable(request, next(chunks_of(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
 
-    def encode(self, images_BHWC, grid_size: tuple[int, int] | None = None) -> np.ndarray:
-        """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]`: the model's size, or a grid's."""
+    def encode(self, images_BHWC) -> np.ndarray:
+        """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]` of the model's size."""
         config = self._config("tokenizer")
         images_BHWC = np.asarray(images_BHWC)
-        height, width = grid_size or self.grid_size
-        wanted = (height * config.downsample_factor, width * config.downsample_factor, 3)
+        wanted = (*self.image_size, 3)
         if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != wanted:
             raise ValueError(
                 f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
@@ -212,16 +211,16 @@ class Pipeline:
             )
         return self._in_batches(generate.encode_images, config, images_BHWC)
 
-    def decode(self, tokens_BN, grid_size: tuple[int, int] | None = None) -> np.ndarray:
-        """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` in raster order, of any grid."""
+    def decode(self, tokens_BN) -> np.ndarray:
+        """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` in raster order."""
         config = self._config("tokenizer")
         tokens_BN = np.asarray(tokens_BN)
-        grid_size = grid_size or self.grid_size
-        num_tokens = grid_size[0] * grid_size[1]
-        if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (num_tokens,):
+        if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (
+            self.num_tokens,
+        ):
             raise ValueError(
                 f"tokens: got {tokens_BN.dtype} {tokens_BN.shape}, allowed are whole numbers "
-                f"('batch', {num_tokens})"
+                f"('batch', {self.num_tokens})"
             )
         if tokens_BN.size and not 0 <= tokens_BN.min() <= tokens_BN.max() < config.codebook_size:
             raise ValueError(
@@ -230,7 +229,7 @@ class Pipeline:
             )
 
         def decode(config, params, tokens_BN):
-            return generate.decode_images(config, params, tokens_BN, grid_size)
+            return generate.decode_images(config, params, tokens_BN, self.grid_size)
 
         return self._in_batches(decode, config, tokens_BN.astype(np.int32))
 

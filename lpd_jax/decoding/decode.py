@@ -46,9 +46,7 @@ class Known(NamedTuple):
     that may be known, and the most that each step may draw (the schedule).
     """
 
-    tokens_BK: (
-        jax.Array | np.ndarray
-    )  # of the first ranks; where fewer are known, padding behind them
+    tokens_BK: jax.Array | np.ndarray  # of the first ranks; padding where fewer are known
     table: StepTable  # int32 [S] each
 
 
