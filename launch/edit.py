@@ -2,11 +2,12 @@
 
     python launch/edit.py inpaint --box=16,16,36,36
     python launch/edit.py inpaint --input=me.png --mask=mask.png --labels=micah
-    python launch/edit.py class --input=me.png --box=0,0,64,32 --labels=lorelei,personas,miniavs
-    python launch/edit.py outpaint --input=me.png --labels=micah --left=16 --right=32
+    python launch/edit.py class --bundled=506 --box=0,0,36,64 --labels=personas,micah,bigEars
+    python launch/edit.py outpaint --input=me.png --labels=micah --left=56 --right=56 --overlap=8
 
-Without --input it edits validation pictures of the bundled dataset. What else is left out is what
-the model was made for. A comparison (original, what was hidden, edited) is written beside.
+Without --input it edits validation pictures of the bundled dataset, a hundred of each class. What
+else is left out is what the model was made for. A comparison (original, kept, edited) is written
+beside.
 """
 
 import itertools
@@ -23,37 +24,41 @@ from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
+from lpd_jax.request import resolve_labels
 
 COMMANDS = ("inpaint", "class", "outpaint")
+INPAINT = ("mask", "box", "ignore_hidden")
+OUTPAINT = (*outpainting.SIDES, "overlap")
 CHOICES = (
-    *("num_steps", "order", "guidance_scale", "guidance_schedule"),
-    *("temperature", "top_k", "top_p", "seed"),
+    *("num_steps", "order", "guidance_scale", "guidance_schedule", "temperature", "top_k"),
+    *("top_p", "seed", "keep_reconstruction", "seam"),
 )
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 INPUT = flags.DEFINE_list("input", None, "Picture files. Default: bundled validation pictures.")
-NUM_IMAGES = flags.DEFINE_integer("num_images", 6, "Bundled pictures to take.", lower_bound=1)
+BUNDLED = flags.DEFINE_list(
+    "bundled", ["3", "203", "403", "703", "1003", "1103"], "Numbers of bundled validation pictures."
+)
 CROP = flags.DEFINE_bool("crop", True, "Cut files to the model's picture, as in training.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names: one, or one a picture.")
-MASK = flags.DEFINE_string("mask", None, "A picture of the model's size, light where to repaint.")
-BOX = flags.DEFINE_list("box", None, "Or what to repaint: top,left,height,width in pixels.")
-PADDING = {
-    side: flags.DEFINE_integer(side, 0, "outpaint: pixels to add there; below 0 cuts them off.")
-    for side in outpainting.SIDES
-}
-OVERLAP = flags.DEFINE_integer("overlap", None, "outpaint: pixels that windows share.")
-KEEP_RECONSTRUCTION = flags.DEFINE_bool(
+flags.DEFINE_string("mask", None, "A picture of the model's size, light where to repaint.")
+flags.DEFINE_list("box", None, "Or what to repaint: top,left,height,width in pixels.")
+for side in outpainting.SIDES:
+    flags.DEFINE_integer(side, 0, "outpaint: pixels to add there; below 0 cuts them off.")
+flags.DEFINE_integer("overlap", None, "outpaint: pixels that windows share.")
+flags.DEFINE_bool("ignore_hidden", False, "The tokenizer does not look at what the mask covers.")
+flags.DEFINE_bool(
     "keep_reconstruction", False, "Give what the tokenizer makes of the pixels that stay."
 )
-SEAM = flags.DEFINE_integer("seam", None, "Pixels over which new and old blend. Default: a token.")
-NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Of a whole picture; an edit takes its share.")
-ORDER = flags.DEFINE_string("order", None, "raster, random, halton or locality.")
-GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
-GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
-TEMPERATURE = flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
-TOP_K = flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
-TOP_P = flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
-SEED = flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
+flags.DEFINE_integer("seam", None, "Pixels over which new and old blend. Default: a token.")
+flags.DEFINE_integer("num_steps", None, "Of a whole picture; an edit takes its share.")
+flags.DEFINE_string("order", None, "raster, random, halton or locality.")
+flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
+flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
+flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
+flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
+flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
+flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
 OUTPUT = flags.DEFINE_string("output", "lpd_edited.png", "Edited picture; many are numbered.")
 COMPARISON = flags.DEFINE_string("comparison", "lpd_comparison.png", "The comparison to write.")
 
@@ -64,8 +69,12 @@ def main(command: str) -> None:
     outputs = checked_outputs()
     directory = find_model_directory(MODEL.value)
     config = load_config(directory)
-    model_config(config, "tokenizer", str(directory))
-    pictures, labels = read_pictures(command, config["image_size"])
+    transformer, tokenizer = (
+        model_config(config, part, str(directory)) for part in ("transformer", "tokenizer")
+    )
+    factor = tokenizer.downsample_factor
+    pictures, labels = read_pictures(command, [side * factor for side in transformer.grid_size])
+    labels_B = resolve_labels(labels, transformer.num_classes, config.get("class_names", []))
     options = read_options(command)
 
     start = time.perf_counter()
@@ -73,14 +82,14 @@ def main(command: str) -> None:
     print(f"{MODEL.value}: loaded in {time.perf_counter() - start:.1f} s", flush=True)
     start = time.perf_counter()
     edit = outpainting.outpaint if command == "outpaint" else editing.inpaint
-    edited = edit(pipe, pictures, labels, **options)
+    edited = edit(pipe, pictures, labels_B, **options)
     count, height, width, _ = edited.images_BHWC.shape
     print(
         f"{command}: {count} pictures of {height}x{width} pixels, {edited.mask_BHW.mean():.0%} of "
         f"them painted: {time.perf_counter() - start:.1f} s, compiling included",
         flush=True,
     )
-    names = class_names(pipe.request(labels).labels, pipe.class_names)
+    names = class_names(labels_B, pipe.class_names)
     write_outputs(outputs, edited, comparison(command, pictures, edited, names))
 
 
@@ -107,7 +116,9 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str |
             f"pixels, the bundled pictures have {bundled.IMAGE_SIZE}x{bundled.IMAGE_SIZE}"
         )
     images_BHWC, labels_B = bundled.load_avatars("validation")
-    rows = np.arange(NUM_IMAGES.value) * len(images_BHWC) // NUM_IMAGES.value
+    rows = [whole_number("bundled", text) for text in BUNDLED.value]
+    if not rows or not 0 <= min(rows) <= max(rows) < len(images_BHWC):
+        raise ValueError(f"bundled: got {rows}, allowed are numbers 0 to {len(images_BHWC) - 1}")
     return images_BHWC[rows], labels or labels_B[rows].tolist()
 
 
@@ -122,22 +133,15 @@ def read_picture(path: str, size: list[int]) -> np.ndarray:
 
 def read_options(command: str) -> dict[str, Any]:
     """What the functions of the package are called with besides pictures and labels."""
-    options: dict[str, Any] = {name: flags.FLAGS[name].value for name in CHOICES}
-    options |= {"keep_reconstruction": KEEP_RECONSTRUCTION.value, "seam": SEAM.value}
-    others = ("mask", "box") if command == "outpaint" else (*outpainting.SIDES, "overlap")
-    for name in others:
+    own, other = (OUTPAINT, INPAINT) if command == "outpaint" else (INPAINT, OUTPAINT)
+    for name in other:
         if flags.FLAGS[name].present:
             raise ValueError(f"{name}: allowed is none for {command}")
-    if command == "outpaint":
-        return (
-            options
-            | {side: flag.value for side, flag in PADDING.items()}
-            | {"overlap": OVERLAP.value}
-        )
-    if MASK.value is not None:
-        options["mask"] = images.read_image("mask", MASK.value, "L") > 127
-    if BOX.value is not None:
-        options["box"] = [whole_number("box", text) for text in BOX.value]
+    options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*CHOICES, *own)}
+    if options.get("mask") is not None:
+        options["mask"] = images.read_image("mask", options["mask"], "L") > 127
+    if options.get("box") is not None:
+        options["box"] = [whole_number("box", text) for text in options["box"]]
     return options
 
 

@@ -38,15 +38,13 @@ class Model(Protocol):
 
     def draw(self, request: Request) -> tuple[np.ndarray, np.ndarray]: ...
 
-    def draw_tokens(self, request: Request) -> np.ndarray: ...
-
 
 class Edited(NamedTuple):
     """What came of an edit."""
 
     images_BHWC: np.ndarray  # uint8
-    tokens_BN: np.ndarray  # int32, raster order
     mask_BHW: np.ndarray  # bool, the pixels that were repainted
+    tokens_BN: np.ndarray | None = None  # int32, raster order; not of canvases
 
 
 class Part(NamedTuple):
@@ -64,6 +62,7 @@ def inpaint(
     *,
     mask: Any = None,
     box: Sequence[int] | None = None,
+    ignore_hidden: bool = False,
     keep_reconstruction: bool = False,
     seam: int | None = None,
     **choices: Any,
@@ -83,7 +82,8 @@ def inpaint(
     )
     parts = make_parts(model, labels, masks.known_tokens(mask_BHW, factor), choices)
 
-    tokens_BN = model.encode(images_BHWC)
+    seen_BHWC = masks.continue_edges(images_BHWC, mask_BHW) if ignore_hidden else images_BHWC
+    tokens_BN = model.encode(seen_BHWC)
     painted_BHWC = np.empty_like(images_BHWC)
     for part in parts:
         rows = part.rows_B
@@ -95,7 +95,7 @@ def inpaint(
         tokens_BN[rows] = checked_drawn(part, tokens_BN[rows], drawn_BN)
     if not keep_reconstruction:
         painted_BHWC = masks.paste_back(images_BHWC, painted_BHWC, mask_BHW, seam)
-    return Edited(painted_BHWC, tokens_BN, mask_BHW)
+    return Edited(painted_BHWC, mask_BHW, tokens_BN)
 
 
 def pixels_per_token(model: Model) -> int:

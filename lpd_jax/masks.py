@@ -75,6 +75,29 @@ def known_tokens(mask_BHW: np.ndarray, factor: int) -> np.ndarray:
     return ~cells.any(axis=(2, 4)).reshape(B, -1)
 
 
+def continue_edges(images_BHWC: np.ndarray, mask_BHW: np.ndarray) -> np.ndarray:
+    """Pictures with each masked pixel replaced by the nearest kept one of its row.
+
+    A row without any takes after the nearest row that has some; a picture without any stays.
+    """
+    kept_BHW = ~mask_BHW
+    nearest_BHW = nearest_true(kept_BHW)
+    rows_BH = nearest_true(np.asarray(kept_BHW.any(axis=2)))
+    filled_BHWC = np.take_along_axis(images_BHWC, nearest_BHW[..., None], axis=2)
+    return np.take_along_axis(filled_BHWC, rows_BH[..., None, None], axis=1)
+
+
+def nearest_true(flags: np.ndarray) -> np.ndarray:
+    """Index of the nearest True along the last axis; where there is none, each is its own."""
+    length = flags.shape[-1]
+    index = np.broadcast_to(np.arange(length), flags.shape)
+    before = np.maximum.accumulate(np.where(flags, index, -length), axis=-1)
+    after = np.where(flags, index, 2 * length)[..., ::-1]
+    after = np.minimum.accumulate(after, axis=-1)[..., ::-1]
+    nearest = np.where(index - before <= after - index, before, after)
+    return np.where(flags.any(axis=-1, keepdims=True), nearest, index)
+
+
 def paste_back(
     original_BHWC: np.ndarray, painted_BHWC: np.ndarray, mask_BHW: np.ndarray, seam: int
 ) -> np.ndarray:

@@ -128,7 +128,8 @@ class Pipeline:
 
     def generate_tokens(self, labels, *choices, **named_choices) -> np.ndarray:
         """Takes what a call takes, needs no tokenizer: int32 `[B, N]` in raster order."""
-        return self.draw_tokens(self.request(labels, *choices, **named_choices))
+        request = self.request(labels, *choices, **named_choices)
+        return self._run(request, to_images=False)[-1]
 
     def request(self, labels, *choices, **named_choices) -> Request:
         """Checks the arguments of a call, and fills in what was left out."""
@@ -139,10 +140,6 @@ class Pipeline:
         self._config("tokenizer")
         images_BHWC, tokens_BN = self._run(request, to_images=True)
         return images_BHWC, tokens_BN
-
-    def draw_tokens(self, request: Request) -> np.ndarray:
-        """Tokens int32 `[B, N]` in raster order; needs no tokenizer."""
-        return self._run(request, to_images=False)[-1]
 
     def inpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
         """Draws anew what a mask covers: uint8 `[B, H, W, 3]`.
@@ -156,11 +153,13 @@ class Pipeline:
             mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
                 or one an image.
             box: or (top, left, height, width) in pixels.
+            ignore_hidden: the tokenizer, which looks at a picture as a whole, sees edge pixels
+                continued in place of what the mask covers: for pictures with nothing of use there.
             keep_reconstruction: give what the tokenizer makes of the whole picture. Otherwise all
                 pixels outside of the mask are those of `images_BHWC`.
             seam: pixels inside the mask over which new and old blend; None is a token's side.
-            **choices: those of a call but `group_sizes`, for a whole picture: of its `num_steps`
-                an edit takes its share.
+            **choices: those of a call but `group_sizes` and `output_size`, for a whole picture: of
+                its `num_steps` an edit takes its share.
 
         Raises:
             ValueError: names the argument, its value and what is allowed.
@@ -178,15 +177,15 @@ class Pipeline:
     def outpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
         """Paints on beyond the edges of pictures: uint8 `[B, top + H + bottom, ..., 3]`.
 
-        The new canvas may be the model's picture or larger; a larger one is painted through
-        windows of the model's size, each of which knows part of what is there.
+        The new canvas is the model's picture or larger; a larger one is inpainted window by
+        window, each of the model's size and knowing part of what is there.
 
         Args:
             images_BHWC: uint8, of any size that is whole tokens.
             labels: class numbers or names, one or many.
             top, bottom, left, right: pixels to add, whole tokens; below 0 it cuts them off.
             overlap: pixels that a window knows of what is there; None is half its side.
-            **choices: the rest of what `inpaint` takes.
+            **choices: what `inpaint` takes, but for mask, box and `ignore_hidden`.
         """
         return outpainting.outpaint(self, images_BHWC, labels, **choices).images_BHWC
 

@@ -105,6 +105,15 @@ def test_what_is_hidden_is_not_shown_to_the_model(pipe, pictures, tokens):
     )
 
 
+def test_hidden_pixels_can_be_ignored_altogether(pipe, pictures):
+    """Whatever lies under the mask: the tokenizer sees a picture as a whole, and without it."""
+    hidden = np.where(HALF[None, ..., None], np.uint8(0), pictures)
+    same = [pipe.inpaint(x, LABELS, mask=HALF, ignore_hidden=True) for x in (pictures, hidden)]
+    np.testing.assert_array_equal(*same)
+    other = pipe.inpaint(hidden, LABELS, mask=HALF)
+    assert (other != pipe.inpaint(pictures, LABELS, mask=HALF)).any()
+
+
 def test_a_class_edit_paints_the_new_class(pipe, pictures):
     choices = {"box": (2, 2, 4, 4), "order": "raster", "temperature": 0}  # all but the class equal
     three = pipe.edit_class(pictures[0], LABELS, **choices)  # one picture, three classes

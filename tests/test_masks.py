@@ -88,3 +88,21 @@ def test_with_nothing_or_everything_masked_there_is_no_seam():
         np.testing.assert_array_equal(
             masks.paste_back(original_BHWC, painted_BHWC, mask_BHW, 5), want_BHWC
         )
+
+
+def test_edges_are_continued_where_the_mask_hides():
+    images_BHWC = np.zeros((2, 4, 6, 3), np.uint8)
+    images_BHWC[..., 0] = np.arange(24).reshape(4, 6)
+    mask_BHW = np.ones((2, 4, 6), bool)
+    mask_BHW[0, 1:3, 2:4] = False
+    continued_BHW = masks.continue_edges(images_BHWC, mask_BHW)[..., 0]
+    assert continued_BHW[0].tolist() == [
+        [8, 8, 8, 9, 9, 9],
+        [8, 8, 8, 9, 9, 9],
+        [14, 14, 14, 15, 15, 15],
+        [14, 14, 14, 15, 15, 15],
+    ]
+    np.testing.assert_array_equal(continued_BHW[1], images_BHWC[1, ..., 0])  # nothing to go by
+    mask_BHW[1] = np.arange(6) % 5 > 0  # columns 0 and 5 stay
+    continued_BHW = masks.continue_edges(images_BHWC, mask_BHW)[..., 0]
+    assert continued_BHW[1, 2].tolist() == [12, 12, 12, 17, 17, 17]

@@ -39,31 +39,33 @@ def sides(**given):
         ((8, 8), sides(top=2, bottom=6, left=4, right=12)),
         ((2, 4), sides(top=20, right=12)),
         ((16, 24), sides(bottom=2, left=2)),
+        ((8, 12), sides(left=-4, right=6)),
     ],
 )
-@pytest.mark.parametrize("overlap", [1, 2, 3])
+@pytest.mark.parametrize("overlap", [2, 4, 6])
 def test_windows_cover_the_canvas_and_each_knows_some_of_it(size, added, overlap):
-    layout = outpainting.lay_out(size, added, 2, (4, 4))
-    assert layout.grid == (
-        (size[0] + added["top"] + added["bottom"]) // 2,
-        (size[1] + added["left"] + added["right"]) // 2,
+    layout = outpainting.lay_out(size, added, 2, (8, 8))
+    assert layout.canvas == (
+        size[0] + added["top"] + added["bottom"],
+        size[1] + added["left"] + added["right"],
     )
-    known_HW = np.zeros(layout.grid, bool)
+    known_HW = np.zeros(layout.canvas, bool)
     known_HW[layout.kept] = True
-    for area, window_HW in outpainting.lay_windows(layout, (4, 4), (overlap, overlap)):
-        assert window_HW.shape == (4, 4)
-        np.testing.assert_array_equal(window_HW, known_HW[area])
-        assert not window_HW.all() and window_HW.sum() >= min(overlap, known_HW.sum())
+    for area, mask_HW in outpainting.lay_windows(layout, 2, (8, 8), (overlap, overlap)):
+        assert mask_HW.shape == (8, 8) and mask_HW.any()
+        np.testing.assert_array_equal(mask_HW, ~known_HW[area])
+        assert (~mask_HW).sum() >= min(2 * overlap, known_HW.sum())
+        assert not any(part.start % 2 for part in area)  # whole tokens
         known_HW[area] = True
     assert known_HW.all()
 
 
 def test_windows_are_few():
-    layout = outpainting.lay_out((8, 8), sides(left=8, right=8), 2, (4, 4))
-    windows = outpainting.lay_windows(layout, (4, 4), (2, 2))
-    assert sorted(area[1].start for area, _ in windows) == [0, 2, 6, 8]
-    layout = outpainting.lay_out((8, 8), sides(right=2), 2, (4, 4))
-    assert len(list(outpainting.lay_windows(layout, (4, 4), (2, 2)))) == 1
+    layout = outpainting.lay_out((8, 8), sides(left=8, right=8), 2, (8, 8))
+    windows = outpainting.lay_windows(layout, 2, (8, 8), (4, 4))
+    assert sorted(area[1].start for area, _ in windows) == [0, 4, 12, 16]
+    layout = outpainting.lay_out((8, 8), sides(right=2), 2, (8, 8))
+    assert len(list(outpainting.lay_windows(layout, 2, (8, 8), (4, 4)))) == 1
 
 
 def test_the_picture_stays_where_it_is_and_the_rest_is_painted(pipe, pictures):
@@ -82,10 +84,10 @@ def test_on_the_models_grid_a_picture_can_be_moved(pipe, pictures):
     assert edited.images_BHWC.shape == (2, 8, 8, 3)
     np.testing.assert_array_equal(edited.images_BHWC[:, :, :4], pictures[:, :, 4:])
     assert edited.mask_BHW.mean() == 0.5 and edited.mask_BHW[:, :, 4:].all()
-    # Known tokens are those of what was left of the picture, continued by its last column.
-    continued_BHWC = np.pad(pictures[:, :, 4:], ((0, 0), (0, 0), (0, 4), (0, 0)), mode="edge")
-    tokens_BHW = pipe.encode(continued_BHWC).reshape(2, 4, 4)
-    np.testing.assert_array_equal(edited.tokens_BN.reshape(2, 4, 4)[:, :, :2], tokens_BHW[:, :, :2])
+    # It is the picture's right half, continued by its edge, that is inpainted.
+    moved_BHWC = np.pad(pictures[:, :, 4:], ((0, 0), (0, 0), (0, 4), (0, 0)), mode="edge")
+    mask_HW = edited.mask_BHW[0]
+    np.testing.assert_array_equal(edited.images_BHWC, pipe.inpaint(moved_BHWC, "dog", mask=mask_HW))
 
 
 def test_nothing_added_gives_the_input(pipe, pictures):
@@ -94,11 +96,8 @@ def test_nothing_added_gives_the_input(pipe, pictures):
 
 def test_windows_of_one_shape_share_a_compilation_but_not_their_noise(pipe, pictures, monkeypatch):
     monkeypatch.setattr(pipe, "_executables", {})
-    requests = []
-    draw_tokens = pipe.draw_tokens
-    monkeypatch.setattr(
-        pipe, "draw_tokens", lambda request: requests.append(request) or draw_tokens(request)
-    )
+    requests, draw = [], pipe.draw
+    monkeypatch.setattr(pipe, "draw", lambda request: requests.append(request) or draw(request))
     pipe.outpaint(pictures, "dog", right=16, overlap=4, seed=3)
     assert len(requests) == 4 and len(pipe._executables) == 1
     assert requests[0].seed == 3 and len({request.seed for request in requests}) == 4

@@ -93,8 +93,8 @@ def decode_tokens(
         schedule draws) or None.
 
     Raises:
-        ValueError: the schedule writes another number of tokens than the order has, or
-            fewer than one segment.
+        ValueError: the schedule writes another number of tokens than the order has, has no room
+            for what is not known, or fewer than one segment.
     """
     num_tokens = order_BN.shape[1]
     segments = checked_segments(schedule, num_segments, num_tokens, known)
@@ -139,7 +139,14 @@ def checked_segments(
     """The scans of `decode_tokens`; known tokens are fed by one scan more."""
     num_segments = DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
     if known is not None:
-        return make_segments(schedule, num_segments + 1, known.tokens_BK.shape[1])
+        most_known, num_steps = known.tokens_BK.shape[1], len(known.table.query_start_S)
+        if num_steps != schedule.num_steps or most_known + schedule.num_tokens < num_tokens:
+            raise ValueError(
+                f"known: got {num_steps} steps after at most {most_known} tokens, allowed are the "
+                f"schedule's {schedule.num_steps}, which draw at most {schedule.num_tokens} of "
+                f"{num_tokens} tokens"
+            )
+        return make_segments(schedule, num_segments + 1, most_known)
     if schedule.num_tokens != num_tokens:
         raise ValueError(
             f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "

@@ -165,3 +165,10 @@ def test_a_schedule_of_other_tokens_is_refused():
         decode(toy_step, random_orders(16), GroupSchedule((1, 3)))
     with pytest.raises(ValueError, match="num_segments: got 0, allowed is at least 1"):
         decode(toy_step, random_orders(16), GroupSchedule((1, 15)), num_segments=0)
+    for schedule, message in (
+        (GroupSchedule((12,)), "known: got 2 steps after at most 5 tokens, allowed are .* 1, "),
+        (GroupSchedule((1, 9)), "known: got 2 steps .* draw at most 10 of 16 tokens"),
+    ):
+        known = Known(np.zeros((3, 5), np.int32), table_of_sizes((1, 10), 5))
+        with pytest.raises(ValueError, match=message):
+            decode(toy_step, random_orders(16), schedule, known=known)

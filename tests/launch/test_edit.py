@@ -93,6 +93,7 @@ def test_paints_on_and_edits_classes_of_files_of_other_sizes(model, inputs, tmp_
         (["inpaint", "more"], ["argument 'more'"]),
         (["inpaint", "--input=IN/a.png"], ["labels: got none"]),
         (["inpaint", "--box=0,0,2,2"], ["input: got none", "8x8", "64x64"]),
+        (["inpaint", "--model=avatars12", "--bundled=1200"], ["bundled: got [1200]", "1199"]),
         (["inpaint", "--input=IN/no.png", "--labels=0"], ["input", "no.png", "does not exist"]),
         (["inpaint", "--input=IN/text.png", "--labels=0"], ["input", "text.png", "picture files"]),
         (["inpaint", "--input=IN/cut.png", "--labels=0"], ["input", "cut.png", "picture files"]),

@@ -284,13 +284,15 @@ def scan_bodies(jaxpr):
             yield equation.params["jaxpr"].jaxpr
 
 
-def test_no_step_copies_the_cache_or_slices_weights(params):
+@pytest.mark.parametrize("num_known", [0, 4])
+def test_no_step_copies_the_cache_or_slices_weights(params, num_known):
     rows = batch(3)
+    known = Known(np.zeros((3, 4), np.int32), make_step_table(SCHEDULE, 4)) if num_known else None
     choices = {"schedule": SCHEDULE, "sampling": GREEDY, "guidance": UNGUIDED, "num_segments": 2}
-    traced = generate_ranked_tokens.trace(tiny.LPD, params, *rows, **choices)
+    traced = generate_ranked_tokens.trace(tiny.LPD, params, *rows, known=known, **choices)
     stacked = {leaf.shape for leaf in jax.tree.leaves(params["blocks"])}
     bodies = list(scan_bodies(traced.jaxpr.jaxpr))
-    assert len(bodies) == 2
+    assert len(bodies) == (3 if num_known else 2)
     for body in bodies:
         caches = {v.aval.shape for v in body.invars if len(v.aval.shape) == 4}
         assert len(caches) == 1
