@@ -1,5 +1,6 @@
 """From pictures to pictures: tokenizer, transformer, model directory, all by the scripts."""
 
+import dataclasses
 import textwrap
 
 import numpy as np
@@ -63,6 +64,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     (folder / "vq.py").write_text(textwrap.dedent(VQ_CONFIG))
     (folder / "lpd.py").write_text(textwrap.dedent(LPD_CONFIG))
+    # A tokenizer that no other test has to train first.
+    ready = dataclasses.replace(tiny.VQ, channel_multipliers=(1,), patch_size=16)
+    tiny.write_model_directory(folder / "ready", transformer=None, tokenizer=ready)
+    (folder / "lpd_ready.py").write_text(LPD_CONFIG.replace('"vq"', '"ready"'))
     return folder
 
 
@@ -132,7 +137,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
         ),
         ("vq", "--config.batch_size=32", "batch_size: got 32, allowed is at most the 24 valid"),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
-        ("lpd", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
+        ("lpd_ready", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(folder, name, option, words):
