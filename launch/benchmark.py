@@ -22,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax import command_line, provenance
+from lpd_jax import command_line, heap, provenance
 from lpd_jax.command_line import whole_number
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.performance import report
@@ -69,6 +69,7 @@ def main() -> None:
     for case, subject in zip(cases, subjects, strict=True):
         make_inputs(dataclasses.replace(case, batch_size=1), subject)
 
+    heap.keep_freed_memory()  # for the peer as well: it is one process
     protocol = describe(peer)
     ceilings = measure_ceilings(tuple(dict.fromkeys(["float32", *(c.dtype for c in cases)])))
     print("\n".join([f"{name}: {value}" for name, value in protocol.items()]))

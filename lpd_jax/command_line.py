@@ -18,12 +18,15 @@ from lpd_jax import user_cache
 USAGE_EXIT_CODE = 2
 
 
-def run(main: Callable[[], object]) -> None:
+def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
     """Parses the flags, calls `main()`, and exits: 0, or 2 with one line on standard error.
+
+    With `commands`, one of them must stand among the options, and `main` is given it.
 
     ValueError, OSError (a missing file, a full disk) and KeyError with a sentence in it are the
     user's to read. Anything else is a defect and keeps its traceback.
     """
+    flags.FLAGS.set_gnu_getopt(bool(commands))  # options may follow the command
 
     def guarded_main(argv: Sequence[str]) -> int:
         if not flags.FLAGS["verbosity"].present:
@@ -31,11 +34,7 @@ def run(main: Callable[[], object]) -> None:
             logging.getLogger("jax").setLevel(logging.WARNING)
         user_cache.keep_compiled_programs()
         try:
-            if argv[1:]:
-                raise ValueError(
-                    f"argument {argv[1]!r}: allowed are options of the form --name=value"
-                )
-            main()
+            main(*_chosen_command(argv[1:], commands))
         except (ValueError, OSError, KeyError) as error:
             if os.environ.get("LPD_JAX_TRACEBACK") or not _is_for_users(error):
                 raise
@@ -43,6 +42,17 @@ def run(main: Callable[[], object]) -> None:
         return 0
 
     app.run(guarded_main, flags_parser=_parse_flags)
+
+
+def _chosen_command(arguments: Sequence[str], commands: Sequence[str]) -> Sequence[str]:
+    """The command among the arguments that are no options: one, or none where none is defined."""
+    chosen, rest = (arguments[:1], arguments[1:]) if commands else ((), arguments)
+    if commands and (not chosen or chosen[0] not in commands):
+        got = repr(chosen[0]) if chosen else "none"
+        raise ValueError(f"command: got {got}, allowed are {', '.join(commands)}")
+    if rest:
+        raise ValueError(f"argument {rest[0]!r}: allowed are options of the form --name=value")
+    return chosen
 
 
 def define_config(help_text: str) -> flags.FlagHolder:

@@ -4,19 +4,22 @@ Letters: B batch, H height, W width, C channels (3, RGB). Images are uint8 unles
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lpd_jax.replacing import replacing_file
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
 BACKGROUND = 238  # light grey, so that pictures on white keep their edges
 INK = (40, 40, 40)
+# What Pillow raises at files that are no pictures, or damaged ones.
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError)
 
 
 def adm_center_crop(image_HWC: np.ndarray, size: int) -> np.ndarray:
@@ -137,6 +140,31 @@ def _check_images(images_BHWC) -> np.ndarray:
             "allowed is uint8 [batch, height, width, 3]"
         )
     return images_BHWC
+
+
+def read_image(name: str, path: str | PathLike, mode: str = "RGB") -> np.ndarray:
+    """Pixels uint8 of a picture file, `[H, W, 3]` or, of mode "L" (grey), `[H, W]`.
+
+    Turned upright as the camera noted. Raises ValueError naming the option `name` for a file that
+    is not there, is no picture, is damaged, or would unpack to more pixels than Pillow thinks sane.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return np.asarray(ImageOps.exif_transpose(image).convert(mode))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"pictures of up to {Image.MAX_IMAGE_PIXELS:,} pixels"
+        raise ValueError(
+            f"{name}: got {str(path)!r}, which is larger; allowed are {limit}"
+        ) from None
+    except FileNotFoundError:
+        raise ValueError(f"{name}: got {str(path)!r}, which does not exist") from None
+    except DAMAGED as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{name}: got {str(path)!r}, allowed are picture files ({problem})"
+        ) from None
 
 
 def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax import animation
+from lpd_jax import animation, editing, outpainting
+from lpd_jax.batches import Chunk, batch_size_for, chunks_of, pad_rows
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
 from lpd_jax.models import generate
@@ -23,10 +24,6 @@ from lpd_jax.pretrained import (
     put_on_device,
 )
 from lpd_jax.request import Request, make_request
-
-# One function is compiled for each size that occurs, so requests of all lengths share these.
-BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
-MAX_PADDING = 0.25  # of a request's work may go into pictures that nobody asked for
 
 
 class Pipeline:
@@ -146,13 +143,61 @@ class Pipeline:
         images_BHWC, tokens_BN = self._run(request, to_images=True)
         return images_BHWC, tokens_BN
 
+    def inpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Draws anew what a mask covers: uint8 `[B, H, W, 3]`.
+
+        Tokens without a pixel under the mask are known: the rest is drawn around them, and they
+        come back untouched. One picture, mask or label serves as many as there are of the others.
+
+        Args:
+            images_BHWC: uint8, of the model's size; one `[H, W, 3]` or many.
+            labels: class numbers or names, one or many, of what is drawn.
+            mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
+                or one an image.
+            box: or (top, left, height, width) in pixels.
+            ignore_hidden: the tokenizer, which looks at a picture as a whole, sees edge pixels
+                continued in place of what the mask covers: for pictures with nothing of use there.
+            keep_reconstruction: give what the tokenizer makes of the whole picture. Otherwise all
+                pixels outside of the mask are those of `images_BHWC`.
+            seam: pixels inside the mask over which new and old blend; None is a token's side.
+            **choices: those of a call but `group_sizes` and `output_size`, for a whole picture: of
+                its `num_steps` an edit takes its share.
+
+        Raises:
+            ValueError: names the argument, its value and what is allowed.
+        """
+        return editing.inpaint(self, images_BHWC, labels, **choices).images_BHWC
+
+    def edit_class(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Draws a region anew as what it is to become; takes what `inpaint` takes.
+
+        Args:
+            labels: classes to turn the region into; a higher `guidance_scale` insists on them.
+        """
+        return self.inpaint(images_BHWC, labels, **choices)
+
+    def outpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+        """Paints on beyond the edges of pictures: uint8 `[B, top + H + bottom, ..., 3]`.
+
+        The new canvas is the model's picture or larger; a larger one is inpainted window by
+        window, each of the model's size and knowing part of what is there.
+
+        Args:
+            images_BHWC: uint8, of any size that is whole tokens.
+            labels: class numbers or names, one or many.
+            top, bottom, left, right: pixels to add, whole tokens; below 0 it cuts them off.
+            overlap: pixels that a window knows of what is there; None is half its side.
+            **choices: what `inpaint` takes, but for mask, box and `ignore_hidden`.
+        """
+        return outpainting.outpaint(self, images_BHWC, labels, **choices).images_BHWC
+
     def compile(self, request: Request) -> float:
         """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
         self._config("tokenizer")
         start = time.perf_counter()
         size = batch_size_for(len(request.labels))
         known = len(self._executables)
-        self._executable(request, next(_chunks(request, size)), to_images=True)
+        self._executable(request, next(chunks_of(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
 
     def encode(self, images_BHWC) -> np.ndarray:
@@ -203,28 +248,31 @@ class Pipeline:
     def _run(self, request: Request, to_images: bool) -> tuple[np.ndarray, ...]:
         size = batch_size_for(len(request.labels))
         outputs = []
-        for chunk in _chunks(request, size):
+        for chunk in chunks_of(request, size):
             execute = self._executable(request, chunk, to_images)
-            outputs.append(execute(self._params, *chunk, request.sampling, request.guidance))
+            outputs.append(execute(self._params, chunk, request.sampling, request.guidance))
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(outputs))
         return jax.tree.map(lambda x: x[: len(request.labels)], joined)
 
-    def _executable(self, request: Request, chunk: tuple, to_images: bool):
-        """The compiled function; labels, orders, seed and the traced choices do not recompile."""
-        arguments = (self._params, *chunk, request.sampling, request.guidance)
+    def _executable(self, request: Request, chunk: Chunk, to_images: bool):
+        """The compiled function; labels, orders, masks, seed and traced choices share it."""
+        arguments = (self._params, chunk, request.sampling, request.guidance)
         structure = jax.tree.structure(arguments)
-        key = (to_images, request.schedule, request.output_size, len(chunk[0]), structure)
+        num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
+        static = (to_images, request.schedule, request.output_size)
+        key = (*static, len(chunk.labels_B), num_known, structure)
         if key not in self._executables:
 
-            def run(params, labels_B, order_BN, keys_B, sampling, guidance):
+            def run(params, chunk, sampling, guidance):
+                rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
                 choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
-                common = (labels_B, order_BN, keys_B)
+                choices["known"] = chunk.known
                 model = (self._configs["transformer"], params["transformer"])
                 if not to_images:
-                    return (generate.generate_tokens(*model, *common, **choices),)
+                    return (generate.generate_tokens(*model, *rows, **choices),)
                 tokenizer = (self._configs["tokenizer"], params["tokenizer"])
                 choices["output_size"] = request.output_size
-                return generate.generate_images(*model, *tokenizer, *common, **choices)
+                return generate.generate_images(*model, *tokenizer, *rows, **choices)
 
             self._executables[key] = jax.jit(run).lower(*arguments).compile()
         return self._executables[key]
@@ -233,31 +281,9 @@ class Pipeline:
         if not len(inputs):
             raise ValueError(f"got a batch of {len(inputs)}, allowed are 1 and more")
         size = batch_size_for(len(inputs))
-        padded = _pad(inputs, -len(inputs) % size)
+        padded = pad_rows(inputs, -len(inputs) % size)
         outputs = [
             function(config, self._params["tokenizer"], padded[start : start + size])
             for start in range(0, len(padded), size)
         ]
         return np.concatenate(jax.device_get(outputs))[: len(inputs)]
-
-
-def batch_size_for(num_images: int) -> int:
-    """Images per run: the largest size that stays below `MAX_PADDING`. 12 -> 4, 60 -> 64."""
-    for size in BATCH_SIZES:
-        padding = -num_images % size
-        if padding < MAX_PADDING * (num_images + padding):
-            return size
-    return 1
-
-
-def _chunks(request: Request, size: int) -> Iterator[tuple]:
-    """(labels_B, order_BN, keys_B) of `size` images each; the last is filled up with repeats."""
-    padding = -len(request.labels) % size
-    labels_B, order_BN = _pad(request.labels, padding), _pad(request.order, padding)
-    for start in range(0, len(labels_B), size):
-        keys_B = generate.image_keys(request.seed, start, size)
-        yield labels_B[start : start + size], order_BN[start : start + size], keys_B
-
-
-def _pad(rows: np.ndarray, padding: int) -> np.ndarray:
-    return np.concatenate([rows, np.repeat(rows[-1:], padding, axis=0)])

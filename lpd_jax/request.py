@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lpd_jax.decoding.decode import Known
 from lpd_jax.decoding.order import check_order, check_whole, make_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
@@ -45,6 +46,8 @@ class Request(NamedTuple):
     guidance: Guidance
     seed: int
     output_size: int | None = None  # height in pixels that pictures are resized to
+    image_index: np.ndarray | None = None  # int [B], which images of the seed; None: 0, 1, 2, ...
+    known: Known | None = None  # of an edit: see `editing`
 
 
 def make_request(

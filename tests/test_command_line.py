@@ -87,3 +87,24 @@ def test_a_defect_keeps_its_traceback(script, error):
 def test_lists_of_problems_are_joined():
     error = ValueError("does not fit:\n  missing a\n  missing b")
     assert one_line(error) == "does not fit: missing a; missing b"
+
+
+def test_a_command_stands_among_the_options(script):
+    path = script.with_name("commands.py")
+    path.write_text(
+        SCRIPT.replace("main():", "main(command):")
+        .replace('"seed", SEED', 'command, "seed", SEED')
+        .replace("run(main)", "run(main, ('draw', 'paint'))")
+    )
+    for arguments in (("paint", "--seed=3"), ("--seed=3", "paint")):
+        result = run_script(path, *arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "paint seed 3\n", "")
+    for arguments, problem in (
+        ((), "command: got none, allowed are draw, paint"),
+        (("print", "--seed=3"), "command: got 'print', allowed are draw, paint"),
+        (("paint", "draw"), "argument 'draw': allowed are options of the form --name=value"),
+        (("paint", "--seet=3"), "Unknown command line flag 'seet'. Did you mean: seed ?"),
+    ):
+        result = run_script(path, *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert problem in result.stderr and result.stderr.count("\n") == 1

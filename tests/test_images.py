@@ -101,3 +101,32 @@ def test_save_gif_keeps_every_frame_and_its_time(tmp_path):
             assert film.info["duration"] == (100, 100, 900)[i]
             seen.append(int(np.asarray(film.convert("RGB")).mean()))
     assert seen == [0, 128, 255]
+
+
+def test_pictures_of_all_kinds_are_read_as_rgb_or_grey(tmp_path):
+    grey_HW = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    rgb_HWC = np.stack([grey_HW, grey_HW + 1, grey_HW + 2], axis=-1)
+    Image.fromarray(grey_HW).save(tmp_path / "grey.png")
+    Image.fromarray(rgb_HWC).save(tmp_path / "rgb.webp", lossless=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    Image.fromarray(rgb_HWC).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(images.read_image("mask", tmp_path / "grey.png", "L"), grey_HW)
+    assert images.read_image("input", tmp_path / "grey.png").shape == (6, 8, 3)
+    np.testing.assert_array_equal(images.read_image("input", tmp_path / "rgb.webp"), rgb_HWC)
+    turned_HWC = images.read_image("input", tmp_path / "turned.png")
+    np.testing.assert_array_equal(turned_HWC, np.rot90(rgb_HWC, -1))
+
+
+def test_what_is_no_sane_picture_is_named_in_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((9, 10, 3), np.uint8)).save(path)
+    for limit in (80, 40):  # Pillow warns above its limit, and refuses above twice as much
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ValueError, match=f"input: got .*a.png.* up to {limit} pixels"):
+            images.read_image("input", path)
+    path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="input: got .*a.png.*, allowed are picture files"):
+        images.read_image("input", path)
+    with pytest.raises(ValueError, match="input: got .*b.png.*, which does not exist"):
+        images.read_image("input", tmp_path / "b.png")

@@ -6,13 +6,14 @@ import pytest
 import safetensors.numpy
 
 import lpd_jax
-from lpd_jax import pipeline
+from lpd_jax import batches
+from lpd_jax.batches import batch_size_for
 from lpd_jax.decoding import decode
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.images import resize_bicubic, to_uint8
 from lpd_jax.models.par_layout import par_order
 from lpd_jax.models.tokenizer import VQTokenizer
-from lpd_jax.pipeline import Pipeline, batch_size_for
+from lpd_jax.pipeline import Pipeline
 from tests import tiny
 
 LABELS = [0, 1, 2, 2, 1]
@@ -49,7 +50,7 @@ def test_a_call_draws_one_picture_per_label_and_tokens_decode_to_it(pipe):
 def test_an_image_depends_on_seed_and_index_not_on_the_batch(pipe, monkeypatch):
     tokens_BN = pipe.generate_tokens(LABELS, seed=3)
     np.testing.assert_array_equal(pipe.generate_tokens(LABELS[:2], seed=3), tokens_BN[:2])
-    monkeypatch.setattr(pipeline, "BATCH_SIZES", (2,))
+    monkeypatch.setattr(batches, "BATCH_SIZES", (2,))
     np.testing.assert_array_equal(pipe.generate_tokens(LABELS, seed=3), tokens_BN)
     assert (pipe.generate_tokens(LABELS, seed=4) != tokens_BN).any()
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
 from lpd_jax.decoding.schedule import GroupSchedule
@@ -38,6 +39,17 @@ class StepRows(NamedTuple):
     mask_TM: jax.Array  # [P + Q rows, slots]
 
 
+class Known(NamedTuple):
+    """Tokens that are there before the first step, and the steps that draw the rest.
+
+    All of it is data, so that another mask does not recompile; what is static is the most tokens
+    that may be known, and the most that each step may draw (the schedule).
+    """
+
+    tokens_BK: jax.Array | np.ndarray  # of the first ranks; padding where fewer are known
+    table: StepTable  # int32 [S] each
+
+
 # (rows, cache) -> (logits [R, Q, V], cache)
 Step = Callable[[StepRows, Any], tuple[jax.Array, Any]]
 
@@ -60,8 +72,9 @@ def decode_tokens(
     guidance: Guidance,
     num_segments: int | None = None,
     keep_logits: bool = False,
+    known: Known | None = None,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Draws all tokens of B images.
+    """Draws all tokens of B images, or those that are not known.
 
     Args:
         step: the model, cached.
@@ -72,28 +85,30 @@ def decode_tokens(
         num_segments: consecutive scans that the schedule is cut into; more pad less and compile
             longer. None takes the default.
         keep_logits: also return the guided logits.
+        known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
+            `known.table` says, and at most what the schedule says.
 
     Returns:
-        Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` or None.
+        Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` (of the tokens that the
+        schedule draws) or None.
 
     Raises:
-        ValueError: the schedule writes another number of tokens than the order has, or
-            fewer than one segment.
+        ValueError: the schedule writes another number of tokens than the order has, has no room
+            for what is not known, or fewer than one segment.
     """
     num_tokens = order_BN.shape[1]
-    if schedule.num_tokens != num_tokens:
-        raise ValueError(
-            f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "
-            f"{num_tokens} tokens of the order"
-        )
-    segments = make_segments(
-        schedule, DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
-    )
-    padding = max(schedule.group_sizes)
+    segments = checked_segments(schedule, num_segments, num_tokens, known)
+    padding = max(max(s.previous_width, s.query_width) for s in segments)
     # By slot: one place for the class in front, room for padded reads and writes behind.
     positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
-    state = DecodeState(jnp.zeros(positions_BM.shape, jnp.int32), cache)
+    tokens_BM = jnp.zeros(positions_BM.shape, jnp.int32)
     table = make_step_table(schedule)
+    if known is not None:
+        tokens_BM = jax.lax.dynamic_update_slice_in_dim(
+            tokens_BM, jnp.asarray(known.tokens_BK), 1, axis=1
+        )
+        table = known.table
+    state = DecodeState(tokens_BM, cache)
     logits = []
     for segment in segments:
         steps = slice(segment.first_step, segment.first_step + segment.num_steps)
@@ -118,6 +133,28 @@ def decode_tokens(
     return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
 
 
+def checked_segments(
+    schedule: GroupSchedule, num_segments: int | None, num_tokens: int, known: Known | None
+) -> tuple[Segment, ...]:
+    """The scans of `decode_tokens`; known tokens are fed by one scan more."""
+    num_segments = DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
+    if known is not None:
+        most_known, num_steps = known.tokens_BK.shape[1], len(known.table.query_start_S)
+        if num_steps != schedule.num_steps or most_known + schedule.num_tokens < num_tokens:
+            raise ValueError(
+                f"known: got {num_steps} steps after at most {most_known} tokens, allowed are the "
+                f"schedule's {schedule.num_steps}, which draw at most {schedule.num_tokens} of "
+                f"{num_tokens} tokens"
+            )
+        return make_segments(schedule, num_segments + 1, most_known)
+    if schedule.num_tokens != num_tokens:
+        raise ValueError(
+            f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "
+            f"{num_tokens} tokens of the order"
+        )
+    return make_segments(schedule, num_segments)
+
+
 def grow_cache(cache: Any, num_slots: int) -> Any:
     """A cache of `num_slots` slots. Each segment reads all of its own: a prefix would be copied."""
 
@@ -137,7 +174,7 @@ def step_rows(
     guidance: Guidance,
 ) -> StepRows:
     """Reads one row of the step table: the previous group's tokens, the next group's positions."""
-    previous_start, query_start, query_end = map(jnp.asarray, row)
+    previous_start, query_start, _ = map(jnp.asarray, row)
 
     def window(x_BM: jax.Array, start: jax.Array, width: int) -> jax.Array:
         x_BT = jax.lax.dynamic_slice_in_dim(x_BM, start, width, axis=1)
@@ -150,7 +187,7 @@ def step_rows(
         previous_start + jnp.arange(segment.previous_width),
         window(positions_BM, query_start, segment.query_width),
         query_start,
-        decoding_mask(segment, query_start, query_end),
+        decoding_mask(segment, row),
     )
 
 

@@ -108,7 +108,11 @@ def make_pair_writer(row_H2: np.ndarray, column_W2: np.ndarray, combine: np.ufun
 
 
 def locality_orders(
-    grid: tuple[int, int], schedule: GroupSchedule, tables: CellTables, keys_BSR: np.ndarray
+    grid: tuple[int, int],
+    schedule: GroupSchedule,
+    tables: CellTables,
+    keys_BSR: np.ndarray,
+    drawn_BN: np.ndarray | None = None,
 ) -> np.ndarray:
     """Locality-aware orders, one for each row of random keys.
 
@@ -120,15 +124,19 @@ def locality_orders(
     and there to the higher proximity. The very first cell is uniform. arXiv 2507.01957.
 
     Args:
+        schedule: of all cells, or of those that are not drawn yet.
         keys_BSR: uint32, `TIE_ROUNDS` random words for each order and step.
+        drawn_BN: bool by raster position, cells that are drawn before the first step.
 
     Returns:
-        int32 [B, N]: rank -> raster position.
+        int32 [B, tokens of the schedule]: rank -> raster position.
     """
     height, width = grid
     num_orders = keys_BSR.shape[0]
-    order_BN = np.empty((num_orders, height * width), np.int32)
+    order_BN = np.empty((num_orders, schedule.num_tokens), np.int32)
     is_drawn_BHW = np.zeros((num_orders, height + 2, width + 2), np.int8)  # a border of blanks
+    if drawn_BN is not None:
+        is_drawn_BHW[:, 1:-1, 1:-1] = drawn_BN.reshape(-1, height, width)
     starts = schedule.group_starts
     for step, (start, size) in enumerate(zip(starts, schedule.group_sizes, strict=True)):
         tie_BN = shuffle_ties(keys_BSR[:, step], height * width, tables.tie_bits)

@@ -8,6 +8,7 @@ which borrow the slots that their tokens take one step later (LPD, arXiv 2507.01
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ class StepTable(NamedTuple):
 
     The previous group's tokens are slots [previous_start, query_start), the queries
     [query_start, query_end); both see all slots before their own end, so a group sees itself.
+    Tokens that are known beforehand are fed by step 0, as a group of their own after the class.
     """
 
     previous_start_S: np.ndarray
@@ -43,28 +45,39 @@ class Segment:
     previous_width: int
     query_width: int
     num_slots: int  # of the cache: as many as its widest rows reach, padding included
+    prefills: bool = False  # its first step feeds known tokens beside the class
 
 
-def make_step_table(schedule: GroupSchedule) -> StepTable:
-    """The table of a whole schedule, int32 `[S]` each."""
-    query_start = np.array(schedule.group_starts, np.int32) + 1
-    query_end = query_start + np.array(schedule.group_sizes, np.int32)
+def make_step_table(schedule: GroupSchedule, num_known: int = 0) -> StepTable:
+    """The table of a whole schedule that begins after `num_known` tokens, int32 `[S]` each."""
+    return table_of_sizes(schedule.group_sizes, num_known)
+
+
+def table_of_sizes(group_sizes: Sequence[int], num_known: int = 0) -> StepTable:
+    """The same for any sizes; a step of none writes nothing."""
+    query_end = 1 + num_known + np.cumsum(group_sizes, dtype=np.int32)
+    query_start = query_end - np.array(group_sizes, np.int32)
     previous_start = np.concatenate([[0], query_start[:-1]]).astype(np.int32)
     return StepTable(previous_start, query_start, query_end)
 
 
 @functools.lru_cache(maxsize=256)
-def make_segments(schedule: GroupSchedule, num_segments: int) -> tuple[Segment, ...]:
+def make_segments(
+    schedule: GroupSchedule, num_segments: int, num_known: int = 0
+) -> tuple[Segment, ...]:
     """Cuts a schedule into at most `num_segments` scans with the fewest padded rows.
 
     Dynamic programming over cuts; a scan of n steps costs n x (previous + query width) rows.
+
+    Args:
+        num_known: the most tokens that the first step feeds beside the class.
 
     Raises:
         ValueError: fewer than one segment.
     """
     if num_segments < 1:
         raise ValueError(f"num_segments: got {num_segments}, allowed is at least 1")
-    previous = np.array([1, *schedule.group_sizes[:-1]])
+    previous = np.array([1 + num_known, *schedule.group_sizes[:-1]])
     query = np.array(schedule.group_sizes)
     steps = schedule.num_steps
     # cost[first, last]: rows of one scan over steps first..last.
@@ -86,20 +99,23 @@ def make_segments(schedule: GroupSchedule, num_segments: int) -> tuple[Segment, 
     segments: list[Segment] = []
     for first, end in itertools.pairwise([0, *cuts]):
         least = segments[-1].num_slots if segments else 0  # a cache grows, and never shrinks
-        segments.append(make_segment(schedule, first, end, least))
+        segments.append(make_segment(schedule, first, end, least, num_known))
     return tuple(segments)
 
 
-def make_segment(schedule: GroupSchedule, first: int, end: int, least_slots: int = 0) -> Segment:
+def make_segment(
+    schedule: GroupSchedule, first: int, end: int, least_slots: int = 0, num_known: int = 0
+) -> Segment:
     """One scan over the steps from `first` to before `end`."""
-    previous_width = max((1, *schedule.group_sizes[:-1])[first:end])
+    previous_width = max((1 + num_known, *schedule.group_sizes[:-1])[first:end])
     query_width = max(schedule.group_sizes[first:end])
     # The last step of a segment starts last, so its rows reach furthest.
-    table = make_step_table(schedule)
+    table = make_step_table(schedule, num_known)
     previous_end = int(table.previous_start_S[end - 1]) + previous_width
     query_end = int(table.query_start_S[end - 1]) + query_width
     num_slots = max(previous_end, query_end, least_slots)
-    return Segment(first, end - first, previous_width, query_width, num_slots)
+    prefills = num_known > 0 and first == 0
+    return Segment(first, end - first, previous_width, query_width, num_slots, prefills)
 
 
 def padded_rows(segments: tuple[Segment, ...]) -> int:
@@ -107,18 +123,19 @@ def padded_rows(segments: tuple[Segment, ...]) -> int:
     return sum(s.num_steps * (s.previous_width + s.query_width) for s in segments)
 
 
-def decoding_mask(segment: Segment, query_start: jax.Array, query_end: jax.Array) -> jax.Array:
+def decoding_mask(segment: Segment, row: StepTable) -> jax.Array:
     """What the rows of one step see, bool `[previous + query rows, slots]`.
 
     Rows of padding see what real rows of their kind see, so that no softmax is empty.
     """
+    previous_start, query_start, query_end = row
     slots_M = jnp.arange(segment.num_slots)
-    ends_T = jnp.concatenate(
-        [
-            jnp.broadcast_to(query_start, segment.previous_width),
-            jnp.broadcast_to(query_end, segment.query_width),
-        ]
-    )
+    ends_P = jnp.broadcast_to(query_start, segment.previous_width)
+    if segment.prefills:
+        # The class is no member of the group that is fed with it, and sees itself alone.
+        is_class_P = previous_start + jnp.arange(segment.previous_width) == 0
+        ends_P = jnp.where(is_class_P, 1, ends_P)
+    ends_T = jnp.concatenate([ends_P, jnp.broadcast_to(query_end, segment.query_width)])
     return slots_M[None] < ends_T[:, None]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lpd_jax.decoding.decode import Step, StepRows, decode_tokens, join_pairs, to_raster
+from lpd_jax.decoding.decode import Known, Step, StepRows, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.images import resize_bicubic, to_model_range, to_uint8
@@ -23,8 +24,12 @@ from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
 
 def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
     """Keys `[B]` of images first_index, first_index + 1, ...: each from the seed and its index."""
-    indices_B = first_index + jnp.arange(batch_size)
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), indices_B)
+    return keys_of(seed, first_index + jnp.arange(batch_size))
+
+
+def keys_of(seed: int, index_B: jax.Array | np.ndarray) -> jax.Array:
+    """Keys `[B]` of images by their index."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index_B))
 
 
 @functools.partial(
@@ -43,12 +48,15 @@ def generate_ranked_tokens(
     num_segments: int | None = None,
     keep_logits: bool = False,
     dtype: Any = jnp.float32,
+    known: Known | None = None,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Tokens int32 `[B, N]` in generation order, and guided logits `[B, N, V]` or None."""
     labels_R = labels_B
     if guidance.active:
         labels_R = join_pairs(labels_B, jnp.full_like(labels_B, config.null_class))
     if isinstance(config, PARConfig):
+        if known is not None:
+            raise ValueError("known: got tokens, allowed is None: PAR draws in one order only")
         step, cache = par_decoder(config, params, labels_R, schedule, dtype)
         # Single tokens, the transition, groups: cut there, no step is padded.
         num_segments = 3
@@ -64,6 +72,7 @@ def generate_ranked_tokens(
         guidance=guidance,
         num_segments=num_segments,
         keep_logits=keep_logits,
+        known=known,
     )
 
 
@@ -126,6 +135,7 @@ def generate_tokens(
     guidance: Guidance,
     num_segments: int | None = None,
     dtype: Any = jnp.float32,
+    known: Known | None = None,
 ) -> jax.Array:
     """Draws tokens int32 `[B, N]`, in raster order.
 
@@ -140,6 +150,7 @@ def generate_tokens(
         guidance: scale and its schedule.
         num_segments: see `decode_tokens`.
         dtype: what the transformer computes in; its sampling stays in float32.
+        known: tokens of the first ranks, of LPD only; see `decode_tokens`.
     """
     tokens_BN, _ = generate_ranked_tokens(
         config,
@@ -152,6 +163,7 @@ def generate_tokens(
         guidance=guidance,
         num_segments=num_segments,
         dtype=dtype,
+        known=known,
     )
     return to_raster(tokens_BN, order_BN)
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.decoding.decode import StepRows, decode_tokens, to_raster
+from lpd_jax.decoding.decode import Known, StepRows, decode_tokens, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
+from lpd_jax.decoding.step_table import table_of_sizes
 
 CODES = 13
 GREEDY, UNGUIDED = Sampling.make(0), Guidance.make()
@@ -31,9 +32,9 @@ def toy_step(rows: StepRows, cache_R1M1: jax.Array) -> tuple[jax.Array, jax.Arra
     return jax.nn.one_hot(code_RQ, CODES), cache_R1M1
 
 
-def toy_tokens(label: int, order: np.ndarray, sizes: tuple[int, ...]) -> list[int]:
+def toy_tokens(label: int, order: np.ndarray, sizes: tuple[int, ...], known=()) -> list[int]:
     """The same, group by group, without padding, cache or scan."""
-    tokens: list[int] = []
+    tokens: list[int] = list(known)
     for size in sizes:
         asked = order[len(tokens) : len(tokens) + size]
         seen = label + sum((t + 1) * (p + 3) for t, p in zip(tokens, order, strict=False))
@@ -79,6 +80,27 @@ def test_tokens_are_those_of_a_plain_loop(sizes, num_segments):
     tokens_BN, logits = decode(toy_step, order_BN, schedule, num_segments=num_segments)
     assert logits is None and tokens_BN.dtype == jnp.int32
     want = [toy_tokens(*pair, sizes) for pair in zip(LABELS, order_BN, strict=True)]
+    np.testing.assert_array_equal(tokens_BN, want)
+
+
+@pytest.mark.parametrize("num_segments", [1, 2, 9])
+@pytest.mark.parametrize(("num_known", "most_known"), [(5, 5), (5, 8), (1, 4), (15, 16)])
+def test_known_tokens_stay_and_the_rest_is_that_of_a_plain_loop(
+    num_known, most_known, num_segments
+):
+    """Toy tokens see sums, so of known ones it does not matter in which groups they came."""
+    order_BN = random_orders(16)
+    true_BN = np.random.default_rng(0).integers(0, CODES, (3, 16), dtype=np.int32)
+    left = 16 - num_known
+    sizes = ((1, left - 1) if left > 1 else (0, 1))[-3:]
+    known = Known(true_BN[:, :most_known], table_of_sizes(sizes, num_known))
+    wider = GroupSchedule((2, left + 1))
+    tokens_BN, _ = decode(toy_step, order_BN, wider, num_segments=num_segments, known=known)
+    np.testing.assert_array_equal(tokens_BN[:, :num_known], true_BN[:, :num_known])
+    want = [
+        toy_tokens(label, order_N, tuple(filter(None, sizes)), true_N[:num_known])
+        for label, order_N, true_N in zip(LABELS, order_BN, true_BN, strict=True)
+    ]
     np.testing.assert_array_equal(tokens_BN, want)
 
 
@@ -143,3 +165,10 @@ def test_a_schedule_of_other_tokens_is_refused():
         decode(toy_step, random_orders(16), GroupSchedule((1, 3)))
     with pytest.raises(ValueError, match="num_segments: got 0, allowed is at least 1"):
         decode(toy_step, random_orders(16), GroupSchedule((1, 15)), num_segments=0)
+    for schedule, message in (
+        (GroupSchedule((12,)), "known: got 2 steps after at most 5 tokens, allowed are .* 1, "),
+        (GroupSchedule((1, 9)), "known: got 2 steps .* draw at most 10 of 16 tokens"),
+    ):
+        known = Known(np.zeros((3, 5), np.int32), table_of_sizes((1, 10), 5))
+        with pytest.raises(ValueError, match=message):
+            decode(toy_step, random_orders(16), schedule, known=known)

@@ -8,6 +8,7 @@ import pytest
 
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import (
+    StepTable,
     decoding_mask,
     make_segment,
     make_segments,
@@ -75,7 +76,7 @@ def test_decoding_mask_and_training_mask_are_one_rule(sizes, num_segments):
     for segment in make_segments(schedule, num_segments):
         for i in range(segment.first_step, segment.first_step + segment.num_steps):
             previous_start, start, end = (int(column[i]) for column in make_step_table(schedule))
-            mask_TM = np.asarray(decoding_mask(segment, start, end))
+            mask_TM = np.asarray(decoding_mask(segment, StepTable(previous_start, start, end)))
             assert mask_TM.shape == (
                 segment.previous_width + segment.query_width,
                 segment.num_slots,
@@ -89,6 +90,28 @@ def test_decoding_mask_and_training_mask_are_one_rule(sizes, num_segments):
             np.testing.assert_array_equal(
                 asked, training_TT[num_tokens:][start - 1 : end - 1, keys]
             )
+
+
+@pytest.mark.parametrize("most_known", [4, 6])
+def test_known_tokens_are_a_group_between_the_class_and_the_rest(most_known):
+    schedule, num_known = GroupSchedule((2, 1, 3)), 4
+    table = make_step_table(schedule, num_known)
+    assert np.array(table).T.tolist() == [[0, 5, 7], [5, 7, 8], [7, 8, 11]]
+    group_N = np.r_[[0] * num_known, 1 + schedule.group_of_rank()]
+    training_TT = np.asarray(teacher_forcing_mask(group_N))
+    for num_segments in (1, 2, 3):
+        first = make_segments(schedule, num_segments, most_known)[0]
+        assert first.previous_width == 1 + most_known
+        mask_TM = np.asarray(decoding_mask(first, StepTable(*(column[0] for column in table))))
+        keys = np.r_[:5, 10 + 4 : 10 + 6]
+        np.testing.assert_array_equal(mask_TM[:5, :7], training_TT[:5][:, keys])
+        queries_QM = mask_TM[first.previous_width :][:2, :7]
+        np.testing.assert_array_equal(queries_QM, training_TT[10:][4:6][:, keys])
+        assert not mask_TM[:, 7:].any()
+        # In later steps of the same scan no row is the class.
+        if first.num_steps > 1:
+            later_TM = np.asarray(decoding_mask(first, StepTable(*(x[1] for x in table))))
+            assert later_TM[: first.previous_width].sum(axis=1).tolist() == [7] * (1 + most_known)
 
 
 @pytest.mark.parametrize("sizes", RAGGED)

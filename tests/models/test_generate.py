@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.decoding.decode import to_raster
+from lpd_jax.decoding.decode import Known, to_raster
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import make_step_table
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models import generate
 from lpd_jax.models.convert import from_torch
@@ -116,6 +117,36 @@ def test_sampled_logits_are_the_teacher_forced_ones(grid_size, sizes, num_segmen
     want_BNV = teacher_forced(config, params, tokens_BN, labels_B, order_BN, schedule)
     np.testing.assert_allclose(logits_BNV, want_BNV, atol=2e-5)
     assert len(np.unique(tokens_BN)) > 3
+
+
+@pytest.mark.parametrize(("num_known", "most_known"), [(1, 1), (6, 6), (6, 9)])
+def test_known_tokens_are_one_group_of_the_teacher_forced_pass(params, num_known, most_known):
+    labels_B, order_BN, keys_B = batch(3)
+    true_BN = np.random.default_rng(5).integers(0, 32, (3, 16), dtype=np.int32)
+    schedule = GroupSchedule((1, 3, 12 - num_known))
+    known = Known(true_BN[:, :most_known], make_step_table(schedule, num_known))
+    tokens_BN, logits_BRV = decode(
+        params, labels_B, order_BN, keys_B, schedule=schedule, known=known, num_segments=2
+    )
+    np.testing.assert_array_equal(tokens_BN[:, :num_known], true_BN[:, :num_known])
+    together = GroupSchedule((num_known, *schedule.group_sizes))
+    want_BNV = teacher_forced(tiny.LPD, params, tokens_BN, labels_B, order_BN, together)
+    np.testing.assert_allclose(logits_BRV, want_BNV[:, num_known:], atol=2e-5)
+    # What lies behind the known tokens is padding.
+    other = known._replace(
+        tokens_BK=np.where(np.arange(most_known) < num_known, true_BN[:, :most_known], 0)
+    )
+    again_BN, _ = decode(
+        params, labels_B, order_BN, keys_B, schedule=schedule, known=other, num_segments=2
+    )
+    np.testing.assert_array_equal(again_BN, tokens_BN)
+
+
+def test_par_knows_no_known_tokens():
+    rows = batch(1, tiny.PAR)
+    known = Known(np.zeros((1, 4), np.int32), make_step_table(SCHEDULE, 4))
+    with pytest.raises(ValueError, match="known: got tokens, .* PAR draws in one order only"):
+        decode(tiny.random_params(tiny.PAR), *rows, config=tiny.PAR, known=known)
 
 
 def test_guided_logits_are_those_of_two_passes(params):
@@ -253,14 +284,17 @@ def scan_bodies(jaxpr):
             yield equation.params["jaxpr"].jaxpr
 
 
-def test_no_step_copies_the_cache_or_slices_weights(params):
+@pytest.mark.parametrize("num_known", [0, 4])
+def test_no_step_copies_the_cache_or_slices_weights(params, num_known):
     rows = batch(3)
+    known = Known(np.zeros((3, 4), np.int32), make_step_table(SCHEDULE, 4)) if num_known else None
     choices = {"schedule": SCHEDULE, "sampling": GREEDY, "guidance": UNGUIDED, "num_segments": 2}
-    traced = generate_ranked_tokens.trace(tiny.LPD, params, *rows, **choices)
+    traced = generate_ranked_tokens.trace(tiny.LPD, params, *rows, known=known, **choices)
     stacked = {leaf.shape for leaf in jax.tree.leaves(params["blocks"])}
     bodies = list(scan_bodies(traced.jaxpr.jaxpr))
-    assert len(bodies) == 2
-    for body in bodies:
+    assert len(bodies) == (3 if num_known else 2)
+    # Known tokens are fed by a scan of one step, whose rows are all the slots there are.
+    for body in bodies[1:] if num_known else bodies:
         caches = {v.aval.shape for v in body.invars if len(v.aval.shape) == 4}
         assert len(caches) == 1
         uses = set()

@@ -1,0 +1,122 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import tiny
+
+SCRIPT = tiny.REPOSITORY / "launch" / "edit.py"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Pictures, masks, and files that are neither; every test copies what it edits."""
+    folder = tmp_path_factory.mktemp("inputs")
+    random = np.random.default_rng(0)
+    for name, size in (("a", (8, 8)), ("b", (8, 8)), ("photo", (30, 20)), ("wide", (8, 12))):
+        pixels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    mask_HW = np.zeros((8, 8), np.uint8)
+    mask_HW[2:6, 2:6] = 255
+    Image.fromarray(mask_HW).save(folder / "mask.png")
+    Image.fromarray(mask_HW[:6]).save(folder / "small_mask.png")
+    (folder / "text.png").write_text("this is no picture")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:100])
+    (folder / "bomb.png").write_bytes(bomb())
+    return folder
+
+
+def bomb() -> bytes:
+    """A picture of 30,000 x 30,000 pixels in a few hundred bytes, its data cut off."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    file = io.BytesIO(b"\x89PNG\r\n\x1a\n")
+    file.seek(0, io.SEEK_END)
+    file.write(chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))))
+    return file.getvalue()
+
+
+def read(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def run(model, tmp_path, *arguments):
+    return tiny.run_python(SCRIPT, f"--model={model}", *arguments, cwd=tmp_path)
+
+
+def test_inpaints_pictures_and_compares_them(model, inputs, tmp_path):
+    options = [f"--input={inputs / 'a.png'},{inputs / 'b.png'}", f"--mask={inputs / 'mask.png'}"]
+    result = run(model, tmp_path, "inpaint", *options, "--labels=cat,2", "--output=x.png")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "inpaint: 2 pictures of 8x8 pixels, 25% of them painted" in result.stdout
+    written = ["x_0.png", "x_1.png", "lpd_comparison.png"]
+    assert [line for line in result.stdout.splitlines() if line.startswith("wrote")] == [
+        f"wrote {name}" for name in written
+    ]
+    assert {file.name for file in tmp_path.iterdir()} == set(written)
+    for name, number in (("a", 0), ("b", 1)):
+        changed_HW = (read(inputs / f"{name}.png") != read(tmp_path / f"x_{number}.png")).any(-1)
+        assert changed_HW.any() and not changed_HW[:2].any() and not changed_HW[:, 6:].any()
+
+
+def test_paints_on_and_edits_classes_of_files_of_other_sizes(model, inputs, tmp_path):
+    wide = [f"--input={inputs / 'wide.png'}", "--nocrop", "--left=4", "--labels=dog"]
+    result = run(model, tmp_path, "outpaint", *wide, "--output=wide.png")
+    assert (result.returncode, result.stderr) == (0, "")
+    np.testing.assert_array_equal(read(tmp_path / "wide.png")[:, 4:], read(inputs / "wide.png"))
+    photo = [f"--input={inputs / 'photo.png'}", "--box=0,0,4,8", "--labels=cat,dog,owl"]
+    result = run(model, tmp_path, *photo, "class", "--output=class.png")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "class: 3 pictures of 8x8 pixels, 50% of them painted" in result.stdout
+    lower = [read(tmp_path / f"class_{i}.png")[4:] for i in range(3)]
+    np.testing.assert_array_equal(lower[0], lower[2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--box=0,0,2,2"], ["command: got none", "inpaint, class, outpaint"]),
+        (["paint", "--box=0,0,2,2"], ["command: got 'paint'"]),
+        (["inpaint", "more"], ["argument 'more'"]),
+        (["inpaint", "--input=IN/a.png"], ["labels: got none"]),
+        (["inpaint", "--box=0,0,2,2"], ["input: got none", "8x8", "64x64"]),
+        (["inpaint", "--model=avatars12", "--bundled=1200"], ["bundled: got [1200]", "1199"]),
+        (["inpaint", "--input=IN/no.png", "--labels=0"], ["input", "no.png", "does not exist"]),
+        (["inpaint", "--input=IN/text.png", "--labels=0"], ["input", "text.png", "picture files"]),
+        (["inpaint", "--input=IN/cut.png", "--labels=0"], ["input", "cut.png", "picture files"]),
+        (["inpaint", "--input=IN/bomb.png", "--labels=0"], ["input", "bomb.png", "pixels"]),
+        (["inpaint", "--input=IN/wide.png", "--labels=0", "--nocrop", "--box=0,0,2,2"], ["8, 12"]),
+        (["inpaint", "--input=IN/a.png,IN/wide.png", "--labels=0", "--nocrop"], ["8x8, 8x12"]),
+        (["inpaint", "--input=IN/a.png", "--labels=wolf", "--box=0,0,2,2"], ["'wolf'", "cat, dog"]),
+        (["inpaint", "--input=IN/a.png", "--labels=0"], ["mask, box: got none"]),
+        (["inpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,9,2"], ["box", "8x8"]),
+        (["inpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,x,2"], ["box: got 'x'"]),
+        (["inpaint", "--input=IN/a.png", "--labels=0", "--mask=IN/small_mask.png"], ["(6, 8)"]),
+        (["inpaint", "--input=IN/a.png", "--labels=0", "--left=2"], ["left", "inpaint"]),
+        (["outpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,2,2"], ["box", "outpaint"]),
+        (["outpaint", "--input=IN/a.png", "--labels=0", "--left=3"], ["left: got 3"]),
+        (["inpaint", "--output=x.jpg"], ["output", "'x.jpg'", ".png"]),
+        (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(model, inputs, tmp_path, arguments, words):
+    arguments = [argument.replace("IN/", f"{inputs}/") for argument in arguments]
+    result = run(model, tmp_path, *arguments)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+    assert not list(tmp_path.iterdir())
