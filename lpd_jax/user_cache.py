@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 
 def default_cache_dir() -> Path:
@@ -18,7 +19,8 @@ def keep_compiled_programs() -> None:
     """
     import jax
 
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config  # its type does not tell of options
+    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
         return
     folder = default_cache_dir() / "compiled"
     try:
@@ -26,4 +28,4 @@ def keep_compiled_programs() -> None:
     except OSError:
         return
     if os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        config.update("jax_compilation_cache_dir", str(folder))
