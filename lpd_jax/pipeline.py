@@ -153,8 +153,9 @@ class Pipeline:
             mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
                 or one an image.
             box: or (top, left, height, width) in pixels.
-            ignore_hidden: the tokenizer, which looks at a picture as a whole, sees edge pixels
-                continued in place of what the mask covers: for pictures with nothing of use there.
+            ignore_hidden: for pictures with nothing of use under the mask: the tokenizer, which
+                looks at a picture as a whole, sees edge pixels continued there, and then, to paint
+                once more, what was painted.
             keep_reconstruction: give what the tokenizer makes of the whole picture. Otherwise all
                 pixels outside of the mask are those of `images_BHWC`.
             seam: pixels inside the mask over which new and old blend; None is a token's side.

@@ -114,6 +114,16 @@ def test_hidden_pixels_can_be_ignored_altogether(pipe, pictures):
     assert (other != pipe.inpaint(pictures, LABELS, mask=HALF)).any()
 
 
+def test_what_is_ignored_is_painted_twice(pipe, pictures):
+    """First over the edges, continued; then over the draft, which the tokenizer sees in place."""
+    continued = np.concatenate([pictures[:, :, :4], pictures[:, :, 3:4].repeat(4, axis=2)], axis=2)
+    draft = pipe.inpaint(continued, LABELS, mask=HALF, seed=3)
+    twice = pipe.inpaint(draft, LABELS, mask=HALF, seed=3)
+    ignoring = pipe.inpaint(pictures, LABELS, mask=HALF, ignore_hidden=True, seed=3)
+    np.testing.assert_array_equal(ignoring, twice)
+    assert (draft != twice).any()
+
+
 def test_a_class_edit_paints_the_new_class(pipe, pictures):
     choices = {"box": (2, 2, 4, 4), "order": "raster", "temperature": 0}  # all but the class equal
     three = pipe.edit_class(pictures[0], LABELS, **choices)  # one picture, three classes
