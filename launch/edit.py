@@ -24,7 +24,7 @@ from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
-from lpd_jax.request import resolve_labels
+from lpd_jax.request import names_of, resolve_labels
 
 COMMANDS = ("inpaint", "class", "outpaint")
 INPAINT = ("mask", "box", "ignore_hidden")
@@ -89,7 +89,7 @@ def main(command: str) -> None:
         f"them painted: {time.perf_counter() - start:.1f} s, compiling included",
         flush=True,
     )
-    names = class_names(labels_B, pipe.class_names)
+    names = names_of(labels_B, pipe.class_names)
     write_outputs(outputs, edited, comparison(command, pictures, edited, names))
 
 
@@ -143,10 +143,6 @@ def read_options(command: str) -> dict[str, Any]:
     if options.get("box") is not None:
         options["box"] = [whole_number("box", text) for text in options["box"]]
     return options
-
-
-def class_names(labels_B: np.ndarray, names: list[str]) -> list[str]:
-    return [names[label] if label < len(names) else f"class {label}" for label in labels_B]
 
 
 def comparison(

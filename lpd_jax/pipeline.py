@@ -23,7 +23,7 @@ from lpd_jax.pretrained import (
     model_config,
     put_on_device,
 )
-from lpd_jax.request import Request, make_request
+from lpd_jax.request import Request, make_request, names_of, resolve_labels
 
 
 class Pipeline:
@@ -198,6 +198,11 @@ class Pipeline:
         known = len(self._executables)
         self._executable(request, next(chunks_of(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
+
+    def names_of(self, labels) -> list[str]:
+        """The name of each class, "class 207" where the model has no names: captions."""
+        num_classes = self._config("transformer").num_classes
+        return names_of(resolve_labels(labels, num_classes, self.class_names), self.class_names)
 
     def encode(self, images_BHWC) -> np.ndarray:
         """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]` of the model's size."""
