@@ -78,7 +78,13 @@ setup(
     include_package_data=False,  # the list above decides, not what git happens to track
     zip_safe=False,
     install_requires=CORE,
-    extras_require={"train": TRAIN, "convert": CONVERT, "notebook": NOTEBOOK, "peer": PEER, "test": TEST},
+    extras_require={
+        "train": TRAIN,
+        "convert": CONVERT,
+        "notebook": NOTEBOOK,
+        "peer": PEER,
+        "test": TEST,
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",

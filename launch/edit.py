@@ -96,7 +96,10 @@ def main(command: str) -> None:
 def checked_outputs() -> dict[str, Path]:
     """The files to write, by flag."""
     wanted = {"output": OUTPUT.value, "comparison": COMPARISON.value}
-    return {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
+    files = {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
+    if files["output"] == files["comparison"]:
+        raise ValueError(f"comparison: got {COMPARISON.value!r}, allowed is another than --output")
+    return files
 
 
 def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str | int]]:
@@ -105,6 +108,8 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str |
     if labels is None and (command == "class" or INPUT.value is not None):
         raise ValueError("labels: got none, allowed are the classes to paint, by number or name")
     if INPUT.value is not None:
+        if not INPUT.value:
+            raise ValueError("input: got an empty list, allowed are picture files")
         pictures = [read_picture(path, size) for path in INPUT.value]
         if len({picture.shape for picture in pictures}) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in map(np.shape, pictures))

@@ -119,6 +119,7 @@ def test_seeds_of_windows_are_seeds():
         ({"left": -8}, "nothing of the picture of .* would be left"),
         ({"left": -4}, "canvas would be 8x4 pixels, allowed is at least the model's picture, 8x8"),
         ({"left": -10}, "left -10 must be"),
+        ({"left": 2**40}, "canvas would be 8x1099511627784 pixels, allowed are 67,108,864 in all"),
         ({"left": 2, "overlap": 8}, r"overlap 8 must be a whole number in 2\.\.6"),
         ({"left": 2, "overlap": 3}, "overlap: got 3 pixels, allowed are multiples of 2"),
         ({"left": 2, "seed": -1}, "seed -1"),
