@@ -23,7 +23,7 @@ def write_notebook(path, *sources: str):
 @pytest.mark.slow
 def test_runs_from_top_to_bottom(tmp_path):
     options = ["--output=demo.png", "--executed=demo.ipynb"]
-    result = tiny.run_python(SCRIPT, *options, cwd=tmp_path)
+    result = tiny.run_python(SCRIPT, *options, cwd=tmp_path, timeout=1200)
     assert result.returncode == 0, result.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"demo.png", "demo.ipynb"}
     with Image.open(tmp_path / "demo.png") as picture:
