@@ -37,12 +37,17 @@ TRAIN = [
 CONVERT: list[str] = []
 # What `launch/benchmark.py --peer` runs beside this package; any build of it, CPU or GPU.
 PEER = ["torch>=2.4"]
+# What notebooks/lpd_demo.ipynb imports besides, Jupyter itself aside.
+NOTEBOOK = ["huggingface_hub>=0.25", "matplotlib>=3.8", "scipy>=1.14"]
 TEST = [
     *TRAIN,
     *CONVERT,
     "chex>=0.1.90",
     "import-linter>=2.1",
+    "ipykernel>=6.29",
     "mypy>=1.15",
+    "nbclient>=0.10",
+    "nbformat>=5.10",
     "pytest>=8.4",
     "pytest-xdist>=3.6",
     "ruff>=0.12",
@@ -56,6 +61,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="the lpd_jax authors",
+    url="https://github.com/lpd-jax/lpd_jax",
     license_expression="Apache-2.0 AND CC-BY-4.0 AND CC0-1.0",
     license_files=["LICENSE", "NOTICE", "lpd_jax/bundled/avatars12/licences/*.txt"],
     python_requires=">=3.11",
@@ -72,7 +78,13 @@ setup(
     include_package_data=False,  # the list above decides, not what git happens to track
     zip_safe=False,
     install_requires=CORE,
-    extras_require={"train": TRAIN, "convert": CONVERT, "peer": PEER, "test": TEST},
+    extras_require={
+        "train": TRAIN,
+        "convert": CONVERT,
+        "notebook": NOTEBOOK,
+        "peer": PEER,
+        "test": TEST,
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",

@@ -24,7 +24,7 @@ from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file
-from lpd_jax.request import resolve_labels
+from lpd_jax.request import names_of, resolve_labels
 
 COMMANDS = ("inpaint", "class", "outpaint")
 INPAINT = ("mask", "box", "ignore_hidden")
@@ -89,14 +89,17 @@ def main(command: str) -> None:
         f"them painted: {time.perf_counter() - start:.1f} s, compiling included",
         flush=True,
     )
-    names = class_names(labels_B, pipe.class_names)
+    names = names_of(labels_B, pipe.class_names)
     write_outputs(outputs, edited, comparison(command, pictures, edited, names))
 
 
 def checked_outputs() -> dict[str, Path]:
     """The files to write, by flag."""
     wanted = {"output": OUTPUT.value, "comparison": COMPARISON.value}
-    return {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
+    files = {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
+    if files["output"] == files["comparison"]:
+        raise ValueError(f"comparison: got {COMPARISON.value!r}, allowed is another than --output")
+    return files
 
 
 def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str | int]]:
@@ -105,6 +108,8 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str |
     if labels is None and (command == "class" or INPUT.value is not None):
         raise ValueError("labels: got none, allowed are the classes to paint, by number or name")
     if INPUT.value is not None:
+        if not INPUT.value:
+            raise ValueError("input: got an empty list, allowed are picture files")
         pictures = [read_picture(path, size) for path in INPUT.value]
         if len({picture.shape for picture in pictures}) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in map(np.shape, pictures))
@@ -143,10 +148,6 @@ def read_options(command: str) -> dict[str, Any]:
     if options.get("box") is not None:
         options["box"] = [whole_number("box", text) for text in options["box"]]
     return options
-
-
-def class_names(labels_B: np.ndarray, names: list[str]) -> list[str]:
-    return [names[label] if label < len(names) else f"class {label}" for label in labels_B]
 
 
 def comparison(

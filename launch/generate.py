@@ -21,7 +21,7 @@ from lpd_jax.model_directory import load_config
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 from lpd_jax.replacing import check_output_file, replacing_file
-from lpd_jax.request import Request, make_request
+from lpd_jax.request import Request, make_request, names_of
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")
@@ -57,7 +57,7 @@ def main() -> None:
 
     start = time.perf_counter()
     pipe = Pipeline.from_pretrained(directory)
-    names = class_names(request, pipe.class_names)
+    names = names_of(request.labels, pipe.class_names)
     print(f"{MODEL.value}: loaded in {time.perf_counter() - start:.1f} s", flush=True)
     compile_seconds = pipe.compile(request)
     print(f"compiled in {compile_seconds:.1f} s", flush=True)
@@ -113,10 +113,6 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         output_size=OUTPUT_SIZE.value,
         where=where,
     )
-
-
-def class_names(request: Request, names: list[str]) -> list[str]:
-    return [names[label] if label < len(names) else f"class {label}" for label in request.labels]
 
 
 def animation_frames(

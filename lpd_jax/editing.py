@@ -1,5 +1,8 @@
 """Pictures, masks and labels in; the pictures with what the masks cover drawn anew out.
 
+A tokenizer looks at a picture as a whole: what lies under the mask shows in the tokens around it.
+Where nothing of use lies there, an edit is painted twice. The first draft goes by the picture's
+edges, continued; it is what the tokenizer sees under the mask when the known tokens are made anew.
 Letters: B images, H height, W width, C channels, N tokens per image.
 """
 
@@ -82,9 +85,22 @@ def inpaint(
     )
     parts = make_parts(model, labels, masks.known_tokens(mask_BHW, factor), choices)
 
-    seen_BHWC = masks.continue_edges(images_BHWC, mask_BHW) if ignore_hidden else images_BHWC
+    seen_BHWC = images_BHWC
+    if ignore_hidden:
+        draft_BHWC, _ = paint(model, parts, masks.continue_edges(images_BHWC, mask_BHW))
+        seen_BHWC = masks.paste_back(images_BHWC, draft_BHWC, mask_BHW, seam)
+    painted_BHWC, tokens_BN = paint(model, parts, seen_BHWC)
+    if not keep_reconstruction:
+        painted_BHWC = masks.paste_back(images_BHWC, painted_BHWC, mask_BHW, seam)
+    return Edited(painted_BHWC, mask_BHW, tokens_BN)
+
+
+def paint(
+    model: Model, parts: Sequence[Part], seen_BHWC: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 and tokens `[B, N]`: those of `seen_BHWC` where known, the rest drawn."""
     tokens_BN = model.encode(seen_BHWC)
-    painted_BHWC = np.empty_like(images_BHWC)
+    painted_BHWC = np.empty_like(seen_BHWC)
     for part in parts:
         rows = part.rows_B
         if part.known_BN.all():
@@ -93,9 +109,7 @@ def inpaint(
         request = with_known(part, tokens_BN[rows])
         painted_BHWC[rows], drawn_BN = model.draw(request)
         tokens_BN[rows] = checked_drawn(part, tokens_BN[rows], drawn_BN)
-    if not keep_reconstruction:
-        painted_BHWC = masks.paste_back(images_BHWC, painted_BHWC, mask_BHW, seam)
-    return Edited(painted_BHWC, mask_BHW, tokens_BN)
+    return painted_BHWC, tokens_BN
 
 
 def pixels_per_token(model: Model) -> int:

@@ -27,6 +27,7 @@ from lpd_jax.editing import (
 )
 
 SIDES = ("top", "bottom", "left", "right")
+MAX_PIXELS = 2**26  # of a canvas, 8192x8192: a slip of the finger would fill the memory
 Area = tuple[slice, slice]
 Size = tuple[int, int]
 
@@ -94,7 +95,7 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
 
     Raises:
         ValueError: a size that is no whole number of tokens, nothing of the picture left, or a
-            canvas smaller than the model's picture.
+            canvas smaller than the model's picture or larger than any memory.
     """
     for name, pixels in added.items():
         if check_whole(name, pixels, -max(image_size)) % factor:
@@ -114,6 +115,11 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
         raise ValueError(
             f"{got}: the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed is at least the "
             f"model's picture, {window[0]}x{window[1]}"
+        )
+    if lengths[0] * lengths[1] > MAX_PIXELS:
+        raise ValueError(
+            f"{got}: the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed are "
+            f"{MAX_PIXELS:,} in all"
         )
     return Layout((lengths[0], lengths[1]), (taken[0], taken[1]), (kept[0], kept[1]))
 

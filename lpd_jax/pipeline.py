@@ -23,7 +23,7 @@ from lpd_jax.pretrained import (
     model_config,
     put_on_device,
 )
-from lpd_jax.request import Request, make_request
+from lpd_jax.request import Request, make_request, names_of, resolve_labels
 
 
 class Pipeline:
@@ -155,8 +155,9 @@ class Pipeline:
             mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
                 or one an image.
             box: or (top, left, height, width) in pixels.
-            ignore_hidden: the tokenizer, which looks at a picture as a whole, sees edge pixels
-                continued in place of what the mask covers: for pictures with nothing of use there.
+            ignore_hidden: for pictures with nothing of use under the mask: the tokenizer, which
+                looks at a picture as a whole, sees edge pixels continued there, and then, to paint
+                once more, what was painted.
             keep_reconstruction: give what the tokenizer makes of the whole picture. Otherwise all
                 pixels outside of the mask are those of `images_BHWC`.
             seam: pixels inside the mask over which new and old blend; None is a token's side.
@@ -199,6 +200,11 @@ class Pipeline:
         known = len(self._executables)
         self._executable(request, next(chunks_of(request, size)), to_images=True)
         return time.perf_counter() - start if len(self._executables) > known else 0.0
+
+    def names_of(self, labels) -> list[str]:
+        """The name of each class, "class 207" where the model has no names: captions."""
+        num_classes = self._config("transformer").num_classes
+        return names_of(resolve_labels(labels, num_classes, self.class_names), self.class_names)
 
     def encode(self, images_BHWC) -> np.ndarray:
         """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]` of the model's size."""

@@ -133,6 +133,13 @@ def _resolve_label(label, num_classes: int, class_names: Sequence[str]) -> int:
     return check_whole("label", number, 0, num_classes - 1)
 
 
+def names_of(labels_B: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """What to write below pictures: the names of their classes, or "class 207" without names."""
+    return [
+        class_names[label] if label < len(class_names) else f"class {label}" for label in labels_B
+    ]
+
+
 def generation_choices(model: TransformerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, the defaults for the rest: LPD's order and guidance, or PAR's."""
     if isinstance(model, PARConfig):

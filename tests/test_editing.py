@@ -57,7 +57,9 @@ def test_known_tokens_and_pixels_come_back_untouched(pipe, pictures, tokens, ord
 
 def test_a_mask_of_nothing_gives_the_input(pipe, pictures, tokens):
     nothing = np.zeros((8, 8), bool)
-    np.testing.assert_array_equal(pipe.inpaint(pictures, LABELS, mask=nothing), pictures)
+    for ignored in (False, True):
+        painted = pipe.inpaint(pictures, LABELS, mask=nothing, ignore_hidden=ignored)
+        np.testing.assert_array_equal(painted, pictures)
     edited = editing.inpaint(pipe, pictures, LABELS, mask=nothing, keep_reconstruction=True)
     np.testing.assert_array_equal(edited.tokens_BN, tokens)
     np.testing.assert_array_equal(edited.images_BHWC, pipe.decode(tokens))
@@ -66,8 +68,11 @@ def test_a_mask_of_nothing_gives_the_input(pipe, pictures, tokens):
 @pytest.mark.parametrize("order", [None, "random"])
 def test_a_mask_of_everything_gives_a_plain_picture(pipe, pictures, order):
     everything = np.ones((4, 4), bool)
-    painted = pipe.inpaint(pictures, LABELS, mask=everything, seed=5, order=order)
-    np.testing.assert_array_equal(painted, pipe(LABELS, seed=5, order=order))
+    plain = pipe(LABELS, seed=5, order=order)
+    for ignored in (False, True):
+        choices = {"ignore_hidden": ignored, "seed": 5, "order": order}
+        painted = pipe.inpaint(pictures, LABELS, mask=everything, **choices)
+        np.testing.assert_array_equal(painted, plain)
 
 
 def test_another_mask_does_not_recompile(pipe, pictures, monkeypatch):
@@ -112,6 +117,16 @@ def test_hidden_pixels_can_be_ignored_altogether(pipe, pictures):
     np.testing.assert_array_equal(*same)
     other = pipe.inpaint(hidden, LABELS, mask=HALF)
     assert (other != pipe.inpaint(pictures, LABELS, mask=HALF)).any()
+
+
+def test_what_is_ignored_is_painted_twice(pipe, pictures):
+    """First over the edges, continued; then over the draft, which the tokenizer sees in place."""
+    continued = np.concatenate([pictures[:, :, :4], pictures[:, :, 3:4].repeat(4, axis=2)], axis=2)
+    draft = pipe.inpaint(continued, LABELS, mask=HALF, seed=3)
+    twice = pipe.inpaint(draft, LABELS, mask=HALF, seed=3)
+    ignoring = pipe.inpaint(pictures, LABELS, mask=HALF, ignore_hidden=True, seed=3)
+    np.testing.assert_array_equal(ignoring, twice)
+    assert (draft != twice).any()
 
 
 def test_a_class_edit_paints_the_new_class(pipe, pictures):

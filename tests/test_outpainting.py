@@ -84,10 +84,10 @@ def test_on_the_models_grid_a_picture_can_be_moved(pipe, pictures):
     assert edited.images_BHWC.shape == (2, 8, 8, 3)
     np.testing.assert_array_equal(edited.images_BHWC[:, :, :4], pictures[:, :, 4:])
     assert edited.mask_BHW.mean() == 0.5 and edited.mask_BHW[:, :, 4:].all()
-    # It is the picture's right half, continued by its edge, that is inpainted.
-    moved_BHWC = np.pad(pictures[:, :, 4:], ((0, 0), (0, 0), (0, 4), (0, 0)), mode="edge")
-    mask_HW = edited.mask_BHW[0]
-    np.testing.assert_array_equal(edited.images_BHWC, pipe.inpaint(moved_BHWC, "dog", mask=mask_HW))
+    # It is the picture's right half that is inpainted, with nothing known of the rest.
+    moved_BHWC = np.pad(pictures[:, :, 4:], ((0, 0), (0, 0), (0, 4), (0, 0)))
+    choices = {"mask": edited.mask_BHW[0], "ignore_hidden": True}
+    np.testing.assert_array_equal(edited.images_BHWC, pipe.inpaint(moved_BHWC, "dog", **choices))
 
 
 def test_nothing_added_gives_the_input(pipe, pictures):
@@ -99,8 +99,10 @@ def test_windows_of_one_shape_share_a_compilation_but_not_their_noise(pipe, pict
     requests, draw = [], pipe.draw
     monkeypatch.setattr(pipe, "draw", lambda request: requests.append(request) or draw(request))
     pipe.outpaint(pictures, "dog", right=16, overlap=4, seed=3)
-    assert len(requests) == 4 and len(pipe._executables) == 1
-    assert requests[0].seed == 3 and len({request.seed for request in requests}) == 4
+    seeds = [request.seed for request in requests]
+    assert len(pipe._executables) == 1
+    assert seeds[::2] == seeds[1::2] and len(seeds) == 8  # a draft and the picture, four windows
+    assert seeds[0] == 3 and len(set(seeds)) == 4
 
 
 def test_seeds_of_windows_are_seeds():
@@ -117,6 +119,7 @@ def test_seeds_of_windows_are_seeds():
         ({"left": -8}, "nothing of the picture of .* would be left"),
         ({"left": -4}, "canvas would be 8x4 pixels, allowed is at least the model's picture, 8x8"),
         ({"left": -10}, "left -10 must be"),
+        ({"left": 2**40}, "canvas would be 8x1099511627784 pixels, allowed are 67,108,864 in all"),
         ({"left": 2, "overlap": 8}, r"overlap 8 must be a whole number in 2\.\.6"),
         ({"left": 2, "overlap": 3}, "overlap: got 3 pixels, allowed are multiples of 2"),
         ({"left": 2, "seed": -1}, "seed -1"),

@@ -14,6 +14,7 @@ from lpd_jax.images import resize_bicubic, to_uint8
 from lpd_jax.models.par_layout import par_order
 from lpd_jax.models.tokenizer import VQTokenizer
 from lpd_jax.pipeline import Pipeline
+from lpd_jax.request import names_of
 from tests import tiny
 
 LABELS = [0, 1, 2, 2, 1]
@@ -246,3 +247,9 @@ def test_pictures_are_resized_to_what_is_asked_for(par_pipe, pipe):
 def test_par_has_no_other_order_or_schedule(par_pipe, choices, message):
     with pytest.raises(ValueError, match=message):
         par_pipe(LABELS, **choices)
+
+
+def test_captions_are_names_or_numbers(pipe):
+    assert pipe.names_of([2, "cat", 1]) == ["owl", "cat", "dog"]
+    assert pipe.names_of("dog") == ["dog"]
+    assert names_of(np.array([0, 207]), ["cat"]) == ["cat", "class 207"]

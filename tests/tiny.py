@@ -95,10 +95,10 @@ def process_environment(cache: pathlib.Path) -> dict[str, str]:
     }
 
 
-def run_python(*arguments: object, cwd) -> subprocess.CompletedProcess:
+def run_python(*arguments: object, cwd, timeout=300) -> subprocess.CompletedProcess:
     """Runs a script or `-c` code in its own process, as a user would."""
     command = [sys.executable, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
     )

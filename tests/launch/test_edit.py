@@ -109,6 +109,12 @@ def test_paints_on_and_edits_classes_of_files_of_other_sizes(model, inputs, tmp_
         (["outpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,2,2"], ["box", "outpaint"]),
         (["outpaint", "--input=IN/a.png", "--labels=0", "--left=3"], ["left: got 3"]),
         (["inpaint", "--output=x.jpg"], ["output", "'x.jpg'", ".png"]),
+        (
+            ["inpaint", "--output=x.png", "--comparison=x.png"],
+            ["comparison", "'x.png'", "--output"],
+        ),
+        (["inpaint", "--input=", "--labels=0"], ["input: got an empty list"]),
+        (["outpaint", "--input=IN/a.png", "--labels=0", "--left=2000000000"], ["canvas", "in all"]),
         (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),
     ],
 )
