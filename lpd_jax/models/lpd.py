@@ -7,6 +7,7 @@ V codebook.
 """
 
 import dataclasses
+import functools
 from typing import Any, cast
 
 import flax.linen as nn
@@ -208,8 +209,27 @@ def decode_step(
     x_BTD = jnp.concatenate([previous_BPD, model.embed_queries(query_positions_BQ)], axis=1)
     new_cache = []
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
-        block = Block(**block_sizes(config), dtype=dtype).bind({"params": layer_params})
-        x_BTD, new_layer_cache = block(x_BTD, mask_TM, cache_write=(layer_cache, write))
-        new_cache.append(cast(KVCache, new_layer_cache))  # None only where none was given
+        x_BTD, new_layer_cache = decode_block(
+            config, write.num_previous, layer_params, x_BTD, mask_TM, *write[:2], layer_cache
+        )
+        new_cache.append(new_layer_cache)
     logits_BQV = model.to_logits(x_BTD[:, previous_BPD.shape[1] :])
     return logits_BQV, tuple(new_cache)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def decode_block(
+    config: LPDConfig,
+    num_previous: int,
+    params: Any,
+    x_BTD: jax.Array,
+    mask_TM: jax.Array,
+    previous_start: jax.Array,
+    query_start: jax.Array,
+    cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
+    """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
+    write = CacheWrite(previous_start, query_start, num_previous)
+    block = Block(**block_sizes(config), dtype=x_BTD.dtype).bind({"params": params})
+    x_BTD, new_cache = block(x_BTD, mask_TM, cache_write=(cache, write))
+    return x_BTD, cast(KVCache, new_cache)  # None only where none was given

@@ -7,6 +7,7 @@ N tokens of an image (ranks in generation order), T slots of one pass, H heads, 
 D width, F MLP width, V codebook.
 """
 
+import functools
 from typing import Any, cast
 
 import flax.linen as nn
@@ -136,10 +137,27 @@ def decode_step(
     mask_TM = jnp.arange(cache[0].k_BNMK.shape[SLOT_AXIS])[None] < start + seen
     new_cache = []
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
-        block = PARBlock(config, x_BTD.dtype).bind({"params": layer_params})
-        x_BTD, new_layer_cache = block(x_BTD, mask_TM, rope_TK2, False, (layer_cache, start))
-        new_cache.append(cast(KVCache, new_layer_cache))
+        x_BTD, new_layer_cache = decode_block(
+            config, layer_params, x_BTD, mask_TM, rope_TK2, start, layer_cache
+        )
+        new_cache.append(new_layer_cache)
     return model.head(model.norm(x_BTD)).astype(jnp.float32), tuple(new_cache)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def decode_block(
+    config: PARConfig,
+    params: Any,
+    x_BTD: jax.Array,
+    mask_TM: jax.Array,
+    rope_TK2: jax.Array,
+    start: jax.Array,
+    cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
+    """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
+    block = PARBlock(config, x_BTD.dtype).bind({"params": params})
+    x_BTD, new_cache = block(x_BTD, mask_TM, rope_TK2, False, (cache, start))
+    return x_BTD, cast(KVCache, new_cache)
 
 
 def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:
