@@ -22,12 +22,13 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax import command_line, heap, provenance
+from lpd_jax import command_line, provenance
 from lpd_jax.command_line import whole_number
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.performance import report
 from lpd_jax.performance.case import DRAWING, TASKS, TRAINING, Case, make_inputs
 from lpd_jax.performance.ceilings import measure_ceilings
+from lpd_jax.performance.heap import keep_freed_memory
 from lpd_jax.performance.measure import Measurement, Peer, measure
 from lpd_jax.performance.presets import PRESETS
 from lpd_jax.performance.subject import find_subject
@@ -60,6 +61,7 @@ CASE_FLAGS = (
 
 
 def main() -> None:
+    keep_freed_memory()  # for the peer as well: it is one process
     # All that can be wrong is found before anything is measured.
     outputs = [check_output_file("output", f"{OUTPUT.value}.{kind}") for kind in ("json", "md")]
     cases = preset_cases(PRESET.value) if PRESET.value else make_cases()
@@ -69,7 +71,6 @@ def main() -> None:
     for case, subject in zip(cases, subjects, strict=True):
         make_inputs(dataclasses.replace(case, batch_size=1), subject)
 
-    heap.keep_freed_memory()  # for the peer as well: it is one process
     protocol = describe(peer)
     ceilings = measure_ceilings(tuple(dict.fromkeys(["float32", *(c.dtype for c in cases)])))
     print("\n".join([f"{name}: {value}" for name, value in protocol.items()]))

@@ -14,7 +14,7 @@ import sys
 
 from absl import flags, logging
 
-from lpd_jax import command_line, distributed, heap
+from lpd_jax import command_line, distributed
 from lpd_jax.training.config import read_config
 from lpd_jax.training.profiling import ProfileWindow
 from lpd_jax.training.train import train
@@ -35,7 +35,6 @@ def main() -> None:
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
     try:
         with distributed.job():
-            heap.keep_freed_memory()
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}; the newest checkpoint is from before")
