@@ -16,19 +16,20 @@ import torch
 
 from benchmarks.torch_lpd import LPD
 from benchmarks.torch_vq import VQTokenizer
-from lpd_jax.model_directory import load_model_directory
-from lpd_jax.models.convert import CODEBOOK_USED, to_torch_names
+from lpd_jax.models.family import config_from_dict
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.registry import config_from_dict
-from lpd_jax.models.tokenizer import VQConfig
-from lpd_jax.performance.case import TRAINING, Case, Inputs
-from lpd_jax.performance.subject import (
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.performance.benchmark_case import TRAINING, Case, Inputs
+from lpd_jax.performance.benchmark_model import (
     LatestOnly,
     Subject,
     tokenizer_params,
     transformer_params,
 )
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.optimizer import OptimizerConfig
+from lpd_jax.weights.from_torch.conversion import CODEBOOK_USED, to_torch_names
+from lpd_jax.weights.model_directory import load_model_directory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -54,7 +55,7 @@ def load_directory(path: str | PathLike) -> tuple[LPD | None, VQTokenizer | None
     configs = [files.config.get(part) for part in ("transformer", "tokenizer")]
     lpd, vq = (config and config_from_dict(config) for config in configs)
     if lpd is not None and not isinstance(lpd, LPDConfig):
-        raise ValueError(f"{path}: got a {configs[0]['family']} transformer, allowed is lpd")
+        raise UserError(f"{path}: got a {configs[0]['family']} transformer, allowed is lpd")
     return lpd and load_lpd(lpd, files.transformer), vq and load_vq(vq, files.tokenizer)
 
 

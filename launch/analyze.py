@@ -18,20 +18,27 @@ import jax
 import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line, provenance
+from lpd_jax import bundled
+from lpd_jax.data.token_cache import check_cache, open_token_cache, tokenizer_digest
 from lpd_jax.decoding.order import check_whole
-from lpd_jax.evaluation import dependency_report, dependency_study
-from lpd_jax.evaluation.dependency import Likelihoods
-from lpd_jax.evaluation.dependency_study import Plan
-from lpd_jax.evaluation.steps_study import files_digest
-from lpd_jax.model_directory import ModelFiles, load_config, load_model_directory
+from lpd_jax.generation.request import MAX_SEED
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config, put_on_device
-from lpd_jax.replacing import check_output_file
-from lpd_jax.request import MAX_SEED
-from lpd_jax.training.token_cache import check_cache, open_token_cache, tokenizer_digest
-from lpd_jax.training.weights import Weights
+from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import dependency_report, dependency_study
+from lpd_jax.studies.dependency import Likelihoods
+from lpd_jax.studies.dependency_study import Plan
+from lpd_jax.studies.steps_study import files_digest
+from lpd_jax.weights.loading import Weights
+from lpd_jax.weights.model_directory import ModelFiles, load_config, load_model_directory
+from lpd_jax.weights.pretrained import (
+    DEFAULT_MODEL,
+    find_model_directory,
+    model_config,
+    put_on_device,
+)
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory: LPD.")
 DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")
@@ -81,7 +88,7 @@ def main() -> None:
 def check_output_folder(folder: Path) -> Path:
     """A folder to write to, or that can be made; raises ValueError for what is neither."""
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"output: got {str(folder)!r}, which is a file; allowed is a folder")
+        raise UserError(f"output: got {str(folder)!r}, which is a file; allowed is a folder")
     if not folder.exists():
         return check_output_file("output", folder)  # what can be written there can be a folder
     for name in dependency_report.FILES:
@@ -106,7 +113,7 @@ def parse_cell(text: str) -> tuple[int, int]:
     """ "7:5" -> (7, 5)."""
     row, colon, column = text.partition(":")
     if not colon:
-        raise ValueError(f"references: got {text!r}, allowed are cells such as 7:5, ROW:COLUMN")
+        raise UserError(f"references: got {text!r}, allowed are cells such as 7:5, ROW:COLUMN")
     return whole_number("references", row), whole_number("references", column)
 
 
@@ -114,7 +121,7 @@ def whole_number(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{name}: got {text!r}, allowed are whole numbers") from None
+        raise UserError(f"{name}: got {text!r}, allowed are whole numbers") from None
 
 
 def avatar_tokens(files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -126,7 +133,7 @@ def avatar_tokens(files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.nda
     names, size = files.config.get("class_names"), files.config.get("image_size")
     wanted = list(bundled.CLASS_NAMES), [bundled.IMAGE_SIZE, bundled.IMAGE_SIZE]
     if (names, size) != wanted:
-        raise ValueError(
+        raise UserError(
             f"model: got {MODEL.value!r} with classes {names} of {size} pixels, allowed without "
             f"--data are models of the classes {wanted[0]} of {wanted[1]} pixels"
         )

@@ -22,17 +22,18 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax import command_line, provenance
-from lpd_jax.command_line import whole_number
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.performance import report
-from lpd_jax.performance.case import DRAWING, TASKS, TRAINING, Case, make_inputs
-from lpd_jax.performance.ceilings import measure_ceilings
-from lpd_jax.performance.heap import keep_freed_memory
+from lpd_jax.performance.allocator import keep_freed_memory
+from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING, Case, make_inputs
+from lpd_jax.performance.benchmark_model import find_subject
+from lpd_jax.performance.device_peaks import measure_ceilings
 from lpd_jax.performance.measure import Measurement, Peer, measure
 from lpd_jax.performance.presets import PRESETS
-from lpd_jax.performance.subject import find_subject
-from lpd_jax.replacing import check_output_file
+from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.command_line import whole_number
+from lpd_jax.runtime.errors import UserError
 
 PRESET = flags.DEFINE_enum("preset", None, sorted(PRESETS), "A table by name, with the peer.")
 MODEL = flags.DEFINE_list("model", ["lpd_l"], "Published names, or model directories.")
@@ -88,7 +89,7 @@ def main() -> None:
 def preset_cases(name: str) -> list[Case]:
     """The cases of a preset, which leaves nothing to choose."""
     if given := [flag for flag in CASE_FLAGS if flags.FLAGS[flag].present]:
-        raise ValueError(f"{given[0]}: given beside preset {name!r}, allowed is one of the two")
+        raise UserError(f"{given[0]}: given beside preset {name!r}, allowed is one of the two")
     return PRESETS[name]()
 
 
@@ -102,7 +103,7 @@ def make_cases() -> list[Case]:
             for choices in task_choices(task, isinstance(subject.transformer, LPDConfig)):
                 cases.append(Case(model, task, tokenizer, num_repeats=NUM_REPEATS.value, **choices))
     if not cases:
-        raise ValueError("model, tasks, batch_sizes: got an empty list, allowed is at least one")
+        raise UserError("model, tasks, batch_sizes: got an empty list, allowed is at least one")
     return cases
 
 
@@ -137,7 +138,7 @@ def find_peer() -> Peer:
     try:
         return importlib.import_module("benchmarks.torch_peer").TorchPeer()
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise UserError(
             f"peer: got True, but {error.name} is not installed; allowed is that with "
             "`pip install 'lpd_jax[peer]'`, or --nopeer"
         ) from None

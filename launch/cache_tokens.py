@@ -15,13 +15,14 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from lpd_jax import command_line, distributed
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.data.token_cache import check_cache, open_token_cache
+from lpd_jax.data.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.runtime import command_line, processes
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import read_config
 from lpd_jax.training.task import SPLITS
-from lpd_jax.training.token_cache import check_cache, open_token_cache
-from lpd_jax.training.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
-from lpd_jax.training.weights import load_weights
+from lpd_jax.weights.loading import load_weights
 
 CONFIG = command_line.define_config("File with get_config() of a transformer.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the caches.", required=True)
@@ -30,22 +31,22 @@ TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of
 CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are cut from, in crops.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
-distributed.define_flags()
+processes.define_flags()
 
 
 def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
     if BATCH_SIZE.value < 1:
-        raise ValueError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
-    with distributed.job():
+        raise UserError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
+    with processes.job():
         cache_tokens()
 
 
 def cache_tokens() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     if isinstance(model, VQConfig):
-        raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
+        raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"
     job = plan_cache(tokenizer, config.data, SPLIT.value, views, CROP_RATIO.value, SHARD.value)

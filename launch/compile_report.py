@@ -19,17 +19,14 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 from absl import flags  # noqa: E402
 
-from lpd_jax import command_line  # noqa: E402
 from lpd_jax.models.lpd import LPDConfig  # noqa: E402
-from lpd_jax.replacing import check_output_file  # noqa: E402
-from lpd_jax.training.compile_report import (  # noqa: E402
-    compile_decoding,
-    compile_training,
-    table,
-)
+from lpd_jax.performance.compile_report import compile_decoding, compile_training, table
+from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
+from lpd_jax.performance.topology import find_slice  # noqa: E402
+from lpd_jax.runtime import command_line  # noqa: E402
+from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import read_config  # noqa: E402
-from lpd_jax.training.largest_model import compile_largest  # noqa: E402
-from lpd_jax.training.topology import find_slice  # noqa: E402
 
 CONFIG = command_line.define_config("File with get_config() of a transformer.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
@@ -45,7 +42,7 @@ OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     if not isinstance(model, LPDConfig):
-        raise ValueError("config: got the config of a tokenizer, allowed is that of a transformer")
+        raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     slices = [find_slice(name) for name in TOPOLOGY.value]
     output = check_output_file("output", OUTPUT.value) if OUTPUT.value else None
     rows = []

@@ -15,11 +15,12 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax import command_line
-from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
-from lpd_jax.models.convert import convert_file, directory_config
-from lpd_jax.models.registry import TransformerConfig
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.family import TransformerConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
+from lpd_jax.weights.model_directory import DTYPES, flatten_params, save_model_directory
 
 INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
@@ -52,28 +53,26 @@ def convert(
     model, params = convert_file(source, NUM_HEADS.value, checked_grid(), KEY.value, tell)
     if isinstance(model, VQConfig):
         if TOKENIZER.value is not None:
-            raise ValueError(
-                f"input: {source} is a VQ; allowed beside --tokenizer is a transformer"
-            )
+            raise UserError(f"input: {source} is a VQ; allowed beside --tokenizer is a transformer")
         return None, model, {"tokenizer": params}
     if TOKENIZER.value is None:
         return model, None, {"transformer": params}
     tokenizer, tokenizer_params = convert_file(TOKENIZER.value)
     if not isinstance(tokenizer, VQConfig):
-        raise ValueError(f"tokenizer: {TOKENIZER.value} is a transformer; allowed is a VQ")
+        raise UserError(f"tokenizer: {TOKENIZER.value} is a transformer; allowed is a VQ")
     return model, tokenizer, {"transformer": params, "tokenizer": tokenizer_params}
 
 
 def given(flag: flags.FlagHolder) -> str:
     if not flag.value:
-        raise ValueError(f"{flag.name}: not given; give a path with --{flag.name}=PATH")
+        raise UserError(f"{flag.name}: not given; give a path with --{flag.name}=PATH")
     return flag.value
 
 
 def new_folder(output: str) -> Path:
     path = Path(output).expanduser()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f"output: {path} exists; allowed is a new or an empty folder")
+        raise UserError(f"output: {path} exists; allowed is a new or an empty folder")
     return path
 
 
@@ -82,9 +81,7 @@ def checked_grid() -> tuple[int, int] | None:
         return None
     sides = GRID_SIZE.value.split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
-        raise ValueError(
-            f"grid_size: got {GRID_SIZE.value!r}, allowed are 16 or 16x24 and the like"
-        )
+        raise UserError(f"grid_size: got {GRID_SIZE.value!r}, allowed are 16 or 16x24 and the like")
     return int(sides[0]), int(sides[-1])
 
 

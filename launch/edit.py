@@ -18,17 +18,20 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line, editing, images, outpainting
-from lpd_jax.command_line import whole_number
-from lpd_jax.model_directory import load_config
+from lpd_jax import bundled, images
+from lpd_jax.generation import inpaint, outpaint
+from lpd_jax.generation.request import names_of, resolve_labels
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
-from lpd_jax.replacing import check_output_file
-from lpd_jax.request import names_of, resolve_labels
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.command_line import whole_number
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.model_directory import load_config
+from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 
 COMMANDS = ("inpaint", "class", "outpaint")
 INPAINT = ("mask", "box", "ignore_hidden")
-OUTPAINT = (*outpainting.SIDES, "overlap")
+OUTPAINT = (*outpaint.SIDES, "overlap")
 CHOICES = (
     *("num_steps", "order", "guidance_scale", "guidance_schedule", "temperature", "top_k"),
     *("top_p", "seed", "keep_reconstruction", "seam"),
@@ -43,7 +46,7 @@ CROP = flags.DEFINE_bool("crop", True, "Cut files to the model's picture, as in 
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names: one, or one a picture.")
 flags.DEFINE_string("mask", None, "A picture of the model's size, light where to repaint.")
 flags.DEFINE_list("box", None, "Or what to repaint: top,left,height,width in pixels.")
-for side in outpainting.SIDES:
+for side in outpaint.SIDES:
     flags.DEFINE_integer(side, 0, "outpaint: pixels to add there; below 0 cuts them off.")
 flags.DEFINE_integer("overlap", None, "outpaint: pixels that windows share.")
 flags.DEFINE_bool("ignore_hidden", False, "The tokenizer does not look at what the mask covers.")
@@ -81,7 +84,7 @@ def main(command: str) -> None:
     pipe = Pipeline.from_pretrained(directory)
     print(f"{MODEL.value}: loaded in {time.perf_counter() - start:.1f} s", flush=True)
     start = time.perf_counter()
-    edit = outpainting.outpaint if command == "outpaint" else editing.inpaint
+    edit = outpaint.outpaint if command == "outpaint" else inpaint.inpaint
     edited = edit(pipe, pictures, labels_B, **options)
     count, height, width, _ = edited.images_BHWC.shape
     print(
@@ -98,7 +101,7 @@ def checked_outputs() -> dict[str, Path]:
     wanted = {"output": OUTPUT.value, "comparison": COMPARISON.value}
     files = {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
     if files["output"] == files["comparison"]:
-        raise ValueError(f"comparison: got {COMPARISON.value!r}, allowed is another than --output")
+        raise UserError(f"comparison: got {COMPARISON.value!r}, allowed is another than --output")
     return files
 
 
@@ -106,24 +109,24 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str |
     """The pictures uint8 `[B, H, W, 3]` and the classes to paint them as."""
     labels: list[str | int] | None = None if LABELS.value is None else list(LABELS.value)
     if labels is None and (command == "class" or INPUT.value is not None):
-        raise ValueError("labels: got none, allowed are the classes to paint, by number or name")
+        raise UserError("labels: got none, allowed are the classes to paint, by number or name")
     if INPUT.value is not None:
         if not INPUT.value:
-            raise ValueError("input: got an empty list, allowed are picture files")
+            raise UserError("input: got an empty list, allowed are picture files")
         pictures = [read_picture(path, size) for path in INPUT.value]
         if len({picture.shape for picture in pictures}) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in map(np.shape, pictures))
-            raise ValueError(f"input: got pictures of {sizes}, allowed is one size")
+            raise UserError(f"input: got pictures of {sizes}, allowed is one size")
         return np.stack(pictures), labels or []
     if size != [bundled.IMAGE_SIZE] * 2:
-        raise ValueError(
+        raise UserError(
             f"input: got none, allowed are picture files: this model draws {size[0]}x{size[1]} "
             f"pixels, the bundled pictures have {bundled.IMAGE_SIZE}x{bundled.IMAGE_SIZE}"
         )
     images_BHWC, labels_B = bundled.load_avatars("validation")
     rows = [whole_number("bundled", text) for text in BUNDLED.value]
     if not rows or not 0 <= min(rows) <= max(rows) < len(images_BHWC):
-        raise ValueError(f"bundled: got {rows}, allowed are numbers 0 to {len(images_BHWC) - 1}")
+        raise UserError(f"bundled: got {rows}, allowed are numbers 0 to {len(images_BHWC) - 1}")
     return images_BHWC[rows], labels or labels_B[rows].tolist()
 
 
@@ -132,7 +135,7 @@ def read_picture(path: str, size: list[int]) -> np.ndarray:
     if not CROP.value or list(picture_HWC.shape[:2]) == size:
         return picture_HWC
     if size[0] != size[1]:
-        raise ValueError(f"input: got {picture_HWC.shape[:2]} pixels, allowed are {tuple(size)}")
+        raise UserError(f"input: got {picture_HWC.shape[:2]} pixels, allowed are {tuple(size)}")
     return images.adm_center_crop(picture_HWC, size[0])
 
 
@@ -141,7 +144,7 @@ def read_options(command: str) -> dict[str, Any]:
     own, other = (OUTPAINT, INPAINT) if command == "outpaint" else (INPAINT, OUTPAINT)
     for name in other:
         if flags.FLAGS[name].present:
-            raise ValueError(f"{name}: allowed is none for {command}")
+            raise UserError(f"{name}: allowed is none for {command}")
     options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*CHOICES, *own)}
     if options.get("mask") is not None:
         options["mask"] = images.read_image("mask", options["mask"], "L") > 127
@@ -151,7 +154,7 @@ def read_options(command: str) -> dict[str, Any]:
 
 
 def comparison(
-    command: str, pictures: np.ndarray, edited: editing.Edited, names: list[str]
+    command: str, pictures: np.ndarray, edited: inpaint.Edited, names: list[str]
 ) -> np.ndarray:
     """Rows of originals, of what of them was kept, and of what came of it; one column each."""
     count = len(edited.images_BHWC)
@@ -164,7 +167,7 @@ def comparison(
     return images.labelled_grid(np.concatenate(rows), titles, columns=count)
 
 
-def write_outputs(outputs: dict[str, Path], edited: editing.Edited, grid: np.ndarray) -> None:
+def write_outputs(outputs: dict[str, Path], edited: inpaint.Edited, grid: np.ndarray) -> None:
     output, count = outputs["output"], len(edited.images_BHWC)
     paths = [output]
     if count > 1:

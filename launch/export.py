@@ -12,16 +12,17 @@ from typing import Any
 
 from absl import flags, logging
 
-from lpd_jax import command_line
-from lpd_jax.checkpoint import load_config
-from lpd_jax.model_directory import DTYPES, flatten_params, save_model_directory
-from lpd_jax.models.registry import config_to_dict
-from lpd_jax.models.tokenizer import VQConfig
-from lpd_jax.request import generation_choices
+from lpd_jax.data.pictures import image_size
+from lpd_jax.generation.request import generation_choices
+from lpd_jax.models.family import config_to_dict
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, read_config
-from lpd_jax.training.sources import image_size
-from lpd_jax.training.weights import Weights, load_weights
 from lpd_jax.training.workdir import read_class_names
+from lpd_jax.weights.checkpoint import load_config
+from lpd_jax.weights.loading import Weights, load_weights
+from lpd_jax.weights.model_directory import DTYPES, flatten_params, save_model_directory
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer or a tokenizer.")
 TOKENIZER_WORKDIR = flags.DEFINE_string(
@@ -34,10 +35,10 @@ DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights ar
 def main() -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     if not OUTPUT.value:
-        raise ValueError("output: not given; give the model directory to write as --output=DIR")
+        raise UserError("output: not given; give the model directory to write as --output=DIR")
     workdir = WORKDIR.value or TOKENIZER_WORKDIR.value
     if not workdir:
-        raise ValueError("workdir: not given; give the training run to export as --workdir=DIR")
+        raise UserError("workdir: not given; give the training run to export as --workdir=DIR")
     checkpoints = Path(workdir).expanduser() / "checkpoints"
     if not checkpoints.is_dir():
         raise FileNotFoundError(f"workdir: got {workdir!r}, which has no folder checkpoints")
@@ -62,7 +63,7 @@ def find_sources(workdir: str, model: Any, run: TrainConfig) -> dict[str, tuple[
             "tokenizer": (tokenizer, "tokenizer_workdir"),
         }
     if WORKDIR.value and TOKENIZER_WORKDIR.value:
-        raise ValueError(
+        raise UserError(
             f"tokenizer_workdir: got {TOKENIZER_WORKDIR.value!r}, but workdir {workdir!r} trains a "
             "tokenizer already; give one of them"
         )
@@ -83,13 +84,13 @@ def directory_config(
         return config | {"image_size": [image_size(run.data)] * 2}
     transformer = parts["transformer"].config
     if transformer.codebook_size != tokenizer.codebook_size:
-        raise ValueError(
+        raise UserError(
             f"tokenizer_workdir: got a codebook of {tokenizer.codebook_size}, allowed is the "
             f"{transformer.codebook_size} that the transformer was trained with"
         )
     side = transformer.grid_size[0] * tokenizer.downsample_factor
     if run.data.dataset != "tokens" and side != image_size(run.data):
-        raise ValueError(
+        raise UserError(
             f"tokenizer_workdir: its tokens are {tokenizer.downsample_factor} pixels wide, which "
             f"does not make the transformer's grid {transformer.grid_size} of "
             f"{image_size(run.data)} pixels"

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from lpd_jax import command_line, images
-from lpd_jax.command_line import whole_number
-from lpd_jax.model_directory import load_config
+from lpd_jax import images
+from lpd_jax.generation.request import Request, make_request, names_of
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
-from lpd_jax.replacing import check_output_file, replacing_file
-from lpd_jax.request import Request, make_request, names_of
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
+from lpd_jax.runtime.command_line import whole_number
+from lpd_jax.weights.model_directory import load_config
+from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")

@@ -11,10 +11,11 @@ import time
 
 from absl import flags
 
-from lpd_jax import command_line
 from lpd_jax.decoding.order import check_grid
 from lpd_jax.decoding.order_bank import load_or_make_bank
 from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.errors import UserError
 
 ORDER = flags.DEFINE_string("order", "locality", "raster, random, halton or locality.")
 HEIGHT = flags.DEFINE_integer("height", 16, "Rows of the token grid.")
@@ -53,7 +54,7 @@ def checked_group_sizes() -> list[int] | None:
         return [int(size) for size in GROUP_SIZES.value]
     except ValueError:
         got = ",".join(GROUP_SIZES.value)
-        raise ValueError(f"group_sizes {got!r} must be whole numbers with commas") from None
+        raise UserError(f"group_sizes {got!r} must be whole numbers with commas") from None
 
 
 if __name__ == "__main__":

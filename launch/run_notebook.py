@@ -23,9 +23,11 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from lpd_jax import command_line, images
-from lpd_jax.command_line import one_line
-from lpd_jax.replacing import check_output_file, replacing_file
+from lpd_jax import images
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
+from lpd_jax.runtime.command_line import one_line
+from lpd_jax.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SWITCH = re.compile(r'^MODEL = ".*"$', re.MULTILINE)
@@ -67,11 +69,11 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     if not path.is_file():
-        raise ValueError(f"notebook: got {str(path)!r}, which does not exist")
+        raise UserError(f"notebook: got {str(path)!r}, which does not exist")
     try:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
-        raise ValueError(f"notebook: {path} is no notebook: {one_line(error)[:200]}") from None
+        raise UserError(f"notebook: {path} is no notebook: {one_line(error)[:200]}") from None
 
 
 def set_model(notebook: Any, model: str) -> None:
@@ -79,7 +81,7 @@ def set_model(notebook: Any, model: str) -> None:
     model = os.path.abspath(model) if os.path.isdir(model) else model
     switches = [cell for cell in notebook.cells if SWITCH.search(cell.source)]
     if len(switches) != 1:
-        raise ValueError(f"model: got {model!r}, but {len(switches)} cells say MODEL = ...")
+        raise UserError(f"model: got {model!r}, but {len(switches)} cells say MODEL = ...")
     switches[0].source = SWITCH.sub(lambda _: f"MODEL = {model!r}", switches[0].source)
 
 
@@ -108,9 +110,9 @@ def execute(notebook: Any) -> None:
         try:
             client.execute()
         except CellExecutionError as error:
-            raise ValueError(f"notebook: a cell failed: {error.ename}: {error.evalue}") from None
+            raise UserError(f"notebook: a cell failed: {error.ename}: {error.evalue}") from None
         except (CellTimeoutError, DeadKernelError) as error:
-            raise ValueError(f"notebook: {one_line(error)[:300]}") from None
+            raise UserError(f"notebook: {one_line(error)[:300]}") from None
 
 
 def still_pictures(notebook: Any) -> list[Image.Image]:
@@ -126,7 +128,7 @@ def still_pictures(notebook: Any) -> list[Image.Image]:
 def page(pictures: list[Image.Image]) -> np.ndarray:
     """All pictures on grey in two columns, as wide as the narrowest of them: uint8 HWC."""
     if not pictures:
-        raise ValueError("output: the notebook shows no pictures")
+        raise UserError("output: the notebook shows no pictures")
     width = min(picture.width for picture in pictures)
     pictures = [p.resize((width, round(p.height * width / p.width))) for p in pictures]
     ends = np.cumsum([picture.height + PADDING for picture in pictures])

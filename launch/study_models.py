@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from lpd_jax import bundled, command_line, images
-from lpd_jax.command_line import whole_number
-from lpd_jax.evaluation import avatars_study, models_report, models_study, steps_study
-from lpd_jax.evaluation.avatars_study import CHOICES
-from lpd_jax.evaluation.classifier import Classifier, load_classifier
-from lpd_jax.model_directory import load_config, load_model_directory, weights_digest
+from lpd_jax import bundled, images
+from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
+from lpd_jax.generation.request import generation_choices, make_request
 from lpd_jax.models.par_layout import PARConfig, par_schedule
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import find_model_directory, model_config
-from lpd_jax.replacing import check_output_file
-from lpd_jax.request import generation_choices, make_request
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.command_line import whole_number
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import avatars_study, models_report, models_study, steps_study
+from lpd_jax.studies.avatars_study import CHOICES
+from lpd_jax.weights.model_directory import load_config, load_model_directory, weights_digest
+from lpd_jax.weights.pretrained import find_model_directory, model_config
 
 MODELS = flags.DEFINE_list("models", None, "Model directories, in the order of the table.")
 LPD_STEPS = flags.DEFINE_list("lpd_steps", ["20"], "Decoding steps of LPD models.")
@@ -78,7 +80,7 @@ def main() -> None:
 def make_entries(classifier: Classifier) -> list[Entry]:
     """The rows, all checked."""
     if not MODELS.value:
-        raise ValueError("models: got none, allowed is at least one model directory")
+        raise UserError("models: got none, allowed is at least one model directory")
     labels = steps_study.balanced_labels(NUM_IMAGES.value, len(classifier.class_names))
     choices: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*CHOICES, "seed")}
     entries, tokenizers = [], set()
@@ -102,7 +104,7 @@ def make_entries(classifier: Classifier) -> list[Entry]:
             point = steps_study.Point(order, num_steps)
             entries.append(Entry(directory.name, directory, point, protocol))
     if len(tokenizers) > 1:
-        raise ValueError("models: got several tokenizers, allowed are models of one")
+        raise UserError("models: got several tokenizers, allowed are models of one")
     return entries
 
 

@@ -14,16 +14,17 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax import command_line
-from lpd_jax.command_line import whole_number
-from lpd_jax.evaluation import avatars_study, steps_report, steps_study
-from lpd_jax.evaluation.avatars_study import CHOICES
-from lpd_jax.evaluation.classifier import Classifier, load_classifier
-from lpd_jax.model_directory import load_config
+from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
+from lpd_jax.generation.request import generation_choices, make_request
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.pretrained import DEFAULT_MODEL, find_model_directory, model_config
-from lpd_jax.replacing import check_output_file
-from lpd_jax.request import generation_choices, make_request
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.command_line import whole_number
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import avatars_study, steps_report, steps_study
+from lpd_jax.studies.avatars_study import CHOICES
+from lpd_jax.weights.model_directory import load_config
+from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 
 ANY_SCHEDULE = ["raster", "random", "halton", "locality"]  # PAR's region order has its own
 
@@ -111,7 +112,7 @@ def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[
         for order in dict.fromkeys(ORDER_KINDS.value)
     ]
     if not points:
-        raise ValueError("steps, orders: got an empty list, allowed is at least one of each")
+        raise UserError("steps, orders: got an empty list, allowed is at least one of each")
     choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
     for point in points:
         make_request(config, labels[:1], **point._asdict(), **choices, where=protocol.model)

@@ -14,7 +14,7 @@ import sys
 
 from absl import flags, logging
 
-from lpd_jax import command_line, distributed
+from lpd_jax.runtime import command_line, processes
 from lpd_jax.training.config import read_config
 from lpd_jax.training.profiling import ProfileWindow
 from lpd_jax.training.train import train
@@ -25,7 +25,7 @@ WORKDIR = flags.DEFINE_string(
 )
 PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)
-distributed.define_flags()
+processes.define_flags()
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
     try:
-        with distributed.job():
+        with processes.job():
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}; the newest checkpoint is from before")

@@ -8,10 +8,11 @@ distances: results measured with different classifiers do not compare.
 
 from absl import flags
 
-from lpd_jax import bundled, command_line
-from lpd_jax.evaluation import classifier_training
-from lpd_jax.evaluation.classifier import save_classifier
-from lpd_jax.replacing import check_output_file
+from lpd_jax import bundled
+from lpd_jax.evaluation.avatar_classifier import save_classifier
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.studies import classifier_training
 
 OUTPUT = flags.DEFINE_string("output", "classifier.safetensors", "The file to write.")
 NUM_EPOCHS = flags.DEFINE_integer("num_epochs", classifier_training.Settings.num_epochs, "Epochs.")

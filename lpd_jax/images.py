@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from lpd_jax.replacing import replacing_file
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
 BACKGROUND = 238  # light grey, so that pictures on white keep their edges
@@ -29,11 +30,11 @@ def adm_center_crop(image_HWC: np.ndarray, size: int) -> np.ndarray:
     `size`, cut the middle. Raises ValueError for anything but uint8 RGB.
     """
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[-1] != 3:
-        raise ValueError(
+        raise UserError(
             f"image: got {image_HWC.dtype} {image_HWC.shape}, allowed is uint8 [height, width, 3]"
         )
     if size < 1:
-        raise ValueError(f"size: got {size}, allowed are whole numbers from 1")
+        raise UserError(f"size: got {size}, allowed are whole numbers from 1")
     image = Image.fromarray(image_HWC)
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
@@ -106,9 +107,7 @@ def labelled_grid(
     """`image_grid` of pictures enlarged `scale` times, each with its label below it."""
     images_BHWC = _check_images(images_BHWC)
     if len(labels) != len(images_BHWC):
-        raise ValueError(
-            f"labels: got {len(labels)}, allowed is one for each of {len(images_BHWC)}"
-        )
+        raise UserError(f"labels: got {len(labels)}, allowed is one for each of {len(images_BHWC)}")
     large_BHWC = images_BHWC.repeat(scale, axis=1).repeat(scale, axis=2)
     width = large_BHWC.shape[2]
     font = ImageFont.load_default(max(10, min(22, width // 9)))
@@ -135,7 +134,7 @@ def _check_images(images_BHWC) -> np.ndarray:
     images_BHWC = np.asarray(images_BHWC)
     valid = images_BHWC.ndim == 4 and images_BHWC.shape[-1] == 3 and len(images_BHWC)
     if images_BHWC.dtype != np.uint8 or not valid:
-        raise ValueError(
+        raise UserError(
             f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
             "allowed is uint8 [batch, height, width, 3]"
         )
@@ -155,14 +154,14 @@ def read_image(name: str, path: str | PathLike, mode: str = "RGB") -> np.ndarray
                 return np.asarray(ImageOps.exif_transpose(image).convert(mode))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"pictures of up to {Image.MAX_IMAGE_PIXELS:,} pixels"
-        raise ValueError(
+        raise UserError(
             f"{name}: got {str(path)!r}, which is larger; allowed are {limit}"
         ) from None
     except FileNotFoundError:
-        raise ValueError(f"{name}: got {str(path)!r}, which does not exist") from None
+        raise UserError(f"{name}: got {str(path)!r}, which does not exist") from None
     except DAMAGED as error:
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
+        raise UserError(
             f"{name}: got {str(path)!r}, allowed are picture files ({problem})"
         ) from None
 

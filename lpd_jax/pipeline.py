@@ -11,19 +11,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax import animation, editing, outpainting
-from lpd_jax.batches import Chunk, batch_size_for, chunks_of, pad_rows
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
-from lpd_jax.models import generate
-from lpd_jax.pretrained import (
+from lpd_jax.generation import animation, generate, inpaint, outpaint
+from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of, pad_rows
+from lpd_jax.generation.request import Request, make_request, names_of, resolve_labels
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
+from lpd_jax.weights.pretrained import (
     DEFAULT_MODEL,
     check_sizes,
     find_model_directory,
     model_config,
     put_on_device,
 )
-from lpd_jax.request import Request, make_request, names_of, resolve_labels
 
 
 class Pipeline:
@@ -167,7 +167,7 @@ class Pipeline:
         Raises:
             ValueError: names the argument, its value and what is allowed.
         """
-        return editing.inpaint(self, images_BHWC, labels, **choices).images_BHWC
+        return inpaint.inpaint(self, images_BHWC, labels, **choices).images_BHWC
 
     def edit_class(self, images_BHWC, labels, **choices) -> np.ndarray:
         """Draws a region anew as what it is to become; takes what `inpaint` takes.
@@ -190,7 +190,7 @@ class Pipeline:
             overlap: pixels that a window knows of what is there; None is half its side.
             **choices: what `inpaint` takes, but for mask, box and `ignore_hidden`.
         """
-        return outpainting.outpaint(self, images_BHWC, labels, **choices).images_BHWC
+        return outpaint.outpaint(self, images_BHWC, labels, **choices).images_BHWC
 
     def compile(self, request: Request) -> float:
         """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
@@ -212,7 +212,7 @@ class Pipeline:
         images_BHWC = np.asarray(images_BHWC)
         wanted = (*self.image_size, 3)
         if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != wanted:
-            raise ValueError(
+            raise UserError(
                 f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
                 f"{('batch', *wanted)}; images.adm_center_crop cuts to a size"
             )
@@ -225,12 +225,12 @@ class Pipeline:
         if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (
             self.num_tokens,
         ):
-            raise ValueError(
+            raise UserError(
                 f"tokens: got {tokens_BN.dtype} {tokens_BN.shape}, allowed are whole numbers "
                 f"('batch', {self.num_tokens})"
             )
         if tokens_BN.size and not 0 <= tokens_BN.min() <= tokens_BN.max() < config.codebook_size:
-            raise ValueError(
+            raise UserError(
                 f"tokens: got {tokens_BN.min()} to {tokens_BN.max()}, allowed are 0 to "
                 f"{config.codebook_size - 1}"
             )
@@ -285,7 +285,7 @@ class Pipeline:
 
     def _in_batches(self, function, config, inputs: np.ndarray) -> np.ndarray:
         if not len(inputs):
-            raise ValueError(f"got a batch of {len(inputs)}, allowed are 1 and more")
+            raise UserError(f"got a batch of {len(inputs)}, allowed are 1 and more")
         size = batch_size_for(len(inputs))
         padded = pad_rows(inputs, -len(inputs) % size)
         outputs = [

@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 
 from lpd_jax import bundled
-from lpd_jax.model_directory import save_model_directory
-from lpd_jax.models import registry
+from lpd_jax.models import family
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.weights.model_directory import save_model_directory
 from tests import tiny
 
 # 4x4 tokens of 16 pixels.
@@ -43,8 +43,8 @@ def write_model_directory(path, transformer=LPD, seed=0, **generation) -> pathli
     config = {
         "image_size": [64, 64],
         "class_names": list(bundled.CLASS_NAMES),
-        "transformer": registry.config_to_dict(transformer),
-        "tokenizer": registry.config_to_dict(VQ),
+        "transformer": family.config_to_dict(transformer),
+        "tokenizer": family.config_to_dict(VQ),
         "generation": generation,
     }
     params = (tiny.random_params(transformer), tiny.random_params(VQ, seed=seed))

@@ -6,15 +6,15 @@ import pytest
 import safetensors.numpy
 
 import lpd_jax
-from lpd_jax import batches
-from lpd_jax.batches import batch_size_for
-from lpd_jax.decoding import decode
+from lpd_jax.decoding import scan
 from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.generation import batches
+from lpd_jax.generation.batches import batch_size_for
+from lpd_jax.generation.request import names_of
 from lpd_jax.images import resize_bicubic, to_uint8
 from lpd_jax.models.par_layout import par_order
-from lpd_jax.models.tokenizer import VQTokenizer
+from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.pipeline import Pipeline
-from lpd_jax.request import names_of
 from tests import tiny
 
 LABELS = [0, 1, 2, 2, 1]
@@ -24,7 +24,7 @@ LABELS = [0, 1, 2, 2, 1]
 def _one_scan():
     """Compiles in a third of the time; that segments change nothing is tested in test_decode.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "DEFAULT_NUM_SEGMENTS", 1)
+        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
         yield
 
 

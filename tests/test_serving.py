@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lpd_jax
-from lpd_jax.decoding import decode
+from lpd_jax.decoding import scan
 from tests import tiny
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -16,7 +16,7 @@ COUNTS = (4, 4, 12, 4, 12)  # images of a request; some run as several times 4
 def pipe(tmp_path_factory):
     path = tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "DEFAULT_NUM_SEGMENTS", 1)
+        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
         yield lpd_jax.Pipeline.from_pretrained(path)
 
 

@@ -7,6 +7,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from lpd_jax.runtime.errors import UserError
+
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FOLDER = FOLDER / "model"
 
@@ -45,7 +47,7 @@ def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: a file of the package is missing.
     """
     if split not in SPLITS:
-        raise ValueError(f"split: got {split!r}, allowed are 'train' and 'validation'")
+        raise UserError(f"split: got {split!r}, allowed are 'train' and 'validation'")
     return read_splits()[split]
 
 
@@ -74,11 +76,11 @@ def read_mosaic(path: pathlib.Path) -> np.ndarray:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"bundled pictures: {path} is damaged, install lpd_jax again: {error}"
         ) from None
     rows, columns = IMAGES_PER_CLASS // MOSAIC_COLUMNS, MOSAIC_COLUMNS
     if pixels.shape[:2] != (rows * IMAGE_SIZE, columns * IMAGE_SIZE):
-        raise ValueError(f"bundled pictures: {path} is damaged, install lpd_jax again: wrong size")
+        raise UserError(f"bundled pictures: {path} is damaged, install lpd_jax again: wrong size")
     tiles = pixels.reshape(rows, IMAGE_SIZE, columns, IMAGE_SIZE, 3).swapaxes(1, 2)
     return tiles.reshape(rows * columns, IMAGE_SIZE, IMAGE_SIZE, 3)

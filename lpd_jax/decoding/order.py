@@ -17,6 +17,7 @@ import numpy as np
 
 from lpd_jax.decoding import locality
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.runtime.errors import UserError
 
 ORDERS = ("raster", "random", "halton", "locality", "region")
 
@@ -53,7 +54,7 @@ def make_order(
     grid = check_grid(grid)
     num_tokens = math.prod(grid)
     if schedule.num_tokens != num_tokens:
-        raise ValueError(
+        raise UserError(
             f"grid {grid} has {num_tokens} tokens, must have the schedule's {schedule.num_tokens}"
         )
     num_orders = check_whole("num_orders", num_orders, 1)
@@ -158,7 +159,7 @@ def region_order(grid: tuple[int, int], num_regions: int, name: str = "num_regio
     height, width = grid = check_grid(grid)
     root = math.isqrt(max(0, check_whole(name, num_regions, 1)))
     if root * root != num_regions or height % root or width % root:
-        raise ValueError(
+        raise UserError(
             f"{name}: got {num_regions}, allowed are squares whose root divides both sides "
             f"of the grid {grid}"
         )
@@ -185,18 +186,18 @@ def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:
     """
     order_BN = np.asarray(order)
     if order_BN.shape not in ((num_tokens,), (batch_size, num_tokens)):
-        raise ValueError(
+        raise UserError(
             f"order has shape {order_BN.shape}, must be ({num_tokens},) or "
             f"({batch_size}, {num_tokens})"
         )
     if not np.issubdtype(order_BN.dtype, np.integer):
-        raise ValueError(f"order has type {order_BN.dtype}, must be integers")
+        raise UserError(f"order has type {order_BN.dtype}, must be integers")
     order_BN = np.broadcast_to(order_BN, (batch_size, num_tokens))
     is_wrong_B = (np.sort(order_BN, axis=1) != np.arange(num_tokens)[None]).any(axis=1)
     if is_wrong_B.any():
         row = int(is_wrong_B.argmax())
         missing = np.setdiff1d(np.arange(num_tokens), order_BN[row])
-        raise ValueError(
+        raise UserError(
             f"order of image {row} is no permutation of 0..{num_tokens - 1}: {missing.size} "
             f"positions are missing, the first is {missing[0]}"
         )
@@ -207,7 +208,7 @@ def check_kind(kind: str) -> None:
     if kind not in ORDERS:
         close = difflib.get_close_matches(str(kind), ORDERS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"order {kind!r} is unknown; {hint}Known: {', '.join(ORDERS)}")
+        raise UserError(f"order {kind!r} is unknown; {hint}Known: {', '.join(ORDERS)}")
 
 
 def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
@@ -216,7 +217,7 @@ def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
     except (TypeError, ValueError):
         height = width = 0
     if min(height, width) < 1:
-        raise ValueError(f"grid {grid!r} must be (height, width), whole numbers of at least 1")
+        raise UserError(f"grid {grid!r} must be (height, width), whole numbers of at least 1")
     return height, width
 
 
@@ -227,7 +228,7 @@ def check_whole(name: str, value: int, least: int, most: int | None = None) -> i
         number = None
     if number is None or number < least or (most is not None and number > most):
         limit = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise ValueError(f"{name} {value!r} must be a whole number {limit}")
+        raise UserError(f"{name} {value!r} must be a whole number {limit}")
     return number
 
 
@@ -237,7 +238,7 @@ def check_thresholds(
     """Both thresholds, None replaced by the default repulsion threshold."""
     is_number = isinstance(proximity_threshold, int | float | np.integer | np.floating)
     if not is_number or not math.isfinite(proximity_threshold) or proximity_threshold < 0:
-        raise ValueError(
+        raise UserError(
             f"proximity_threshold {proximity_threshold!r} must be a finite number of at least 0"
         )
     if repulsion_threshold is None:

@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from lpd_jax.decoding.order import check_thresholds, check_whole, make_order
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.replacing import replacing_file
-from lpd_jax.user_cache import default_cache_dir
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.compilation_cache import default_cache_dir
+from lpd_jax.runtime.errors import UserError
 
 BANK_VERSION = 1  # raise it whenever the same parameters would give other orders
 ORDERS_AT_ONCE = 1024  # the bar moves this often; the orders do not depend on it
@@ -106,9 +107,9 @@ def load_bank(path: Path, parameters: dict[str, Any]) -> np.ndarray | None:
     try:
         stored = json.loads(path.with_suffix(".json").read_text())
         if stored["parameters"] != parameters:
-            raise ValueError("its parameters are others")
+            raise UserError("its parameters are others")
         if stored["crc32"] != file_checksum(path):
-            raise ValueError("its checksum is wrong")
+            raise UserError("its checksum is wrong")
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

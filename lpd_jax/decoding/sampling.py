@@ -11,6 +11,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.runtime.errors import UserError
+
 GUIDANCE_SCHEDULES = ("linear", "constant")
 LEAST_TEMPERATURE = 1e-7  # below it float32 logits that differ at all differ for certain: argmax
 
@@ -43,11 +45,11 @@ class Sampling:
             ValueError: names the argument, its value and what is allowed.
         """
         if not (math.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"temperature: got {temperature}, allowed are numbers from 0")
+            raise UserError(f"temperature: got {temperature}, allowed are numbers from 0")
         if isinstance(top_k, bool) or int(top_k) != top_k or top_k < 0:
-            raise ValueError(f"top_k: got {top_k}, allowed are whole numbers from 0 (keep all)")
+            raise UserError(f"top_k: got {top_k}, allowed are whole numbers from 0 (keep all)")
         if not 0 < top_p <= 1:
-            raise ValueError(f"top_p: got {top_p}, allowed are numbers above 0 and up to 1")
+            raise UserError(f"top_p: got {top_p}, allowed are numbers above 0 and up to 1")
         greedy = temperature < LEAST_TEMPERATURE
         temperature = 1.0 if greedy else float(temperature)
         return cls(temperature, float(top_p), greedy, int(top_k), bool(top_p < 1))
@@ -68,10 +70,10 @@ class Guidance:
     def make(cls, scale: float = 1.0, schedule: str = "linear") -> "Guidance":
         """Checks and builds; raises ValueError naming the argument and what is allowed."""
         if not (math.isfinite(scale) and scale >= 0):
-            raise ValueError(f"guidance_scale: got {scale}, allowed are numbers from 0 (1 is off)")
+            raise UserError(f"guidance_scale: got {scale}, allowed are numbers from 0 (1 is off)")
         if schedule not in GUIDANCE_SCHEDULES:
             allowed = ", ".join(GUIDANCE_SCHEDULES)
-            raise ValueError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
+            raise UserError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
         return cls(float(scale), schedule, bool(scale != 1))
 
     def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lpd_jax.runtime.errors import UserError
+
 PUBLISHED_NUM_STEPS = {
     256: (256, 128, 64, 32, 24, 20, 16, 12, 8),
     1024: (1024, 512, 256, 224, 192, 160, 128, 96, 80, 64, 56, 48, 40, 32),
@@ -48,11 +50,11 @@ class GroupSchedule:
         try:
             sizes = tuple(operator.index(size) for size in self.group_sizes)
         except TypeError:
-            raise ValueError(
+            raise UserError(
                 f"group_sizes {self.group_sizes!r} must be a list of whole numbers"
             ) from None
         if not sizes or min(sizes) < 1:
-            raise ValueError(f"group_sizes {sizes} must be whole numbers of at least 1, one a step")
+            raise UserError(f"group_sizes {sizes} must be whole numbers of at least 1, one a step")
         object.__setattr__(self, "group_sizes", sizes)  # plain ints, whatever came in
 
     @property
@@ -112,11 +114,9 @@ def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
 def check_num_steps(num_tokens: int, num_steps: int) -> None:
     for name, value in (("num_tokens", num_tokens), ("num_steps", num_steps)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} {value!r} must be a whole number of at least 1")
+            raise UserError(f"{name} {value!r} must be a whole number of at least 1")
     if num_steps > num_tokens:
-        raise ValueError(
-            f"num_steps {num_steps} must be at most the number of tokens, {num_tokens}"
-        )
+        raise UserError(f"num_steps {num_steps} must be at most the number of tokens, {num_tokens}")
 
 
 def default_num_steps(num_tokens: int) -> int:
@@ -145,14 +145,14 @@ def make_schedule(
         try:
             schedule = GroupSchedule(tuple(group_sizes))
         except TypeError:
-            raise ValueError(f"group_sizes {group_sizes!r} must be a list of numbers") from None
+            raise UserError(f"group_sizes {group_sizes!r} must be a list of numbers") from None
         if schedule.num_tokens != num_tokens:
-            raise ValueError(
+            raise UserError(
                 f"group_sizes sum to {schedule.num_tokens}, must sum to the number of tokens, "
                 f"{num_tokens}"
             )
         if num_steps is not None and num_steps != schedule.num_steps:
-            raise ValueError(
+            raise UserError(
                 f"num_steps {num_steps} must equal the length of group_sizes, "
                 f"{schedule.num_steps}, or be left out"
             )

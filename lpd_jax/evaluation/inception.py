@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.evaluation.inception_network import FEATURE_DIM, IMAGE_SIZE, TAPS, Network, resize
-from lpd_jax.model_directory import flatten_params, unflatten_params, weights_digest
-from lpd_jax.models.convert import check_weights
-from lpd_jax.models.official_shapes import Weight
-from lpd_jax.models.torch_files import read_state_dict
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.conversion import check_weights
+from lpd_jax.weights.from_torch.state_dict_shapes import Weight
+from lpd_jax.weights.from_torch.torch_files import read_state_dict
+from lpd_jax.weights.model_directory import flatten_params, unflatten_params, weights_digest
 
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
@@ -34,7 +35,7 @@ class Inception:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, allowed are numbers from 1")
+            raise UserError(f"batch_size: got {self.batch_size}, allowed are numbers from 1")
 
     @functools.cached_property
     def digest(self) -> str:
@@ -58,7 +59,7 @@ class Inception:
         images_BHWC = np.asarray(images_BHWC)
         shape = images_BHWC.shape
         if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
-            raise ValueError(
+            raise UserError(
                 f"images: got {images_BHWC.dtype} {shape}, allowed is uint8 [B, height, width, 3]"
             )
         parts = [{tap: np.zeros((0, tap), np.float32) for tap in TAPS}]  # of no pictures
@@ -137,5 +138,5 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
     try:
         params = from_torch(state_dict)
     except ValueError as error:
-        raise ValueError(f"checkpoint {path}: {error}") from None
+        raise UserError(f"checkpoint {path}: {error}") from None
     return Inception(jax.device_put(params), batch_size)

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from lpd_jax.replacing import replacing_file
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
 
 
 class Statistics(NamedTuple):
@@ -32,12 +33,12 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
     """
     features_BF = np.asarray(features_BF, np.float64)
     if features_BF.ndim != 2 or len(features_BF) < 2:
-        raise ValueError(
+        raise UserError(
             f"features: got shape {features_BF.shape}, allowed is [images, features] of 2 or more"
         )
     if not np.isfinite(features_BF).all():
         bad = int((~np.isfinite(features_BF)).any(axis=1).argmax())
-        raise ValueError(f"features: row {bad} is not finite, allowed are finite numbers")
+        raise UserError(f"features: row {bad} is not finite, allowed are finite numbers")
     mean_F = features_BF.mean(axis=0)
     centred_BF = features_BF - mean_F[None]
     return Statistics(mean_F, centred_BF.T @ centred_BF / (len(features_BF) - 1), len(features_BF))
@@ -65,11 +66,11 @@ class RunningStatistics:
     def statistics(self) -> Statistics:
         """What `feature_statistics` gives for all parts together. Raises ValueError likewise."""
         if self.count < 2:
-            raise ValueError(f"features: got {self.count} images, allowed are at least 2")
+            raise UserError(f"features: got {self.count} images, allowed are at least 2")
         mean_F = self.sum_F / self.count
         spread_FF = self.products_FF - self.count * np.outer(mean_F, mean_F)
         if not np.isfinite(spread_FF).all():
-            raise ValueError("features: got some that are not finite, allowed are finite numbers")
+            raise UserError("features: got some that are not finite, allowed are finite numbers")
         return Statistics(self.centre_F + mean_F, spread_FF / (self.count - 1), self.count)
 
 
@@ -92,18 +93,16 @@ def load_statistics(path: str | os.PathLike) -> Statistics:
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
     if not pathlib.Path(path).is_file():
-        raise ValueError(f"got {str(path)!r}, which is no file; {allowed}")
+        raise UserError(f"got {str(path)!r}, which is no file; {allowed}")
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
             num_images = int(arrays["num_images"]) if "num_images" in arrays else 0
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
         problem = " ".join(str(error).split())
-        raise ValueError(
-            f"got {str(path)!r}, which cannot be read ({problem}); {allowed}"
-        ) from None
+        raise UserError(f"got {str(path)!r}, which cannot be read ({problem}); {allowed}") from None
     if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
-        raise ValueError(
+        raise UserError(
             f"got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; {allowed}"
         )
     return Statistics(mean_F, covariance_FF, num_images)
@@ -120,7 +119,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
         ValueError: the two have different numbers of features.
     """
     if first.mean_F.shape != second.mean_F.shape:
-        raise ValueError(
+        raise UserError(
             f"features: got {first.mean_F.size} and {second.mean_F.size}, allowed are equal numbers"
         )
     shift_F = first.mean_F - second.mean_F
@@ -166,7 +165,7 @@ def inception_score(logits_BC: np.ndarray, num_splits: int = 10) -> tuple[float,
     """
     logits_BC = np.asarray(logits_BC, np.float64)
     if not 1 <= num_splits <= len(logits_BC):
-        raise ValueError(f"num_splits: got {num_splits}, allowed are 1 to {len(logits_BC)}")
+        raise UserError(f"num_splits: got {num_splits}, allowed are 1 to {len(logits_BC)}")
     scores = []
     for part_BC in np.array_split(scipy.special.log_softmax(logits_BC, axis=1), num_splits):
         marginal_C = scipy.special.logsumexp(part_BC, axis=0) - np.log(len(part_BC))

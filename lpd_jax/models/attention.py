@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpd_jax.sharding import RULES
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import RULES
 
 # (q [B, N, T, K], k [B, N, M, K], v [B, N, M, K], mask [T, M]) -> [B, N, T, K]
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -138,7 +139,7 @@ def choose_attention(
     if name == "auto":
         return "cudnn" if platform == "gpu" and cudnn_fits else "einsum"
     if name not in ATTENTION:
-        raise ValueError(
+        raise UserError(
             f"compute.attention: got {name!r}, allowed are auto, {', '.join(ATTENTION)}"
         )
     needs = {
@@ -153,7 +154,7 @@ def choose_attention(
     }
     runs, wanted = needs.get(name, (True, ""))
     if not runs:
-        raise ValueError(
+        raise UserError(
             f"compute.attention: got {name!r} on {platform} with {jnp.dtype(dtype).name}, heads "
             f"{head_dim} wide and {num_tokens} tokens, allowed is that only with {wanted}"
         )

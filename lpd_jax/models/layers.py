@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.attention import attend, attend_in_two
-from lpd_jax.sharding import constrain
+from lpd_jax.runtime.mesh import constrain
 
 Initializer = nn.initializers.Initializer
 XAVIER = nn.initializers.xavier_uniform()

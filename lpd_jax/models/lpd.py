@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.step_table import teacher_forcing_mask
-from lpd_jax.fields import check_rates, check_sizes
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
-from lpd_jax.sharding import constrain
+from lpd_jax.runtime.config_fields import check_rates, check_sizes
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import constrain
 
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_ratio", "codebook_size", "num_classes")
 
@@ -41,12 +42,12 @@ class LPDConfig:
         object.__setattr__(self, "grid_size", tuple(self.grid_size))
         check_sizes(self, SIZES)
         if len(self.grid_size) != 2 or min(self.grid_size) < 1:
-            raise ValueError(
+            raise UserError(
                 f"grid_size: got {self.grid_size}, allowed is (height, width), each at least 1"
             )
         check_rates(self, ("label_drop_rate", "dropout_rate"))
         if self.embed_dim % self.num_heads:
-            raise ValueError(
+            raise UserError(
                 f"num_heads: got {self.num_heads}, allowed are divisors of embed_dim "
                 f"{self.embed_dim}"
             )

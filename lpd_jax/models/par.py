@@ -14,12 +14,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.decode import SLOT_AXIS
+from lpd_jax.decoding.scan import SLOT_AXIS
 from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
-from lpd_jax.sharding import constrain
+from lpd_jax.runtime.mesh import constrain
 
 NORM_EPSILON = 1e-5
 

@@ -12,7 +12,8 @@ import numpy as np
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
-from lpd_jax.fields import check_rates, check_sizes
+from lpd_jax.runtime.config_fields import check_rates, check_sizes
+from lpd_jax.runtime.errors import UserError
 
 ROPE_BASE = 10000.0
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
@@ -57,10 +58,10 @@ class PARConfig:
         check_rates(self, RATES)
         for name in ("matrix_std", "embedding_std"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, allowed is above 0")
+                raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
         # Half of the pairs of a head turn with the row, half with the column.
         if self.embed_dim % (4 * self.num_heads):
-            raise ValueError(
+            raise UserError(
                 f"num_heads: got {self.num_heads}, allowed are numbers that cut embed_dim "
                 f"{self.embed_dim} into multiples of 4"
             )
@@ -69,12 +70,12 @@ class PARConfig:
         region_order(self.grid_size, self.regions)
         check_sizes(self, ("num_parallel",))
         if self.num_tokens % self.num_parallel:
-            raise ValueError(
+            raise UserError(
                 f"num_parallel: got {self.num_parallel}, allowed are divisors of the "
                 f"{self.num_tokens} tokens of the grid {self.grid_size}"
             )
         if self.group_attention not in GROUP_ATTENTION:
-            raise ValueError(
+            raise UserError(
                 f"group_attention: got {self.group_attention!r}, allowed are "
                 f"{', '.join(GROUP_ATTENTION)}"
             )

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from lpd_jax.models.family import TransformerConfig
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig
-from lpd_jax.models.registry import TransformerConfig
 
 # Tokens and width -> decoding steps, guidance scale, repulsion threshold (2507.01957).
 LPD_SETTINGS = {

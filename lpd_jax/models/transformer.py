@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.sharding import constrain
+from lpd_jax.runtime.mesh import constrain
 
 # What the backward pass finds of a block's forward pass: all, the matrix products, its input.
 REMAT = {

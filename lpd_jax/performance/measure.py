@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import jax
 
-from lpd_jax.performance.case import DRAWING, Case, Inputs, make_inputs
-from lpd_jax.performance.ceilings import Ceilings
-from lpd_jax.performance.floors import Work, count_work
-from lpd_jax.performance.subject import Subject
+from lpd_jax.performance.benchmark_case import DRAWING, Case, Inputs, make_inputs
+from lpd_jax.performance.benchmark_model import Subject
+from lpd_jax.performance.compile_report import program_bytes
+from lpd_jax.performance.device_peaks import Ceilings
+from lpd_jax.performance.flops_and_bytes import Work, count_work
 from lpd_jax.performance.timing import Spread, compile_twice, time_in_turns
 from lpd_jax.performance.workload import make_workload, runner
-from lpd_jax.training.compile_report import program_bytes
 
 
 class Peer(Protocol):

@@ -1,6 +1,6 @@
 """Tables that are made by name."""
 
-from lpd_jax.performance.case import Case
+from lpd_jax.performance.benchmark_case import Case
 
 GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lpd_jax.markdown import markdown_table
-from lpd_jax.performance.case import DRAWING, TASKS, TRAINING
-from lpd_jax.performance.ceilings import Ceilings
+from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING
+from lpd_jax.performance.device_peaks import Ceilings
 from lpd_jax.performance.measure import Measurement
 from lpd_jax.performance.timing import Spread
-from lpd_jax.replacing import replacing_file
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.markdown import markdown_table
 
 NUM_TEXTS = 2
 # Left out of the table, and told beside it, where all rows agree.

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.generate import decode_images, encode_images, generate_tokens, image_keys
-from lpd_jax.performance.case import Case, Inputs
-from lpd_jax.performance.subject import (
+from lpd_jax.generation.generate import decode_images, encode_images, generate_tokens, image_keys
+from lpd_jax.performance.benchmark_case import Case, Inputs
+from lpd_jax.performance.benchmark_model import (
     Subject,
     drawing_params,
     tokenizer_params,
     transformer_params,
 )
-from lpd_jax.training.compute import transformer_options
-from lpd_jax.training.objectives import make_token_loss
+from lpd_jax.training.compute_config import transformer_options
+from lpd_jax.training.losses import make_token_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
 from lpd_jax.training.train_step import init_state, train_step
 

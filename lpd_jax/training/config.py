@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lpd_jax.fields import check_known, check_sizes, from_mapping, to_mapping
-from lpd_jax.models.registry import ModelConfig, config_from_dict, config_to_dict
-from lpd_jax.sharding import MeshConfig
-from lpd_jax.training.compute import ComputeConfig
-from lpd_jax.training.data import DataConfig
-from lpd_jax.training.fid import FIDConfig
-from lpd_jax.training.objectives import TokenizerLossConfig
+from lpd_jax.data.batches import DataConfig
+from lpd_jax.evaluation.fid import FIDConfig
+from lpd_jax.models.family import ModelConfig, config_from_dict, config_to_dict
+from lpd_jax.runtime.config_fields import check_known, check_sizes, from_mapping, to_mapping
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import MeshConfig
+from lpd_jax.training.compute_config import ComputeConfig
+from lpd_jax.training.losses import TokenizerLossConfig
 from lpd_jax.training.optimizer import OptimizerConfig
 
 MAX_SEED = 2**32 - 1
@@ -29,7 +30,7 @@ class EveryConfig:
     def __post_init__(self):
         for name, steps in vars(self).items():
             if steps < 0:
-                raise ValueError(
+                raise UserError(
                     f"every.{name}: got {steps}, allowed is 0 (at the end only) or more"
                 )
 
@@ -95,19 +96,19 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     for name in mapping:
         check_known(name, ["model", *names])
     if "model" not in mapping:
-        raise ValueError("model: missing; it has no default")
+        raise UserError("model: missing; it has no default")
     if not isinstance(mapping["model"], Mapping):
-        raise ValueError(f"model: got {mapping['model']!r}, allowed is a mapping of fields")
+        raise UserError(f"model: got {mapping['model']!r}, allowed is a mapping of fields")
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
     check_sizes(config, ("num_steps", "batch_size", "keep_checkpoints"))
     if config.keep_every < 0:
-        raise ValueError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
+        raise UserError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
     if not 0 <= config.seed <= MAX_SEED:
-        raise ValueError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
+        raise UserError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
     if not 0 <= config.ema_decay < 1:
-        raise ValueError(f"ema_decay: got {config.ema_decay}, allowed are [0, 1); 0 is none")
+        raise UserError(f"ema_decay: got {config.ema_decay}, allowed are [0, 1); 0 is none")
     return model, config
 
 

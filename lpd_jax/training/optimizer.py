@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lpd_jax.runtime.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -41,7 +43,7 @@ class OptimizerConfig:
         }
         for name, (words, fits) in allowed.items():
             if not fits(value := getattr(self, name)):
-                raise ValueError(f"optimizer.{name}: got {value}, allowed {words}")
+                raise UserError(f"optimizer.{name}: got {value}, allowed {words}")
 
 
 def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
@@ -52,7 +54,7 @@ def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedul
     """
     constant_steps = num_steps - config.warmup_steps - config.cosine_steps
     if min(config.warmup_steps, config.cosine_steps, constant_steps) < 0:
-        raise ValueError(
+        raise UserError(
             f"optimizer.warmup_steps + optimizer.cosine_steps: got {config.warmup_steps} + "
             f"{config.cosine_steps}, allowed is at most num_steps = {num_steps}"
         )

@@ -5,6 +5,8 @@ import pathlib
 
 import jax
 
+from lpd_jax.runtime.errors import UserError
+
 PROFILE_FOLDER = "profile"
 
 
@@ -19,7 +21,7 @@ class ProfileWindow:
         if min(self.first_step, self.num_steps) < 0 or (self.first_step > 0) != (
             self.num_steps > 0
         ):
-            raise ValueError(
+            raise UserError(
                 f"profile_start, profile_steps: got {self.first_step} and {self.num_steps}, "
                 "allowed are both from 1 on, or both 0 (no profile)"
             )

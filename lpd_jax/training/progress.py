@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lpd_jax.images import save_png
-from lpd_jax.training.sinks import Sink
+from lpd_jax.training.metric_writers import Sink
 from lpd_jax.training.utilization import peak_flops
 
 LOG_FILE = "train.log"

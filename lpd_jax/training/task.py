@@ -8,34 +8,35 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lpd_jax.decoding.sampling import Guidance, Sampling
-from lpd_jax.images import image_grid, to_model_range, to_uint8
-from lpd_jax.models.generate import generate_images, image_keys
-from lpd_jax.models.registry import ModelConfig, TransformerConfig
-from lpd_jax.models.tokenizer import VQConfig, VQTokenizer
-from lpd_jax.request import (
-    check_output_size,
-    generation_choices,
-    resolve_order,
-    resolve_schedule,
-)
-from lpd_jax.sharding import fetch, spread
-from lpd_jax.training.compute import transformer_options
-from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.data import Source
-from lpd_jax.training.fid import check_image_size
-from lpd_jax.training.objectives import make_token_loss, make_tokenizer_loss
-from lpd_jax.training.sources import image_size, open_images
-from lpd_jax.training.token_cache import (
+from lpd_jax.data.batches import Source
+from lpd_jax.data.pictures import image_size, open_images
+from lpd_jax.data.token_cache import (
     TokenSource,
     check_cache,
     check_views,
     open_token_cache,
     tokenizer_digest,
 )
-from lpd_jax.training.token_writer import plan_cache, write_token_cache
+from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.evaluation.fid import check_image_size
+from lpd_jax.generation.generate import generate_images, image_keys
+from lpd_jax.generation.request import (
+    check_output_size,
+    generation_choices,
+    resolve_order,
+    resolve_schedule,
+)
+from lpd_jax.images import image_grid, to_model_range, to_uint8
+from lpd_jax.models.family import ModelConfig, TransformerConfig
+from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import fetch, spread
+from lpd_jax.training.compute_config import transformer_options
+from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.losses import make_token_loss, make_tokenizer_loss
 from lpd_jax.training.train_step import LossFunction
-from lpd_jax.training.weights import Weights, load_weights
+from lpd_jax.weights.loading import Weights, load_weights
 
 NUM_SAMPLES = 24
 SPLITS = ("train", "validation")
@@ -71,7 +72,7 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
     if config.fid.num_images > len(validation):
-        raise ValueError(
+        raise UserError(
             f"fid.num_images: got {config.fid.num_images}, allowed is at most the "
             f"{len(validation)} validation images, which a tokenizer is judged by"
         )

@@ -12,33 +12,40 @@ import jax
 import numpy as np
 import optax
 
-from lpd_jax.checkpoint import Checkpoints, load_config, newest_step
-from lpd_jax.models.registry import ModelConfig, init_boxed
-from lpd_jax.sharding import (
+from lpd_jax.data.batches import (
+    TrainingBatches,
+    batch_share,
+    to_devices,
+    validation_batches,
+)
+from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
+from lpd_jax.models.family import ModelConfig, init_boxed
+from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
     init_sharded,
     make_mesh,
     state_shardings,
 )
-from lpd_jax.training.checks import (
-    check_health,
-    check_same_config,
-    check_validation,
-)
 from lpd_jax.training.config import TrainConfig, config_to_json
-from lpd_jax.training.data import TrainingBatches, batch_share, to_devices, validation_batches
-from lpd_jax.training.fid import FID, measure_fid, open_fid, with_reference
+from lpd_jax.training.metric_writers import (
+    JsonLines,
+    Sink,
+    TensorBoard,
+    WeightsAndBiases,
+    check_wandb,
+)
 from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.sinks import JsonLines, Sink, TensorBoard, WeightsAndBiases, check_wandb
+from lpd_jax.training.resume import check_health, check_same_config, check_validation
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
-from lpd_jax.training.weights import initial_params
 from lpd_jax.training.workdir import Workdir, write_class_names
+from lpd_jax.weights.checkpoint import Checkpoints, load_config, newest_step
+from lpd_jax.weights.loading import initial_params
 
 
 class Run(NamedTuple):

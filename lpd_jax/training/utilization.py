@@ -1,8 +1,8 @@
 """How much of a device's arithmetic a training step uses (model FLOPs utilisation)."""
 
+from lpd_jax.models.family import ModelConfig
 from lpd_jax.models.par_layout import PARConfig
-from lpd_jax.models.registry import ModelConfig
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
 
 # Dense bfloat16 FLOP/s of one JAX device, from the makers' data sheets, by `device_kind`.
 PEAK_FLOPS = {

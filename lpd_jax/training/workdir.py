@@ -9,11 +9,12 @@ from typing import Any
 import jax
 from etils import epath
 
-from lpd_jax.checkpoint import absolute
-from lpd_jax.replacing import replacing_file
-from lpd_jax.training.checks import check_writable
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
-from lpd_jax.training.sinks import METRICS_FILE
+from lpd_jax.training.resume import check_writable
+from lpd_jax.weights.checkpoint import absolute
 
 CHECKPOINTS_FOLDER = "checkpoints"
 DATA_FILE = "data.json"  # what an exported model tells of its data
@@ -44,7 +45,7 @@ class Workdir:
             self.pull()
         except ImportError as error:
             self.temporary.cleanup()
-            raise ValueError(
+            raise UserError(
                 f"workdir: got {str(path)!r}, but {error}; allowed is a folder of this machine, or "
                 "that after `pip install gcsfs`"
             ) from None
@@ -91,7 +92,7 @@ def read_class_names(folder: pathlib.Path) -> list[str]:
     try:
         names = json.loads(file.read_text("utf-8"))["class_names"]
         if not all(isinstance(name, str) for name in names):
-            raise ValueError("class_names: allowed is a list of strings")
+            raise UserError("class_names: allowed is a list of strings")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"workdir: {file} is damaged ({error}); delete it") from None
+        raise UserError(f"workdir: {file} is damaged ({error}); delete it") from None
     return list(names)

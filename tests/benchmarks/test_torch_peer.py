@@ -8,12 +8,12 @@ import pytest
 
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.models import generate
-from lpd_jax.models.convert import to_torch_names
+from lpd_jax.generation import generate
 from lpd_jax.models.lpd import LPD
-from lpd_jax.performance.case import TASKS, Case, make_inputs
-from lpd_jax.performance.subject import find_subject
-from lpd_jax.training.objectives import cross_entropy
+from lpd_jax.performance.benchmark_case import TASKS, Case, make_inputs
+from lpd_jax.performance.benchmark_model import find_subject
+from lpd_jax.training.losses import cross_entropy
+from lpd_jax.weights.from_torch.conversion import to_torch_names
 from tests import tiny
 
 torch = pytest.importorskip("torch")

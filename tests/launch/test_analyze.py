@@ -3,16 +3,16 @@ import json
 import pytest
 
 from lpd_jax import bundled
-from lpd_jax.evaluation.dependency_report import FILES
-from lpd_jax.model_directory import save_model_directory
-from lpd_jax.models import registry
+from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.models import family
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.tokenizer import VQConfig
-from lpd_jax.training.data import DataConfig
-from lpd_jax.training.token_writer import plan_cache, write_token_cache
-from lpd_jax.training.weights import Weights
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.studies.dependency_report import FILES
+from lpd_jax.weights.loading import Weights
+from lpd_jax.weights.model_directory import save_model_directory
 from tests import tiny
-from tests.training import photos
+from tests.data import photos
 
 SCRIPT = tiny.REPOSITORY / "launch" / "analyze.py"
 
@@ -35,8 +35,8 @@ def models(tmp_path_factory):
     config = {
         "image_size": [64, 64],
         "class_names": list(bundled.CLASS_NAMES),
-        "transformer": registry.config_to_dict(LPD),
-        "tokenizer": registry.config_to_dict(VQ),
+        "transformer": family.config_to_dict(LPD),
+        "tokenizer": family.config_to_dict(VQ),
     }
     weights = tiny.random_params(LPD), tiny.random_params(VQ)
     save_model_directory(folder / "avatars", config, *weights)

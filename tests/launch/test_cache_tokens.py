@@ -5,9 +5,9 @@ import textwrap
 
 import pytest
 
-from lpd_jax.training.token_cache import open_token_cache
+from lpd_jax.data.token_cache import open_token_cache
 from tests import tiny
-from tests.training import photos
+from tests.data import photos
 
 SCRIPT = tiny.REPOSITORY / "launch" / "cache_tokens.py"
 TRAIN = tiny.REPOSITORY / "launch" / "train.py"

@@ -4,11 +4,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from lpd_jax.model_directory import load_config, load_model_directory
-from lpd_jax.models.convert import from_torch
-from lpd_jax.models.official_weights import official_weights
 from lpd_jax.models.par_layout import PAR_MODELS
 from lpd_jax.pipeline import Pipeline
+from lpd_jax.weights.from_torch.conversion import from_torch
+from lpd_jax.weights.from_torch.official import official_weights
+from lpd_jax.weights.model_directory import load_config, load_model_directory
 from tests import tiny, torch_writer
 
 SCRIPT = tiny.REPOSITORY / "launch" / "convert.py"

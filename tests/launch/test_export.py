@@ -6,11 +6,11 @@ import chex
 import numpy as np
 import pytest
 
-from lpd_jax.checkpoint import Checkpoints
-from lpd_jax.model_directory import load_model_directory
-from lpd_jax.models import registry
+from lpd_jax.models import family
 from lpd_jax.training.config import GenerationConfig, TrainConfig, config_to_json
 from lpd_jax.training.workdir import write_class_names
+from lpd_jax.weights.checkpoint import Checkpoints
+from lpd_jax.weights.model_directory import load_model_directory
 from tests import tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "export.py"
@@ -42,7 +42,7 @@ def test_the_newest_checkpoints_of_a_run_and_of_its_tokenizer_become_a_model_dir
     result = tiny.run_python(SCRIPT, "--workdir=lpd", "--output=model", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
     files = load_model_directory(runs / "model")
-    lpd, vq = (registry.count_params(config) for config in (LPD, VQ))
+    lpd, vq = (family.count_params(config) for config in (LPD, VQ))
     assert result.stdout.splitlines() == [
         f"transformer: {lpd:,} parameters from lpd",
         f"tokenizer: {vq:,} parameters from vq",

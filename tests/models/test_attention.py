@@ -11,7 +11,7 @@ from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models import attention
 from lpd_jax.models.attention import attend, attend_in_two, choose_attention
-from lpd_jax.sharding import MeshConfig, make_mesh
+from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 
 
 def random_rows(*shape: int, scale: float = 1.0) -> np.ndarray:

@@ -11,13 +11,12 @@ import optax
 import pytest
 from flax.core import meta
 
-from lpd_jax.decoding.decode import to_raster
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.scan import to_raster
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask, make_segments, padded_rows
-from lpd_jax.models.convert import from_torch, to_torch_names
-from lpd_jax.models.generate import generate_ranked_tokens, image_keys
+from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models.par import PAR
 from lpd_jax.models.par_layout import (
     PAR_MODELS,
@@ -27,6 +26,7 @@ from lpd_jax.models.par_layout import (
     slot_mask,
     slot_ranks,
 )
+from lpd_jax.weights.from_torch.conversion import from_torch, to_torch_names
 from tests import tiny
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

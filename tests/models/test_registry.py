@@ -5,10 +5,10 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.model_directory import flatten_params
-from lpd_jax.models import registry
+from lpd_jax.models import family
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 
 SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
@@ -29,20 +29,20 @@ SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
     ],
 )
 def test_parameter_counts(name, count):
-    assert registry.count_params(registry.find_model(name)) == count
+    assert family.count_params(family.find_model(name)) == count
 
 
 def test_an_unknown_model_gets_the_nearest_name():
     with pytest.raises(ValueError, match=r"got 'lpd-xl' \(did you mean 'lpd_xl'\?\), allowed are"):
-        registry.find_model("lpd-xl")
+        family.find_model("lpd-xl")
     with pytest.raises(ValueError, match="got 'zebra', allowed are lpd_l, "):
-        registry.find_model("zebra")
+        family.find_model("zebra")
 
 
 @pytest.mark.parametrize("config", [tiny.LPD, tiny.VQ, LPDConfig(**SMALL, grid_size=(3, 5))])
 def test_configs_come_back_from_their_mapping(config):
-    mapping = registry.config_to_dict(config)
-    assert registry.config_from_dict(mapping) == config
+    mapping = family.config_to_dict(config)
+    assert family.config_from_dict(mapping) == config
     assert mapping["family"] == ("vq" if isinstance(config, VQConfig) else "lpd")
 
 
@@ -69,7 +69,7 @@ def test_configs_come_back_from_their_mapping(config):
 )
 def test_bad_configs_are_refused_by_field(mapping, message):
     with pytest.raises(ValueError, match=message):
-        registry.config_from_dict(mapping)
+        family.config_from_dict(mapping)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_bad_configs_are_refused_by_field(mapping, message):
     ],
 )
 def test_fresh_parameters_are_as_announced(config):
-    params = registry.init_params(config, jax.random.key(0))
-    chex.assert_trees_all_equal_shapes_and_dtypes(params, registry.abstract_params(config))
+    params = family.init_params(config, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, family.abstract_params(config))
     flat = flatten_params(params)
     assert all(np.isfinite(leaf).all() for leaf in flat.values())
     for path, leaf in flat.items():

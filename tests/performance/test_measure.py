@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.performance import ceilings, measure, report
-from lpd_jax.performance.case import TASKS, Case
-from lpd_jax.performance.ceilings import Ceilings
+from lpd_jax.performance import device_peaks, measure, report
+from lpd_jax.performance.benchmark_case import TASKS, Case
+from lpd_jax.performance.benchmark_model import LatestOnly, find_subject
+from lpd_jax.performance.device_peaks import Ceilings
 from lpd_jax.performance.presets import PRESETS
-from lpd_jax.performance.subject import LatestOnly, find_subject
 from lpd_jax.performance.workload import Workload, make_workload, runner
 from tests import tiny
 
@@ -156,9 +156,9 @@ def test_a_step_takes_what_the_last_one_left():
 
 
 def test_ceilings_are_rates_of_this_device(monkeypatch):
-    monkeypatch.setattr(ceilings, "SIZES", {})
-    monkeypatch.setattr(ceilings, "LARGE_SIZES", (64, 1000))
-    found = ceilings.measure_ceilings(("float32", "bfloat16"))
+    monkeypatch.setattr(device_peaks, "SIZES", {})
+    monkeypatch.setattr(device_peaks, "LARGE_SIZES", (64, 1000))
+    found = device_peaks.measure_ceilings(("float32", "bfloat16"))
     assert set(found.matmul_flops) == {"float32", "bfloat16"}
     assert 0 < found.copy_bandwidth < 1e14 and 0 < found.matmul_flops["float32"] < 1e16
 

@@ -9,19 +9,19 @@ import sys
 import jax
 import numpy as np
 
-from lpd_jax import distributed
+from lpd_jax.data.batches import ArraySource, DataConfig
+from lpd_jax.evaluation import fid as fid_module
+from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.evaluation.metrics import Statistics, save_statistics
 from lpd_jax.images import image_grid
-from lpd_jax.sharding import MeshConfig
-from lpd_jax.training import fid as fid_module
+from lpd_jax.runtime import processes
+from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
-from lpd_jax.training.data import ArraySource, DataConfig
-from lpd_jax.training.fid import FIDConfig
-from lpd_jax.training.objectives import make_lpd_loss
+from lpd_jax.training.losses import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task, make_sampler
-from lpd_jax.training.weights import Weights
+from lpd_jax.weights.loading import Weights
 from tests import tiny
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     workdir, num_steps, process_id, num_processes, port, devices = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", int(devices))
     if int(num_processes) > 1:
-        distributed.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
+        processes.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
     train_module.make_task = make_task
     fid_module.load_classifier = Means
     real = pathlib.Path(workdir).with_name(f"real_{process_id}_of_{num_processes}.npz")

@@ -6,9 +6,9 @@ import pathlib
 
 import pytest
 
+from lpd_jax.models.family import MODELS
 from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.registry import MODELS
-from lpd_jax.models.tokenizer import VQConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.training.config import config_to_json, read_config
 from lpd_jax.training.optimizer import make_learning_rate
 

@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.model_directory import flatten_params
-from lpd_jax.models.convert import from_torch, to_torch_names
+from lpd_jax.models.family import init_boxed
 from lpd_jax.models.lpd import LPD
-from lpd_jax.models.official_weights import official_weights
-from lpd_jax.models.registry import init_boxed
-from lpd_jax.training.objectives import cross_entropy
+from lpd_jax.training.losses import cross_entropy
 from lpd_jax.training.optimizer import (
     OptimizerConfig,
     averaged_params,
@@ -24,6 +21,9 @@ from lpd_jax.training.optimizer import (
     make_optimizer,
 )
 from lpd_jax.training.train_step import init_state, train_step
+from lpd_jax.weights.from_torch.conversion import from_torch, to_torch_names
+from lpd_jax.weights.from_torch.official import official_weights
+from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 from tests.training import toy
 

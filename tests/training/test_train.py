@@ -9,18 +9,18 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.checkpoint import load_config, load_params, newest_step
-from lpd_jax.sharding import make_mesh
+from lpd_jax.runtime.mesh import make_mesh
 from lpd_jax.training import train as train_module
-from lpd_jax.training.checks import check_same_config
 from lpd_jax.training.config import EveryConfig, config_to_json
 from lpd_jax.training.optimizer import OptimizerConfig, averaged_params
+from lpd_jax.training.resume import check_same_config
 from lpd_jax.training.train import (
     Run,
     due,
     mean_metrics,
     train,
 )
+from lpd_jax.weights.checkpoint import load_config, load_params, newest_step
 from tests.training import toy
 
 

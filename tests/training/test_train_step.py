@@ -7,13 +7,19 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.checkpoint import Checkpoints
-from lpd_jax.model_directory import flatten_params
-from lpd_jax.models.registry import init_boxed
-from lpd_jax.sharding import MeshConfig, batch_sharding, init_sharded, make_mesh, state_shardings
-from lpd_jax.training.objectives import make_lpd_loss
+from lpd_jax.models.family import init_boxed
+from lpd_jax.runtime.mesh import (
+    MeshConfig,
+    batch_sharding,
+    init_sharded,
+    make_mesh,
+    state_shardings,
+)
+from lpd_jax.training.losses import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
 from lpd_jax.training.train_step import abstract_state, init_state, train_step
+from lpd_jax.weights.checkpoint import Checkpoints
+from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 from tests.training import toy
 

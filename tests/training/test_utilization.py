@@ -3,9 +3,9 @@
 import jax
 import pytest
 
+from lpd_jax.models.family import abstract_params
 from lpd_jax.models.lpd import LPD, LPDConfig
-from lpd_jax.models.registry import abstract_params
-from lpd_jax.models.tokenizer import VQ_MODELS
+from lpd_jax.models.vq_tokenizer import VQ_MODELS
 from lpd_jax.training.utilization import peak_flops, training_flops
 
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.sharding import MeshConfig
+from lpd_jax.data.batches import ArraySource
+from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
-from lpd_jax.training.data import ArraySource
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task
 from tests import tiny

@@ -1,0 +1,253 @@
+"""Batches for training: a pure function of the step, sharded by process.
+
+A source holds records by index. Batch k of a run has the same records whatever the number of
+processes, so the position in the data is one number: how many batches were taken.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import grain
+import jax
+import numpy as np
+
+from lpd_jax.runtime.errors import UserError
+
+DATASETS = ("avatars12", "tfds", "folder", "tokens")
+BAD_IMAGES = ("fail", "skip")
+# Fields of DataConfig that a dataset must have, and those that mean nothing to it.
+REQUIRED = {"tfds": ("name", "image_size"), "folder": ("path", "image_size"), "tokens": ("path",)}
+UNUSED = {
+    "avatars12": ("name", "path", "train_split", "validation_split"),
+    "folder": ("name",),
+    "tokens": ("name", "image_size"),
+}
+# Names of one record's arrays, and of many; others, such as tokens, are many already.
+PLURAL = {"image": "images", "label": "labels"}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images to train on, and how to read them.
+
+    Attributes:
+        dataset: "avatars12", the bundled pictures; "tfds", a prepared TensorFlow dataset;
+            "folder", a folder of class folders of images; "tokens", a token cache that
+            launch/cache_tokens.py made.
+        name: of the TFDS dataset: "imagenet2012", "imagenet2012:5.1.0".
+        path: the root folder, the token cache, or the data_dir of TFDS ("" is its default).
+        train_split: "" is "train". TFDS takes its slices too: "train[:90%]".
+        validation_split: "" is "validation"; of a folder the subfolder "val" or "validation".
+        image_size: side in pixels of the ADM centre crop; 0 leaves the bundled ones as they are.
+        random_views: train on a random view of each image, a new one in each epoch: itself or
+            its mirror; of a cache with ten crops, one of the ten.
+        bad_images: "fail" at a missing or damaged image, or "skip": it is named once in the log,
+            and the next readable image takes its place.
+        num_threads: that read batches ahead; 0 reads while the training waits.
+    """
+
+    dataset: str = "avatars12"
+    name: str = ""
+    path: str = ""
+    train_split: str = ""
+    validation_split: str = ""
+    image_size: int = 0
+    random_views: bool = False
+    bad_images: str = "fail"
+    num_threads: int = 8
+
+    def __post_init__(self):
+        for field, allowed in (("dataset", DATASETS), ("bad_images", BAD_IMAGES)):
+            if getattr(self, field) not in allowed:
+                raise UserError(
+                    f"data.{field}: got {getattr(self, field)!r}, allowed are {', '.join(allowed)}"
+                )
+        for field in ("image_size", "num_threads"):
+            if getattr(self, field) < 0:
+                raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")
+        for field in REQUIRED.get(self.dataset, ()):
+            if not getattr(self, field):
+                raise UserError(f"data.{field}: missing; dataset {self.dataset!r} needs it")
+        for field in UNUSED.get(self.dataset, ()):
+            if value := getattr(self, field):
+                raise UserError(
+                    f"data.{field}: got {value!r}, allowed is none with dataset {self.dataset!r}"
+                )
+
+
+class Source(Protocol):
+    """Records by index. View 0 of a record is the record itself, others show it differently."""
+
+    num_classes: int
+    class_names: tuple[str, ...]  # one a class, or none
+    num_views: int
+
+    def __len__(self) -> int: ...
+
+    def view(self, index: int, view: int) -> dict[str, np.ndarray]: ...
+
+
+class ArraySource:
+    """Records over arrays in memory, of equal length."""
+
+    num_views = 1
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], num_classes: int = 0):
+        self.arrays, self.num_classes = dict(arrays), num_classes
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {name: array[index] for name, array in self.arrays.items()}
+
+    def view(self, index: int, view: int) -> dict[str, np.ndarray]:
+        del view
+        return self[index]
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which of equal, consecutive parts of each global batch a process reads."""
+
+    index: int
+    count: int
+
+
+def process_share() -> Share:
+    return Share(jax.process_index(), jax.process_count())
+
+
+def batch_share(sharding: jax.sharding.Sharding, batch_size: int) -> Share:
+    """The rows of a global batch that this process's devices hold.
+
+    Processes whose devices split one model among them hold the same rows.
+
+    Raises:
+        ValueError: the rows are no consecutive, equal part of the batch.
+    """
+    spans = sharding.addressable_devices_indices_map((batch_size,)).values()
+    rows = sorted({row for span in spans if span for row in range(batch_size)[span[0]]})
+    if rows[-1] - rows[0] + 1 != len(rows) or batch_size % len(rows) or rows[0] % len(rows):
+        raise UserError(
+            f"mesh: got one that gives process {jax.process_index()} rows {rows} of a batch of "
+            f"{batch_size}, allowed are meshes that give each process consecutive, equal parts"
+        )
+    return Share(rows[0] // len(rows), batch_size // len(rows))
+
+
+class TrainingBatches:
+    """Endless shuffled batches; each epoch has every record once, in an order of its own.
+
+    Batch k is the same after any restart, and its parts on n processes are together, in the order
+    of the processes, the batch of one process.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        seed: int,
+        *,
+        random_views: bool = False,
+        num_threads: int = 1,
+        share: Share | None = None,
+    ):
+        """Args:
+        source: the records.
+        batch_size: global; each process yields its part.
+        seed: of the order and the views, 0 to 2**32 - 1.
+        random_views: a random view of each record, else view 0.
+        num_threads: that read ahead, one batch each; 0 reads when asked.
+        share: this process's part; None divides over all processes.
+        """
+        share = share or process_share()
+        views = source.num_views if random_views else 1
+
+        def read(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+            return source.view(index, int(rng.integers(views)))
+
+        records = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+        self.batches = shared_batches(records.random_map(read), batch_size, share)
+        self.num_threads, self.step = num_threads, 0
+        self.iterator = read_ahead(self.batches, num_threads)
+
+    def __iter__(self) -> "TrainingBatches":
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        batch = next(self.iterator)
+        self.step += 1
+        return batch
+
+    def get_state(self) -> dict[str, int]:
+        """The position: `{"step": batches taken}`, whatever the number of processes."""
+        return {"step": self.step}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on after a position. Raises ValueError for what is none."""
+        step = state.get("step")
+        if not isinstance(step, int) or step < 0 or len(state) != 1:
+            raise UserError(f'data position: got {dict(state)}, allowed is {{"step": 0 or more}}')
+        self.close()
+        self.step = step
+        self.iterator = read_ahead(self.batches[step:], self.num_threads)
+
+    def close(self) -> None:
+        """Ends the threads that read ahead."""
+        self.iterator.close()
+
+
+def validation_batches(
+    source: Source, batch_size: int, *, num_threads: int = 1, share: Share | None = None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Each record once, in order, view 0; those that fill no global batch are left out.
+
+    Args:
+        source: the records.
+        batch_size: global; each process yields its part.
+        num_threads: that read ahead, one batch each; 0 reads when asked.
+        share: this process's part; None divides over all processes.
+    """
+    whole = len(source) // batch_size * batch_size
+    records = grain.MapDataset.range(whole).map(lambda index: source.view(index, 0))
+    batches = shared_batches(records, batch_size, share or process_share())
+    with contextlib.closing(read_ahead(batches, num_threads)) as iterator:
+        yield from iterator
+
+
+def shared_batches(records: Any, batch_size: int, share: Share) -> Any:
+    """A grain MapDataset of the batches of one share, from one of records."""
+    if batch_size % share.count:
+        raise UserError(
+            f"batch_size: got {batch_size}, allowed are multiples of the {share.count} parts that "
+            "the processes read"
+        )
+    rows = batch_size // share.count
+    parts = records.batch(rows, drop_remainder=True, batch_fn=stack_records)
+    return parts[share.index :: share.count]
+
+
+def stack_records(records: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """[{"image": [H, W, C], "label": []}, ...] -> {"images": [B, H, W, C], "labels": [B]}."""
+    return {
+        PLURAL.get(name, name): np.stack([record[name] for record in records])
+        for name in records[0]
+    }
+
+
+def read_ahead(batches: Any, num_threads: int) -> Any:
+    """Iterator over a grain MapDataset; each thread makes one batch at a time."""
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+    return iter(batches.to_iter_dataset(options))
+
+
+def to_devices(batch: Mapping[str, np.ndarray], sharding: jax.sharding.Sharding) -> dict:
+    """Puts this process's part of a batch onto its devices."""
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+        for name, array in batch.items()
+    }

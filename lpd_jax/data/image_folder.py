@@ -1,0 +1,129 @@
+"""A folder of class folders of image files: the class is the rank of its folder's name."""
+
+import hashlib
+import os
+import pathlib
+import zlib
+from collections.abc import Sequence
+
+from lpd_jax.runtime.errors import UserError
+
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
+# Without split folders, about one image in so many is for validation.
+HOLDOUT = 20
+PARTS = ("train", "validation", "all")
+
+
+class FolderPictures:
+    """The files of one split, in the order of their paths.
+
+        root/train/cat/1.jpeg   root/val/cat/7.png      split folders, or
+        root/cat/1.jpeg         root/dog/2.webp         class folders alone
+
+    In the second case a hash of its path decides which split an image belongs to: about one in 20
+    is for validation, and stays so whatever other images come or go; the split "all" has every
+    image. Classes are numbered as the training folder's class folders are sorted.
+    """
+
+    def __init__(self, root: str, split: str, own_name: str = "", train_name: str = ""):
+        """Args:
+        root: the folder.
+        split: "train" or "validation".
+        own_name: folder of this split, or one of "train", "validation", "all" where there are
+            class folders alone; "" is the usual.
+        train_name: the same of the training split.
+
+        Raises:
+            ValueError: no such folder, no class folders, or a class without images.
+        """
+        self.root = pathlib.Path(root).expanduser()
+        if not self.root.is_dir():
+            raise UserError(f"data.path: got {root!r}, allowed is a folder of class folders")
+        self.folder, part = self.find(split, own_name)
+        trained_on = self.root / (train_name or "train")
+        names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
+        self.class_names = tuple(names)
+        self.num_classes = len(self.class_names)
+        self.files, self.labels = list_images(self.folder, self.class_names)
+        if part in ("train", "validation"):
+            rows = [i for i, file in enumerate(self.files) if part_of(file) == part]
+            self.files = [self.files[i] for i in rows]
+            self.labels = [self.labels[i] for i in rows]
+        listed = hashlib.sha256("\n".join([*self.class_names, *self.files]).encode()).hexdigest()
+        self.description = f"folder {part or self.folder.name}, list of files {listed[:16]}"
+
+    def find(self, split: str, own_name: str) -> tuple[pathlib.Path, str]:
+        """The folder of class folders, and which part of it is meant: "" if all is this split's."""
+        candidates = (own_name,) if own_name else SPLIT_FOLDERS[split]
+        for name in candidates:
+            if class_folders(self.root / name):
+                return self.root / name, ""
+        part = own_name or split
+        if not class_folders(self.root):
+            problem = "holds no folders"
+        elif class_folders(self.root / "train"):
+            problem = f"holds {self.root / 'train'}, but no class folders in {candidates[-1]!r}"
+        elif part not in PARTS:
+            problem = f"holds no {part!r} with class folders in it"
+        else:
+            return self.root, part
+        raise UserError(
+            f"data.path, data.{split}_split: got {str(self.root)!r}, which {problem}; allowed are "
+            "folders 'train' and 'val' of class folders, or class folders alone with a split of "
+            f"{', '.join(PARTS)}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def load(self, index: int) -> tuple[bytes, int]:
+        return (self.folder / self.files[index]).read_bytes(), self.labels[index]
+
+    def name(self, index: int) -> str:
+        return str(self.folder / self.files[index])
+
+
+def class_folders(folder: pathlib.Path) -> list[str]:
+    """Sorted names of the folders in a folder; hidden ones are none of ours."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(x.name for x in entries if x.is_dir() and not x.name.startswith("."))
+
+
+def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Paths below `folder` of all images, deeper folders included, and their labels.
+
+    Raises:
+        ValueError: a class without images, or a folder that is no known class.
+    """
+    present = class_folders(folder)
+    if unknown := sorted(set(present) - set(class_names)):
+        raise UserError(
+            f"data.path: {folder} holds {unknown[0]!r}, allowed are the class folders of training: "
+            f"{', '.join(class_names[:5])} ..."
+        )
+    files: list[str] = []
+    labels: list[int] = []
+    for name in present:
+        found = sorted(
+            os.path.relpath(os.path.join(parent, file), folder)
+            for parent, _, names in os.walk(folder / name, followlinks=True)
+            for file in names
+            if file.lower().endswith(SUFFIXES) and not file.startswith(".")
+        )
+        if not found:
+            raise UserError(
+                f"data.path: class folder {folder / name} holds no images; allowed are files "
+                f"ending in {', '.join(SUFFIXES)}"
+            )
+        files += found
+        labels += [class_names.index(name)] * len(found)
+    return files, labels
+
+
+def part_of(file: str) -> str:
+    """The split that an image of a folder without split folders belongs to."""
+    held_out = zlib.crc32(file.replace(os.sep, "/").encode()) % HOLDOUT == 0
+    return "validation" if held_out else "train"

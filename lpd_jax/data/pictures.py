@@ -1,0 +1,181 @@
+"""Images by index: decoded, cropped as ADM crops them, and named when they cannot be read."""
+
+import io
+import logging
+import threading
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
+from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.image_folder import FolderPictures
+from lpd_jax.data.tfds_pictures import TfdsPictures
+from lpd_jax.images import adm_center_crop
+from lpd_jax.runtime.errors import UserError
+
+# What Pillow raises at damaged files, by format.
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
+
+
+class BadImage(ValueError):  # noqa: N818 - what it says of itself
+    """A picture is missing or damaged; the message names it."""
+
+
+class Pictures(Protocol):
+    """Pictures as a dataset stores them: in a file's bytes, or as pixels uint8 `[H, W, 3]`."""
+
+    num_classes: int
+    class_names: tuple[str, ...]  # one a class, or none
+    description: str  # of equal datasets equal, of others another
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> tuple[bytes | np.ndarray, int]:
+        """A picture and its label; an OSError if it is not there."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What to call the picture in an error."""
+        ...
+
+
+class ImageSource:
+    """Records `{"image": uint8 [S, S, 3], "label": int32 []}`; view 1 is the mirrored image.
+
+    Attributes:
+        num_classes: labels are below it.
+        class_names: one a class, or none.
+        num_views: 2.
+        bad_images: index to message of those skipped so far.
+    """
+
+    num_views = 2
+
+    def __init__(self, pictures: Pictures, image_size: int, skip_bad: bool = False):
+        """Args:
+        pictures: at least one.
+        image_size: side S of the centre crop.
+        skip_bad: give the next readable picture in place of one that cannot be read.
+        """
+        self.pictures, self.image_size, self.skip_bad = pictures, image_size, skip_bad
+        self.num_classes, self.class_names = pictures.num_classes, pictures.class_names
+        self.bad_images: dict[int, str] = {}
+        self.lock = threading.Lock()  # several threads read ahead
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.view(index, 0)
+
+    def view(self, index: int, view: int) -> dict[str, np.ndarray]:
+        """One record, or where it cannot be read and `skip_bad`, the next that can.
+
+        Raises:
+            ValueError: a picture cannot be read, or none can.
+        """
+        for i in range(len(self)):
+            try:
+                image_HWC, label = self.read((index + i) % len(self))
+            except BadImage as error:
+                if not self.skip_bad:
+                    raise
+                self.note((index + i) % len(self), error)
+                continue
+            if view:
+                image_HWC = np.ascontiguousarray(image_HWC[:, ::-1])
+            return {"image": image_HWC, "label": np.asarray(label, np.int32)}
+        raise UserError(f"data: none of the {len(self)} images can be read")
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
+        try:
+            content, label = self.pictures.load(index)
+            image_HWC = decode_rgb(content) if isinstance(content, bytes) else content
+        except DECODE_ERRORS as error:
+            problem = " ".join(str(error).split()) or type(error).__name__
+            raise BadImage(
+                f"image {self.pictures.name(index)}: missing or damaged ({problem}); replace it, "
+                "or go on without it: data.bad_images=skip"
+            ) from None
+        return self.crop(image_HWC), label
+
+    def crop(self, image_HWC: np.ndarray) -> np.ndarray:
+        if image_HWC.shape[:2] == (self.image_size, self.image_size):
+            return image_HWC  # what the crop gives too, at some cost
+        return adm_center_crop(image_HWC, self.image_size)
+
+    def note(self, index: int, error: BadImage) -> None:
+        """Counts a picture that is skipped, and logs it the first time."""
+        with self.lock:
+            is_new = index not in self.bad_images
+            self.bad_images[index] = str(error)
+        if is_new:
+            name = self.pictures.name(index)
+            logger.warning("skipped image %s (%d so far)", name, len(self.bad_images))
+
+
+class AvatarPictures:
+    """The bundled avatars."""
+
+    num_classes = len(CLASS_NAMES)
+    class_names: tuple[str, ...] = CLASS_NAMES
+
+    def __init__(self, split: str):
+        self.images_BHWC, self.labels_B = load_avatars(split)
+        self.split = split
+        self.description = f"avatars12 {split}"
+
+    def __len__(self) -> int:
+        return len(self.labels_B)
+
+    def load(self, index: int) -> tuple[np.ndarray, int]:
+        return self.images_BHWC[index], int(self.labels_B[index])
+
+    def name(self, index: int) -> str:
+        return f"avatars12/{self.split}[{index}]"
+
+
+def decode_rgb(content: bytes) -> np.ndarray:
+    """Pixels uint8 `[H, W, 3]` of a JPEG, PNG or WebP file, grey and CMYK ones included."""
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def image_size(config: DataConfig) -> int:
+    """Side in pixels of the images; only the bundled ones have a size of their own."""
+    return config.image_size or IMAGE_SIZE
+
+
+def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
+    """One split of a dataset of images.
+
+    Args:
+        config: the dataset.
+        split: "train" or "validation"; the config says what the dataset calls them.
+        size: of the centre crop, in place of the config's.
+
+    Raises:
+        ValueError: a dataset that is not there, is empty, or has no such split.
+    """
+    own_name = {"train": config.train_split, "validation": config.validation_split}[split]
+    pictures: Pictures
+    if config.dataset == "avatars12":
+        pictures = AvatarPictures(split)
+    elif config.dataset == "folder":
+        pictures = FolderPictures(config.path, split, own_name, config.train_split)
+    elif config.dataset == "tfds":
+        pictures = TfdsPictures(config.name, config.path, own_name or split)
+    else:
+        raise UserError(
+            f"data.dataset: got {config.dataset!r}, which holds no images; allowed are avatars12, "
+            "tfds and folder"
+        )
+    if not len(pictures):
+        raise UserError(f"data: {pictures.description} holds no images")
+    return ImageSource(pictures, size or image_size(config), config.bad_images == "skip")

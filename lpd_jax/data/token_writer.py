@@ -1,0 +1,239 @@
+"""Encodes a dataset into a token cache, shard by shard: a kill costs the shard being written."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from lpd_jax.data.batches import DataConfig, Share, process_share
+from lpd_jax.data.pictures import ImageSource, image_size, open_images
+from lpd_jax.data.token_cache import (
+    INDEX_FILE,
+    SETTINGS_FILE,
+    CacheIndex,
+    CacheSettings,
+    Shard,
+    read_json,
+    to_json,
+    tokenizer_digest,
+)
+from lpd_jax.data.token_encoder import Encoder, ImageBatch, encode_batches, read_batches
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.loading import Weights
+
+IMAGES_PER_SHARD = 4096
+# One record a chunk, as random access wants it; tokens hardly compress.
+WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+class Job(NamedTuple):
+    """A cache to be made."""
+
+    tokenizer: Weights
+    source: ImageSource
+    settings: CacheSettings
+
+
+def plan_cache(
+    tokenizer: Weights,
+    config: DataConfig,
+    split: str,
+    views: str = "mirror",
+    crop_ratio: float = 1.1,
+    images_per_shard: int = IMAGES_PER_SHARD,
+) -> Job:
+    """What to encode and how; writes nothing.
+
+    Args:
+        tokenizer: the encoder.
+        config: a dataset of images.
+        split: "train" or "validation".
+        views: "one", "mirror" or "ten_crop".
+        crop_ratio: with "ten_crop", side of the image that crops are cut from, in crops.
+        images_per_shard: how much work a kill may cost.
+
+    Raises:
+        ValueError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
+    """
+    size, factor = image_size(config), tokenizer.config.downsample_factor
+    if size % factor:
+        raise UserError(
+            f"data.image_size: got {size}, allowed are multiples of {factor}, the pixels of a token"
+        )
+    ratio = float(crop_ratio) if views == "ten_crop" else 1.0
+    # Truncated, as LlamaGen has it: 256 pixels are cut from 281.
+    source = open_images(config, split, int(size * ratio))
+    settings = CacheSettings(
+        tokenizer=tokenizer_digest(tokenizer),
+        dataset=source.pictures.description,
+        num_images=len(source),
+        num_classes=source.num_classes,
+        class_names=source.class_names,
+        image_size=size,
+        grid_size=(size // factor, size // factor),
+        codebook_size=tokenizer.config.codebook_size,
+        views=views,
+        crop_ratio=ratio,
+        images_per_shard=images_per_shard,
+    )
+    return Job(tokenizer, source, settings)
+
+
+def write_token_cache(
+    folder: pathlib.Path,
+    job: Job,
+    *,
+    batch_size: int = 64,
+    num_threads: int = 8,
+    share: Share | None = None,
+) -> None:
+    """Writes the shards of this process that are not there yet; process 0 ends with the index.
+
+    All processes must see the same folder. A cache that is finished is left as it is.
+
+    Args:
+        folder: of the cache; may hold shards that an earlier, stopped run wrote.
+        job: what to write.
+        batch_size: images encoded together on the devices of a process.
+        num_threads: that read images ahead, one batch each.
+        share: this process's part of the shards; None divides over all processes.
+
+    Raises:
+        ValueError: the folder holds the cache of another tokenizer, dataset or setting, cannot be
+            written to, or a shard in it is damaged; an image cannot be read.
+    """
+    share = share or process_share()
+    prepare_folder(folder, job.settings, share)
+    if (folder / INDEX_FILE).is_file():
+        return
+    settings = job.settings
+    mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
+    counts = {shard: len(settings.shard_images(shard)) for shard in mine}
+    done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
+    encoder = Encoder(job.tokenizer, batch_size * settings.num_views)
+    with tqdm(
+        total=sum(counts.values()),
+        initial=sum(counts[shard] for shard in done),
+        desc=f"encoding {settings.dataset.split(',')[0]}",
+        unit="image",
+        dynamic_ncols=True,
+        disable=share.index > 0,
+    ) as bar:
+        for shard in sorted(set(mine) - set(done)):
+            images = settings.shard_images(shard)
+            batches = read_batches(job.source, settings, images, batch_size, num_threads)
+            write_shard(folder, settings, shard, encoder, batches, bar)
+    wait_for_all("token shards are written")
+    if share.index == 0:
+        write_text(folder / INDEX_FILE, to_json(CacheIndex(settings, finished(folder, settings))))
+    wait_for_all("token index is written")
+
+
+def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) -> None:
+    """Makes the folder and says in it what it is to hold; refuses one that holds something else."""
+    # Listed before it is looked for: the settings are there before any shard is.
+    names = [x.name for x in folder.iterdir()] if folder.is_dir() else []
+    file = folder / SETTINGS_FILE
+    if file.is_file():
+        check_same_settings(folder, settings)
+    elif any(not name.startswith(".") for name in names):
+        raise UserError(
+            f"output: got {str(folder)!r}, which holds other files; allowed is a new or an empty "
+            "folder, or a token cache to go on with"
+        )
+    elif share.index == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(file, to_json(settings))
+        except OSError as error:
+            raise UserError(
+                f"output: got {str(folder)!r}, which cannot be written to ({error.strerror})"
+            ) from None
+    wait_for_all("token cache is begun")
+
+
+def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
+    """Raises ValueError naming in what the cache in a folder differs from the one asked for."""
+    differing = [
+        f"{name} (there {value!r}, here {getattr(settings, name)!r})"
+        for name, value in vars(read_json(folder / SETTINGS_FILE, CacheSettings)).items()
+        # The names of classes follow from the dataset, and may be a thousand.
+        if name != "class_names" and value != getattr(settings, name)
+    ]
+    if differing:
+        raise UserError(
+            f"output: {str(folder)!r} holds another token cache; differing: {'; '.join(differing)}"
+        )
+
+
+def write_shard(
+    folder: pathlib.Path,
+    settings: CacheSettings,
+    shard: int,
+    encoder: Encoder,
+    batches: Iterable[ImageBatch],
+    bar: tqdm,
+) -> None:
+    """One file, under its name only when it is whole."""
+    path = folder / settings.shard_file(shard)
+    for leftover in folder.glob(f".{path.name}.*"):  # of a run that was killed
+        leftover.unlink()
+    with replacing_file(path) as temporary:
+        writer = ArrayRecordWriter(str(temporary), WRITER_OPTIONS)
+        try:
+            first = settings.shard_images(shard).start
+            for batch, tokens_BVN in encode_batches(batches, encoder):
+                records = np.zeros(len(batch.ids), settings.record_type)
+                records["id"], records["label"] = batch.ids, batch.labels
+                if len(records):
+                    records["tokens"] = tokens_BVN
+                for record in records:
+                    writer.write(record.tobytes())
+                bar.update(batch.last + 1 - first)
+                first = batch.last + 1
+        finally:
+            writer.close()
+        flush_to_disk(temporary)
+
+
+def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]:
+    """All shards, as they are on disk. Raises ValueError for one that is missing or damaged."""
+    shards = []
+    for i in range(settings.num_shards):
+        path = folder / settings.shard_file(i)
+        if not path.is_file():
+            raise UserError(
+                f"output: shard {path} is missing; all processes must write to the same folder"
+            )
+        try:
+            reader = ArrayRecordReader(str(path))
+            count = reader.num_records()
+            reader.close()  # says what was wrong
+        except RuntimeError:
+            raise UserError(f"output: shard {path} is damaged; delete it and start again") from None
+        shards.append(Shard(path.name, count, path.stat().st_size))
+    return tuple(shards)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    with replacing_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        flush_to_disk(temporary)
+
+
+def flush_to_disk(path: pathlib.Path) -> None:
+    """After it, not even a power cut leaves less of a file than was written."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def wait_for_all(event: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(event)

@@ -1,0 +1,150 @@
+"""A small classifier of the bundled avatars whose features judge generated pictures.
+
+The styles are so easy that a network taught only to tell them apart never looks at a face. So the
+feature vector has two more duties while it is trained: say which cells of the picture were taken
+from another picture of the class (do the parts belong together?), and redraw the picture at 16x16
+pixels (what is where?). The class counts least in the loss. Blurred and noisy pictures, and patches
+of other sizes, are never shown: they are left to test the distance (`corruptions.py`).
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from lpd_jax import bundled
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.model_directory import weights_digest
+
+BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
+FEATURE_DIM = 96
+BATCH_SIZE = 200  # of feature extraction; the last batch is padded, so there is one compilation
+
+
+class Network(nn.Module):
+    """Strided convolutions, then one linear map to the features."""
+
+    widths: tuple[int, ...] = (24, 48, 96, 128)  # at 1/2, 1/4, 1/8 and 1/16 of the image
+    feature_dim: int = FEATURE_DIM
+
+    @nn.compact
+    def __call__(self, images_BHWC: jax.Array) -> jax.Array:
+        """Images in [-1, 1] `[B, H, W, 3]` -> features `[B, F]`, each of norm sqrt(F).
+
+        The norm is fixed so that no picture, however odd, can outweigh all others in a covariance.
+        """
+        x_BHWC = images_BHWC
+        for width in self.widths:
+            x_BHWC = nn.Conv(width, (3, 3), strides=2, use_bias=False)(x_BHWC)
+            x_BHWC = nn.relu(nn.LayerNorm()(x_BHWC))
+        x_BF = nn.Dense(self.feature_dim)(x_BHWC.reshape(len(x_BHWC), -1))
+        return nn.LayerNorm(use_bias=False, use_scale=False)(x_BF)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """Trained weights and what is known about them."""
+
+    params: dict[str, Any]  # {"network": ..., "class_head": {"kernel", "bias"}}
+    class_names: tuple[str, ...]
+    image_size: int
+    validation_accuracy: float
+    settings: dict[str, Any]  # how it was trained
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Names these weights: results computed with other features do not compare."""
+        return weights_digest(self.params)
+
+    def features(self, images_BHWC: np.ndarray) -> np.ndarray:
+        """uint8 `[B, H, W, 3]` -> float32 `[B, F]`.
+
+        Raises:
+            ValueError: pictures of another type or size.
+        """
+        images_BHWC, size = np.asarray(images_BHWC), self.image_size
+        if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != (size, size, 3):
+            raise UserError(
+                f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
+                f"allowed is uint8 [B, {size}, {size}, 3]"
+            )
+        num_images = len(images_BHWC)
+        padding = -num_images % BATCH_SIZE
+        padded = np.pad(images_BHWC, ((0, padding), (0, 0), (0, 0), (0, 0)))
+        parts = [
+            np.asarray(_features(self.params["network"], padded[i : i + BATCH_SIZE]))
+            for i in range(0, len(padded), BATCH_SIZE)
+        ]
+        return np.concatenate(parts or [np.zeros((0, FEATURE_DIM), np.float32)])[:num_images]
+
+    def logits(self, features_BF: np.ndarray) -> np.ndarray:
+        """Features `[B, F]` -> class logits `[B, C]`."""
+        head = self.params["class_head"]
+        return features_BF @ np.asarray(head["kernel"]) + np.asarray(head["bias"])[None]
+
+    def accuracy(self, features_BF: np.ndarray, labels_B: np.ndarray) -> float:
+        """Share of pictures whose most likely class is their label."""
+        return float((self.logits(features_BF).argmax(axis=1) == labels_B).mean())
+
+
+@jax.jit
+def _features(params: Any, images_BHWC: jax.Array) -> jax.Array:
+    features_BF = Network().apply({"params": params}, to_network_range(images_BHWC))
+    assert isinstance(features_BF, jax.Array)  # apply() may also give a pair, with mutable state
+    return features_BF
+
+
+def to_network_range(images_BHWC: jax.Array) -> jax.Array:
+    """uint8 -> float32 in [-1, 1]."""
+    return images_BHWC.astype(jnp.float32) / 127.5 - 1.0
+
+
+def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> None:
+    """Writes one safetensors file (float16 weights, the rest as metadata), whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leaves = traverse_util.flatten_dict(classifier.params, sep="/")
+    tensors = {name: np.asarray(leaf, np.float16) for name, leaf in leaves.items()}
+    about = {
+        "class_names": list(classifier.class_names),
+        "image_size": classifier.image_size,
+        "validation_accuracy": classifier.validation_accuracy,
+        "settings": classifier.settings,
+    }
+    with replacing_file(path) as temporary:
+        safetensors.numpy.save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+
+
+def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
+    """Reads what `save_classifier` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is damaged or was not written by `save_classifier`.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"classifier: no file {path}; launch/train_classifier.py writes it")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            leaves = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+            about = json.loads((file.metadata() or {})["about"])
+        return Classifier(
+            params=traverse_util.unflatten_dict(leaves, sep="/"),
+            class_names=tuple(about["class_names"]),
+            image_size=about["image_size"],
+            validation_accuracy=about["validation_accuracy"],
+            settings=about["settings"],
+        )
+    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"classifier: {path} is no whole classifier file ({error})") from None

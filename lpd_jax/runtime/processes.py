@@ -1,0 +1,88 @@
+"""Many processes as one program: joined before anything touches a device."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+
+import jax
+from absl import flags
+
+from lpd_jax.runtime.errors import UserError
+
+# Which launcher started this process, by the variable that only it sets for each process.
+LAUNCHERS = {
+    "SLURM_PROCID": "Slurm",
+    "OMPI_COMM_WORLD_RANK": "Open MPI",
+    "TPU_WORKER_ID": "Cloud TPU",
+    "MEGASCALE_COORDINATOR_ADDRESS": "Cloud TPU multislice",
+}
+
+
+def define_flags() -> None:
+    """Flags by which a process is told of the others where no launcher does."""
+    flags.DEFINE_string("coordinator_address", "", "host:port of process 0.")
+    flags.DEFINE_integer("num_processes", 0, "Processes of the job.", lower_bound=0)
+    flags.DEFINE_integer("process_id", -1, "Number of this process, from 0.", lower_bound=-1)
+
+
+@contextlib.contextmanager
+def job() -> Iterator[None]:
+    """As part of the job that the flags, or the launcher, tell of; call it first, and once."""
+    given = flags.FLAGS
+    initialize(given.coordinator_address, given.num_processes, given.process_id)
+    try:
+        yield
+    finally:
+        if jax.distributed.is_initialized():
+            jax.distributed.shutdown()
+
+
+def initialize(
+    coordinator_address: str = "",
+    num_processes: int = 0,
+    process_id: int = -1,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Joins the other processes of a job, if there are any; call it first, and once.
+
+    Slurm, Open MPI, GKE and Cloud TPU are recognised by JAX itself. Elsewhere say all three:
+
+    Args:
+        coordinator_address: "host:port" of process 0, reachable from all.
+        num_processes: of the whole job.
+        process_id: of this one, 0 to num_processes - 1.
+        environment: variables to find a launcher by; None is those of this process.
+
+    Raises:
+        ValueError: only some of the three, or a launcher's job that cannot be joined.
+    """
+    given = (bool(coordinator_address), num_processes > 0, process_id >= 0)
+    if any(given):
+        if not all(given) or process_id >= num_processes:
+            raise UserError(
+                f"coordinator_address, num_processes, process_id: got {coordinator_address!r}, "
+                f"{num_processes}, {process_id}, allowed are all three, with process_id from 0 to "
+                "num_processes - 1"
+            )
+        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        return
+    variables = os.environ if environment is None else environment
+    launchers = [name for variable, name in LAUNCHERS.items() if variable in variables]
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        # Alone is how most runs are; but one process of a job must never train for itself.
+        if expects_others(variables):
+            raise UserError(
+                f"distributed: started by {' and '.join(launchers)}, but cannot join the other "
+                f"processes: {error}; allowed are --coordinator_address, --num_processes and "
+                "--process_id"
+            ) from error
+
+
+def expects_others(variables: Mapping[str, str]) -> bool:
+    """Whether a launcher's variables speak of more than one process."""
+    counts = [variables.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")]
+    hosts = variables.get("TPU_WORKER_HOSTNAMES", "")
+    several_slices = "MEGASCALE_COORDINATOR_ADDRESS" in variables
+    return any(count not in ("", "1") for count in counts) or "," in hosts or several_slices

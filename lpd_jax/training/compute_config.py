@@ -1,0 +1,64 @@
+"""How a training step computes, whatever it computes: precision, memory, kernels."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.models.attention import ATTENTION, choose_attention
+from lpd_jax.models.family import TransformerConfig
+from lpd_jax.models.transformer import REMAT
+from lpd_jax.runtime.errors import UserError
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeConfig:
+    """Of the training pass.
+
+    dtype: of activations and matrix products; parameters, softmax, norms and loss stay float32.
+    remat: what the backward pass computes again. "none" nothing, "minimal" all but the matrix
+        products, "full" all of a block.
+    attention: the kernel: "auto", "einsum", "xla", "cudnn" (GPU), "splash" (TPU).
+    accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
+        fit; the update is that of the whole batch.
+    """
+
+    dtype: str = "float32"
+    remat: str = "none"
+    attention: str = "auto"
+    accumulate_steps: int = 1
+
+    def __post_init__(self):
+        choices = {"dtype": DTYPES, "remat": tuple(REMAT), "attention": ("auto", *ATTENTION)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UserError(
+                    f"compute.{name}: got {getattr(self, name)!r}, allowed are {', '.join(allowed)}"
+                )
+        if self.accumulate_steps < 1:
+            raise UserError(
+                f"compute.accumulate_steps: got {self.accumulate_steps}, allowed is at least 1"
+            )
+
+
+def transformer_options(
+    compute: ComputeConfig, model: TransformerConfig, platform: str | None = None
+) -> dict[str, Any]:
+    """Options of the `LPD` or `PAR` module.
+
+    Args:
+        compute: what the config asks for.
+        model: sizes that a kernel may not fit.
+        platform: "cpu", "gpu" or "tpu"; None is what this process runs on.
+
+    Raises:
+        ValueError: a kernel that cannot run there.
+    """
+    dtype = jnp.dtype(compute.dtype)
+    head_dim = model.embed_dim // model.num_heads
+    platform = platform or jax.default_backend()
+    kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
+    return {"dtype": dtype, "attention": kernel, "remat": compute.remat}

@@ -1,0 +1,115 @@
+"""Where a run's numbers and pictures go: TensorBoard, a JSON-lines file, Weights & Biases."""
+
+import importlib.util
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Sink(Protocol):
+    """Takes metrics of a step by kind ("train", "validation"), and pictures uint8 `[H, W, C]`."""
+
+    def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None: ...
+
+    def picture(self, step: int, picture_HWC: np.ndarray) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Events named `train/loss` and the like."""
+
+    def __init__(self, folder: pathlib.Path, first_step: int):
+        # Steps from first_step on may be there from a run that was stopped after its checkpoint.
+        self.writer = SummaryWriter(str(folder), purge_step=first_step)
+
+    def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def picture(self, step: int, picture_HWC: np.ndarray) -> None:
+        self.writer.add_image("samples", picture_HWC, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class JsonLines:
+    """One line per report in metrics.jsonl: `{"step": 50, "kind": "train", "loss": 5.9, ...}`."""
+
+    def __init__(self, folder: pathlib.Path, first_step: int):
+        path = folder / METRICS_FILE
+        if path.exists():
+            keep_before(path, first_step)
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+
+    def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        line = {"step": step, "kind": kind, "time": round(time.time(), 3), **values}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+
+    def picture(self, step: int, picture_HWC: np.ndarray) -> None:
+        """Pictures are files of their own."""
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def keep_before(path: pathlib.Path, first_step: int) -> None:
+    """Drops lines that a killed run wrote after its last checkpoint, and a torn last one."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError):
+            continue
+        if step < first_step and line.endswith("\n"):
+            kept.append(line)
+    with replacing_file(path) as temporary:
+        pathlib.Path(temporary).write_text("".join(kept), encoding="utf-8")
+
+
+def check_wandb(project: str) -> None:
+    """Raises ValueError where a project is named and its package is not installed."""
+    if project and importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            f"wandb_project: got {project!r}, but the package wandb is not installed; allowed "
+            "is that after `pip install wandb`, or an empty name"
+        )
+
+
+class WeightsAndBiases:
+    """A run of a Weights & Biases project; a resumed training goes on with the same one."""
+
+    def __init__(self, folder: pathlib.Path, project: str, config: Mapping[str, Any]):
+        import wandb
+
+        self.wandb: Any = wandb
+        name = folder.absolute().name
+        self.run = wandb.init(
+            project=project,
+            name=name,
+            id=name,
+            resume="allow",
+            dir=str(folder),
+            config=dict(config),
+        )
+
+    def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        self.run.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+
+    def picture(self, step: int, picture_HWC: np.ndarray) -> None:
+        self.run.log({"samples": self.wandb.Image(picture_HWC)}, step=step)
+
+    def close(self) -> None:
+        self.run.finish()

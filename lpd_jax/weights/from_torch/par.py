@@ -1,0 +1,194 @@
+"""PAR (2412.15119) and LlamaGen (2406.06525): official names, and the sizes that shapes tell.
+
+They are one decoder; PAR adds a table of n - 1 transition tokens. Some checkpoints carry along
+`freqs_cis`, the rotary angles of every slot: no weights, but they tell the heads and the grid.
+"""
+
+import dataclasses
+import math
+
+from lpd_jax.models.par_layout import LLAMAGEN_SIZES, PARConfig
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.state_dict_shapes import (
+    Shapes,
+    Tell,
+    Weight,
+    common_size,
+    count_numbers,
+    transformer_weights,
+)
+
+# Width of a published model -> its attention heads, which no weight tells.
+PUBLISHED_HEADS = {width: heads for _, width, heads in LLAMAGEN_SIZES.values()}
+PUBLISHED_GRID = (24, 24)
+MLP_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # the published one first
+
+ANGLES = "freqs_cis"
+TRANSITIONS = "spe_tok_embeddings.special_embeddings.weight"
+CAPTIONS = ("cls_embedding.cap_proj.", "cls_embedding.uncond_embedding")
+NAMES = {
+    "class_embed": "cls_embedding.embedding_table.weight",
+    "token_embed": "tok_embeddings.weight",
+    "transition_embed": TRANSITIONS,
+    "attention_norm": "attention_norm",
+    "qkv": "attention.wqkv",
+    "proj": "attention.wo",
+    "mlp_norm": "ffn_norm",
+    "gate": "feed_forward.w1",
+    "up": "feed_forward.w3",
+    "down": "feed_forward.w2",
+    "norm": "norm",
+    "head": "output",
+}
+
+
+def par_weights(path: str, shape: tuple[int, ...]) -> list[Weight]:
+    """The official weights in one leaf of ours."""
+    return transformer_weights(path, shape, NAMES, "layers")
+
+
+def draft_par(shapes: Shapes) -> PARConfig:
+    """All sizes but two: it has one head, and its grid is the smallest. See `complete_par`.
+
+    Raises ValueError for a model of captions, for grouped queries, and for sizes that no PAR has.
+    """
+    if captions := [name for name in shapes if name.startswith(CAPTIONS)]:
+        raise UserError(
+            f"{captions[0]}: this LlamaGen draws from text; allowed are those that draw from "
+            f"classes, with {NAMES['class_embed']}"
+        )
+    norms = [r"norm\.weight", r"layers\.\d+\.(attention|ffn)_norm\.weight"]
+    width = common_size(shapes, *((norm, 0) for norm in norms))
+    if width % 4:
+        raise UserError(f"norm.weight: got {width}, allowed are widths that 4 divides")
+    rows = common_size(shapes, (r"layers\.\d+\.attention\.wqkv\.weight", 0), default=3 * width)
+    if rows != 3 * width:
+        raise UserError(
+            f"layers.0.attention.wqkv.weight: got {rows} rows, allowed are {3 * width}: "
+            "grouped queries, whose heads share keys and values, are not known"
+        )
+    num_parallel = _num_parallel(shapes)
+    config = PARConfig(
+        num_layers=count_numbers(shapes, r"layers\.(\d+)\..*"),
+        embed_dim=width,
+        num_heads=1,
+        num_parallel=num_parallel,
+        grid_size=(math.isqrt(num_parallel),) * 2,
+        codebook_size=common_size(shapes, (r"tok_embeddings\.weight", 0), (r"output\.weight", 0)),
+        num_classes=max(1, common_size(shapes, (r"cls_embedding\.embedding_table\.weight", 0)) - 1),
+    )
+    ffn = r"layers\.\d+\.feed_forward\."
+    sources = (rf"{ffn}w[13]\.weight", 0), (rf"{ffn}w2\.weight", 1)
+    return _fit_mlp(config, common_size(shapes, *sources, default=config.mlp_dim))
+
+
+def complete_par(
+    config: PARConfig,
+    shapes: Shapes,
+    num_heads: int | None,
+    grid_size: int | tuple[int, int] | None,
+    tell: Tell,
+) -> PARConfig:
+    """Fills in the two sizes that no weight tells; None: of `freqs_cis`, else as published.
+
+    Raises ValueError when they are asked for, or do not fit the other sizes.
+    """
+    heads_there, tokens_there = _told_by_angles(shapes, config)
+    if num_heads is None:
+        num_heads = heads_there or _published_heads(config, tell)
+    if heads_there not in (None, num_heads):
+        raise UserError(f"num_heads: got {num_heads}, allowed is {heads_there}, as {ANGLES} tells")
+    if grid_size is None:
+        grid = _square(tokens_there) if tokens_there else _published_grid(config, tell)
+    else:
+        grid = _checked_grid(grid_size)
+        if tokens_there not in (None, math.prod(grid)):
+            tell(f"grid_size: {_by(grid)} as asked, though {ANGLES} is of {tokens_there} tokens")
+    _check_transitions(config, grid)
+    return dataclasses.replace(config, num_heads=num_heads, grid_size=grid)
+
+
+def _num_parallel(shapes: Shapes) -> int:
+    """n, of the table with n - 1 rows; LlamaGen has none, and n = 1."""
+    if TRANSITIONS not in shapes:
+        return 1
+    rows = shapes[TRANSITIONS][0] if shapes[TRANSITIONS] else 0
+    if not rows or math.isqrt(rows + 1) ** 2 != rows + 1:
+        raise UserError(
+            f"{TRANSITIONS}: got {rows} rows, allowed are n - 1 for n = 4, 9, 16 and other squares"
+        )
+    return rows + 1
+
+
+def _check_transitions(config: PARConfig, grid: tuple[int, int]) -> None:
+    side = math.gcd(*grid)
+    squares = [root * root for root in range(1, side + 1) if side % root == 0]
+    if config.num_parallel not in squares:
+        raise UserError(
+            f"{TRANSITIONS}: got {config.num_parallel - 1} rows, allowed on a grid of {_by(grid)} "
+            f"are n - 1 for n = {', '.join(map(str, squares))}"
+        )
+
+
+def _fit_mlp(config: PARConfig, hidden: int) -> PARConfig:
+    """With the published rounding of the MLP's width, or one that gives what the weights have."""
+    for multiple in (*MLP_MULTIPLES, hidden):
+        fitted = dataclasses.replace(config, mlp_multiple=multiple)
+        if fitted.mlp_dim == hidden:
+            return fitted
+    least = dataclasses.replace(config, mlp_multiple=1).mlp_dim
+    raise UserError(
+        f"layers.0.feed_forward.w1.weight: got {hidden} rows, allowed for the width "
+        f"{config.embed_dim} are {least}, two thirds of four widths, and more"
+    )
+
+
+def _told_by_angles(shapes: Shapes, config: PARConfig) -> tuple[int | None, int | None]:
+    """Heads and tokens by `freqs_cis` [class, tokens, transitions; K / 2; 2], None for unknown."""
+    match shapes.get(ANGLES):
+        case (slots, pairs, 2) if pairs and not config.embed_dim % (2 * pairs):
+            return config.embed_dim // (2 * pairs), max(0, slots - config.num_parallel) or None
+    return None, None
+
+
+def _published_heads(config: PARConfig, tell: Tell) -> int:
+    if config.embed_dim not in PUBLISHED_HEADS:
+        raise UserError(
+            f"num_heads: no published PAR or LlamaGen is {config.embed_dim} wide and no weight "
+            "tells; give it"
+        )
+    num_heads = PUBLISHED_HEADS[config.embed_dim]
+    tell(f"num_heads: assumed {num_heads}, as published models {config.embed_dim} wide have")
+    return num_heads
+
+
+def _published_grid(config: PARConfig, tell: Tell) -> tuple[int, int]:
+    if config.embed_dim not in PUBLISHED_HEADS:
+        raise UserError(
+            f"grid_size: no published PAR or LlamaGen is {config.embed_dim} wide and no weight "
+            "tells; give it"
+        )
+    others = "; 16x16 is for 256" if config.num_parallel == 1 else ""
+    tell(f"grid_size: assumed {_by(PUBLISHED_GRID)}, as published for 384 pixels{others}")
+    return PUBLISHED_GRID
+
+
+def _checked_grid(grid_size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (grid_size, grid_size) if isinstance(grid_size, int) else tuple(grid_size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise UserError(f"grid_size: got {_by(sides)}, allowed is height x width, each from 1")
+    return sides[0], sides[1]
+
+
+def _square(num_tokens: int) -> tuple[int, int]:
+    side = math.isqrt(num_tokens)
+    if side * side != num_tokens:
+        raise UserError(
+            f"grid_size: {num_tokens} tokens, as {ANGLES} has, are no square grid; give its height "
+            "and width"
+        )
+    return side, side
+
+
+def _by(grid: tuple[int, ...]) -> str:
+    return "x".join(map(str, grid))

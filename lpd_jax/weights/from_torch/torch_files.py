@@ -1,0 +1,288 @@
+"""Weights out of .pth, .pt and .safetensors files as NumPy arrays, without torch.
+
+The file is mapped into memory and every array is a read-only view of it: a 5 GB checkpoint costs
+no memory until its weights are used, and the optimizer state beside them is never touched.
+Formats: torch's zip (1.6 and later), torch's older stream of pickles, safetensors.
+"""
+
+import io
+import json
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.torch_pickle import (
+    StandIn,
+    StorageRecord,
+    TensorRecord,
+    read_pickle,
+)
+
+# Where checkpoints keep their weights, in order of preference. A moving average comes first: where
+# there is one, it is what its authors evaluate.
+WRAPPER_KEYS = ("ema", "model", "module", "state_dict", "model_state")
+WRAPPER_DEPTH = 3
+# What data-parallel and compiled models put before or into the names of their weights.
+PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+
+ZIP_START = b"PK\x03\x04"
+LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # a pickled magic number
+LEGACY_PICKLES = 3  # magic number, protocol version, machine; the checkpoint follows
+COUNT_BYTES = 8  # before each storage of a legacy file, and before a safetensors header
+SAFETENSORS_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn,
+    "F8_E5M2": ml_dtypes.float8_e5m2,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U64": np.uint64,
+    "U32": np.uint32,
+    "U16": np.uint16,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+# What reading a damaged or encrypted file raises.
+DAMAGE = (
+    *(ValueError, OSError, EOFError, RuntimeError, OverflowError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
+
+# The bytes of a storage, uint8 [n].
+ReadStorage = Callable[[StorageRecord], np.ndarray]
+
+
+def read_state_dict(
+    path: str | PathLike,
+    is_model: Callable[[Iterable[str]], bool] = lambda names: True,
+    key: str | None = None,
+) -> dict[str, np.ndarray]:
+    """Reads the weights of one model from a checkpoint file; no code in the file is run.
+
+    Args:
+        path: a .pth, .pt or .safetensors file; its content decides, not its ending.
+        is_model: tells from the names whether these are the weights wanted. Of several state dicts
+            the first it accepts is taken, in the order of WRAPPER_KEYS, then of the file; if it
+            accepts none, the first there is.
+        key: the entry of the checkpoint that holds the weights, to overrule that order.
+
+    Returns:
+        Official name -> read-only array in the file's dtype, prefixes such as "module." removed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated, damaged, of no known format, or holds no state dict.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "not there"
+        raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
+    if not path.stat().st_size:
+        raise UserError(f"checkpoint {path} is empty, fetch it again")
+    try:
+        return _read_mapped(path, is_model, key)
+    except DAMAGE as error:
+        raise UserError(f"checkpoint {path} ({path.stat().st_size:,} bytes): {error}") from None
+
+
+def clean_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Removes what wrappers add: "module.a" and "_orig_mod.a" become "a".
+
+    Raises ValueError when two names become one.
+    """
+    cleaned: dict[str, Any] = {}
+    for name, value in state_dict.items():
+        # FSDP and torch.compile also wrap submodules, so their prefixes occur inside names.
+        short = name.replace("._orig_mod.", ".").replace("._fsdp_wrapped_module.", ".")
+        while short.startswith(PREFIXES):
+            short = short[short.index(".") + 1 :]
+        if short in cleaned:
+            raise UserError(f"weight {short!r} occurs twice, once as {name!r}")
+        cleaned[short] = value
+    return cleaned
+
+
+def _read_mapped(path: Path, is_model: Callable, key: str | None) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        # Arrays keep the map alive; the file may be closed.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if mapped[: len(ZIP_START)] == ZIP_START:
+            checkpoint, read_storage = _read_zip(mapped, file)
+        elif mapped[: len(LEGACY_START)] == LEGACY_START:
+            checkpoint, read_storage = _read_legacy(mapped)
+        elif mapped[COUNT_BYTES : COUNT_BYTES + 1] == b"{":
+            checkpoint, read_storage = _read_safetensors(mapped)
+        else:
+            raise UserError("neither a PyTorch checkpoint nor a safetensors file")
+        tensors = find_state_dict(checkpoint, is_model, key)
+        return {name: _to_array(name, record, read_storage) for name, record in tensors.items()}
+
+
+def find_state_dict(
+    checkpoint: Any, is_model: Callable[[Iterable[str]], bool], key: str | None
+) -> dict[str, TensorRecord]:
+    """The weights among optimizer state, steps and arguments; `read_state_dict` says which."""
+    if isinstance(checkpoint, StandIn):
+        raise UserError(
+            f"it holds a pickled {checkpoint.name} object; allowed is a state dict, as "
+            "torch.save(model.state_dict(), file) writes it"
+        )
+    if key is not None:
+        known = [str(name) for name in checkpoint] if isinstance(checkpoint, dict) else []
+        if key not in known:
+            raise UserError(f"no entry {key!r}; it has {', '.join(known[:20])}")
+        checkpoint = checkpoint[key]
+    found = [clean_names(_check_weights(each)) for each in _state_dicts(checkpoint, WRAPPER_DEPTH)]
+    if not found:
+        raise UserError("it holds no state dict, that is, no mapping of names to tensors")
+    return next((tensors for tensors in found if is_model(tensors)), found[0])
+
+
+def _state_dicts(value: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """Every mapping that holds tensors directly, the preferred ones first."""
+    if not isinstance(value, dict):
+        return
+    named = {name: item for name, item in value.items() if isinstance(name, str)}
+    if any(isinstance(item, TensorRecord) for item in named.values()):
+        yield named
+    if depth:
+        preferred = [name for name in WRAPPER_KEYS if name in named]
+        for name in (*preferred, *(name for name in named if name not in preferred)):
+            yield from _state_dicts(named[name], depth - 1)
+
+
+def _check_weights(named: dict[str, Any]) -> dict[str, TensorRecord]:
+    """Leaves out what stands beside the weights; a weight we cannot read is an error."""
+    for name, item in named.items():
+        if isinstance(item, StandIn) and ("tensor" in item.name or "torch._utils" in item.name):
+            raise UserError(f"weight {name!r} is a {item.name}; allowed are dense real tensors")
+    return {name: item for name, item in named.items() if isinstance(item, TensorRecord)}
+
+
+def _to_array(name: str, record: TensorRecord, read_storage: ReadStorage) -> np.ndarray:
+    """A view of the mapped file, strided as the tensor was. ValueError beyond its storage."""
+    raw, width = read_storage(record.storage), record.dtype.itemsize
+    start = (record.storage.start + record.offset) * width
+    if 0 in record.shape:
+        return np.zeros(record.shape, record.dtype)
+    reach = sum((n - 1) * step for n, step in zip(record.shape, record.strides, strict=True)) + 1
+    if start + reach * width > raw.size:
+        raise UserError(f"weight {name!r} reaches beyond its storage; the file is damaged")
+    flat = np.frombuffer(raw, record.dtype, reach, start)
+    steps = [step * width for step in record.strides]
+    return np.lib.stride_tricks.as_strided(flat, record.shape, steps, writeable=False)
+
+
+def _read_zip(mapped: mmap.mmap, file: BinaryIO) -> tuple[Any, ReadStorage]:
+    """ARCHIVE/data.pkl, ARCHIVE/data/KEY and ARCHIVE/byteorder; storages lie uncompressed."""
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError):
+        raise UserError("truncated: the table at its end is missing, fetch it again") from None
+    names = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
+    if len(names) != 1:
+        raise UserError("a zip file, but no PyTorch checkpoint: it has no data.pkl")
+    folder = names[0].removesuffix("data.pkl")
+    big_endian = f"{folder}byteorder" in archive.namelist() and (
+        archive.read(f"{folder}byteorder") == b"big"
+    )
+    checkpoint, _ = read_pickle(io.BytesIO(archive.read(names[0])))
+
+    def read_storage(record: StorageRecord) -> np.ndarray:
+        try:
+            entry = archive.getinfo(f"{folder}data/{record.key}")
+        except KeyError:
+            raise UserError(f"storage {record.key} is missing; the file is damaged") from None
+        raw = _zip_entry(archive, entry, mapped)
+        if raw.size < record.numel * record.dtype.itemsize:
+            raise UserError(f"storage {record.key} is truncated")
+        if big_endian and record.dtype.itemsize > 1:
+            raw = raw.view(f"u{record.dtype.itemsize}").byteswap().view(np.uint8)
+        return raw
+
+    return checkpoint, read_storage
+
+
+def _zip_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, mapped: mmap.mmap) -> np.ndarray:
+    if entry.compress_type != zipfile.ZIP_STORED:  # someone packed it again
+        return np.frombuffer(archive.read(entry), np.uint8)
+    header = mapped[entry.header_offset : entry.header_offset + 30]
+    if header[:4] != ZIP_START or len(header) < 30:
+        raise UserError(f"{entry.filename} is not where the table says; the file is damaged")
+    name_length = int.from_bytes(header[26:28], "little")
+    extra_length = int.from_bytes(header[28:30], "little")
+    start = entry.header_offset + 30 + name_length + extra_length
+    return _bytes_of(mapped, start, entry.file_size)
+
+
+def _read_legacy(mapped: mmap.mmap) -> tuple[Any, ReadStorage]:
+    """Five pickles, then each storage: its length in elements and its bytes, little endian."""
+    for _ in range(LEGACY_PICKLES):
+        read_pickle(mapped)
+    checkpoint, storages = read_pickle(mapped)
+    keys, _ = read_pickle(mapped)
+    position, spans = mapped.tell(), {}
+    for key in keys if isinstance(keys, list) else []:
+        if str(key) not in storages:
+            raise UserError(f"storage {key} belongs to nothing; the file is damaged")
+        count = int.from_bytes(_bytes_of(mapped, position, COUNT_BYTES).tobytes(), "little")
+        spans[str(key)] = position + COUNT_BYTES, count * storages[str(key)].dtype.itemsize
+        position = sum(spans[str(key)])
+
+    def read_storage(record: StorageRecord) -> np.ndarray:
+        if record.key not in spans:
+            raise UserError(f"storage {record.key} is missing; the file is damaged")
+        return _bytes_of(mapped, *spans[record.key])
+
+    return checkpoint, read_storage
+
+
+def _read_safetensors(mapped: mmap.mmap) -> tuple[Any, ReadStorage]:
+    """A JSON header of dtype, shape and byte range per name, then the bytes."""
+    length = int.from_bytes(mapped[:COUNT_BYTES], "little")
+    start = COUNT_BYTES + length
+    try:
+        header = json.loads(_bytes_of(mapped, COUNT_BYTES, length).tobytes())
+        header.pop("__metadata__", None)
+        spans = {name: tuple(entry["data_offsets"]) for name, entry in header.items()}
+        tensors = {name: _safetensors_record(name, entry) for name, entry in header.items()}
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError("its safetensors header is damaged") from None
+
+    def read_storage(record: StorageRecord) -> np.ndarray:
+        begin, end = spans[record.key]
+        if end - begin != record.numel * record.dtype.itemsize:
+            raise UserError(f"weight {record.key!r} has another size than its shape")
+        return _bytes_of(mapped, start + begin, end - begin)
+
+    return tensors, read_storage
+
+
+def _safetensors_record(name: str, entry: dict[str, Any]) -> TensorRecord | StandIn:
+    if entry["dtype"] not in SAFETENSORS_DTYPES:
+        return StandIn(f"tensor of {entry['dtype']}")
+    dtype, shape = np.dtype(SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+    strides = tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+    numel = int(np.prod(shape, dtype=np.int64))
+    return TensorRecord(StorageRecord(name, dtype, numel), 0, shape, strides, dtype)
+
+
+def _bytes_of(mapped: mmap.mmap, start: int, length: int) -> np.ndarray:
+    """A view of part of the file, uint8 [length]. Raises ValueError where the file ends early."""
+    if start < 0 or length < 0 or start + length > len(mapped):
+        raise UserError("truncated: its data ends early, fetch it again")
+    return np.frombuffer(mapped, np.uint8, length, start)

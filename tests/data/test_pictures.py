@@ -1,0 +1,313 @@
+"""Images by index: which file is which record, what is cropped how, and what is refused."""
+
+import io
+import logging
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from lpd_jax.bundled import load_avatars
+from lpd_jax.data import image_folder
+from lpd_jax.data.batches import DataConfig, TrainingBatches, validation_batches
+from lpd_jax.data.image_folder import FolderPictures
+from lpd_jax.data.pictures import decode_rgb, open_images
+from lpd_jax.images import adm_center_crop
+from tests import tiny
+from tests.data import photos
+
+
+def folder_config(root, **fields) -> DataConfig:
+    return DataConfig(dataset="folder", path=str(root), image_size=8, **fields)
+
+
+def same(record, seed, label):
+    np.testing.assert_array_equal(record["image"], adm_center_crop(photos.pixels(seed), 8))
+    assert record["label"] == label and record["label"].dtype == np.int32
+
+
+@pytest.fixture
+def split_folders(tmp_path):
+    photos.write_folder(tmp_path / "train", 3)
+    photos.write_folder(tmp_path / "val", 1)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [0, 24])
+def test_the_bundled_pictures(size):
+    source = open_images(DataConfig(image_size=size), "validation")
+    images_BHWC, labels_B = load_avatars("validation")
+    assert (len(source), source.num_classes) == (1200, 12)
+    expected = adm_center_crop(images_BHWC[700], size or 64)
+    np.testing.assert_array_equal(source[700]["image"], expected)
+    np.testing.assert_array_equal(source.view(700, 1)["image"], expected[:, ::-1])
+    assert source[700]["label"] == labels_B[700] == 7
+
+
+def test_split_folders(split_folders):
+    source = open_images(folder_config(split_folders), "train")
+    assert (len(source), source.num_classes) == (9, 3)
+    for i in range(9):
+        same(source[i], 100 * (i // 3) + i % 3, i // 3)
+    validation = open_images(folder_config(split_folders), "validation")
+    assert [int(validation[i]["label"]) for i in range(len(validation))] == [0, 1, 2]
+    (split_folders / "val").rename(split_folders / "held_out")
+    named = open_images(folder_config(split_folders, validation_split="held_out"), "validation")
+    same(named[1], 100, 1)
+
+
+def test_a_validation_folder_without_some_class_keeps_the_numbers_of_training(split_folders):
+    for file in (split_folders / "val" / "ant").iterdir():
+        file.unlink()
+    (split_folders / "val" / "ant").rmdir()
+    source = open_images(folder_config(split_folders), "validation")
+    assert [int(source[i]["label"]) for i in range(2)] == [1, 2] and source.num_classes == 3
+    (split_folders / "val" / "ape").mkdir()
+    with pytest.raises(ValueError, match="val holds 'ape', allowed are the class folders of train"):
+        open_images(folder_config(split_folders), "validation")
+
+
+def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_folder, "HOLDOUT", 3)
+    photos.write_folder(tmp_path, 10)
+    parts = {split: FolderPictures(str(tmp_path), split).files for split in ("train", "validation")}
+    assert 4 <= len(parts["validation"]) <= 16
+    assert sorted(parts["train"] + parts["validation"]) == sorted(
+        FolderPictures(str(tmp_path), "train", "all").files
+    )
+    for name in photos.CLASSES:
+        Image.fromarray(photos.pixels(0)).save(tmp_path / name / "new.png")
+    for split, files in parts.items():
+        assert set(files) <= set(FolderPictures(str(tmp_path), split).files)
+
+
+def test_what_is_an_image_and_what_is_not(tmp_path):
+    photos.write_folder(tmp_path / "train", 1)
+    ant = tmp_path / "train" / "ant"
+    Image.fromarray(photos.pixels(5)).save(ant / "b.WEBP", lossless=True)
+    (ant / "deeper").mkdir()
+    Image.fromarray(photos.pixels(6)).save(ant / "deeper" / "c.jpg")
+    (ant / "notes.txt").write_text("no image")
+    (ant / "._0.png").write_text("no image either")
+    (tmp_path / "train" / ".cache").mkdir()
+    pictures = FolderPictures(str(tmp_path), "train")
+    assert pictures.files == [
+        "ant/0.png",
+        "ant/b.WEBP",
+        "ant/deeper/c.jpg",
+        "bee/0.png",
+        "cow/0.png",
+    ]
+    same(open_images(folder_config(tmp_path), "train")[1], 5, 0)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_pictures_of_any_mode_become_rgb(mode):
+    image = Image.fromarray(photos.pixels(0)).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "JPEG" if mode == "CMYK" else "PNG", quality=95)
+    image_HWC = decode_rgb(file.getvalue())
+    assert (image_HWC.dtype, image_HWC.shape) == (np.uint8, (20, 26, 3))
+    close = np.abs(image_HWC.astype(int) - np.asarray(image.convert("RGB")))
+    assert close.mean() < (20 if mode == "CMYK" else 1e-9)
+
+
+def damage(split_folders):
+    (split_folders / "train" / "bee" / "0.png").write_bytes(b"no picture")
+    whole = (split_folders / "train" / "bee" / "1.png").read_bytes()
+    (split_folders / "train" / "bee" / "1.png").write_bytes(whole[: len(whole) // 2])
+
+
+def test_a_damaged_or_missing_image_is_named(split_folders):
+    source = open_images(folder_config(split_folders), "train")
+    damage(split_folders)
+    (split_folders / "train" / "cow" / "2.png").unlink()
+    for index, name in ((3, "bee/0.png"), (4, "bee/1.png"), (8, "cow/2.png")):
+        with pytest.raises(ValueError) as error:
+            source[index]
+        message = str(error.value)
+        assert message.startswith(f"image {split_folders / 'train' / name}: missing or damaged (")
+        assert "\n" not in message and "data.bad_images=skip" in message
+    # So it reaches the training loop from the threads that read ahead.
+    with pytest.raises(ValueError, match="^image .*: missing or damaged"):
+        list(validation_batches(source, 3, num_threads=2))
+
+
+def test_a_damaged_image_is_skipped_on_demand_and_named_once(split_folders, caplog):
+    damage(split_folders)
+    source = open_images(folder_config(split_folders, bad_images="skip"), "train")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            same(source[3], 102, 1)  # the next that is readable
+            same(source[4], 102, 1)
+    assert [record.message.split("train/")[1] for record in caplog.records] == [
+        "bee/0.png (1 so far)",
+        "bee/1.png (2 so far)",
+    ]
+    assert sorted(source.bad_images) == [3, 4]
+    batches = TrainingBatches(source, 9, 0)
+    labels = sorted(next(batches)["labels"].tolist())
+    assert labels == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_images_none_of_which_can_be_read(tmp_path):
+    photos.write_folder(tmp_path / "train", 1)
+    for file in tmp_path.rglob("*.png"):
+        file.write_bytes(b"")
+    source = open_images(folder_config(tmp_path, bad_images="skip"), "train")
+    with pytest.raises(ValueError, match="^data: none of the 3 images can be read"):
+        source[1]
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "message"),
+    [
+        ((), {"path": "nowhere"}, "data.path: got 'nowhere', allowed is a folder of class folders"),
+        ((), {}, "which holds no folders; allowed are folders 'train' and 'val'"),
+        (
+            ("cat",),
+            {},
+            "class folder {root}/cat holds no images; allowed are files ending in .jpeg",
+        ),
+        (("train/cat",), {}, "class folder {root}/train/cat holds no images"),
+        (("cat",), {"train_split": "test"}, "which holds no 'test' with class folders in it"),
+        (("train/cat",), {"train_split": "test"}, "but no class folders in 'test'"),
+    ],
+)
+def test_a_folder_without_images_is_refused(tmp_path, make, fields, message):
+    for name in make:
+        (tmp_path / name).mkdir(parents=True)
+    fields = {"path": str(tmp_path), "dataset": "folder", "image_size": 8} | fields
+    with pytest.raises(ValueError) as error:
+        open_images(DataConfig(**fields), "train")
+    assert message.format(root=tmp_path) in str(error.value)
+    assert str(error.value).startswith("data.path") and "\n" not in str(error.value)
+
+
+def test_a_split_without_images_is_refused(tmp_path):
+    photos.write_folder(tmp_path, 1)  # a hash puts all three in training
+    with pytest.raises(ValueError, match="^data: folder validation, .* holds no images"):
+        open_images(folder_config(tmp_path), "validation")
+
+
+class TinyPhotos(tfds.core.GeneratorBasedBuilder):
+    """12 and 5 photographs of three classes, one of them grey, one damaged."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(encoding_format="png"),
+            "label": tfds.features.ClassLabel(num_classes=3),
+            "file_name": tfds.features.Text(),
+        }
+        features = tfds.features.FeaturesDict(features)
+        return tfds.core.DatasetInfo(
+            builder=self, features=features, supervised_keys=("image", "label")
+        )
+
+    def _split_generators(self, dl_manager):
+        return {
+            "train": self._generate_examples(12),
+            "validation": self._generate_examples(5),
+        }
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            file = io.BytesIO()
+            image = Image.fromarray(photos.pixels(i))
+            image.convert("L" if i == 3 else "RGB").save(file, "PNG")
+            content = file.getvalue()[: 40 if i == 4 else None]
+            yield i, {"image": io.BytesIO(content), "label": i % 3, "file_name": f"{i}.png"}
+
+
+class TinyTexts(tfds.core.GeneratorBasedBuilder):
+    """No images."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = tfds.features.FeaturesDict({"text": tfds.features.Text()})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        yield 0, {"text": "word"}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    tfds.disable_progress_bar()
+    for builder in (TinyPhotos, TinyTexts):
+        builder(data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder
+
+
+def tfds_config(data_dir, name="tiny_photos", **fields) -> DataConfig:
+    return DataConfig(dataset="tfds", name=name, path=str(data_dir), image_size=8, **fields)
+
+
+def test_a_tfds_set_is_read_without_tensorflow(data_dir):
+    source = open_images(tfds_config(data_dir, bad_images="skip"), "train")
+    assert (len(source), source.num_classes) == (12, 3)
+    wanted = {i: adm_center_crop(photos.pixels(i), 8) for i in range(12) if i not in (3, 4)}
+    found = [
+        [i for i, crop in wanted.items() if np.array_equal(crop, source[k]["image"])]
+        for k in range(12)
+    ]
+    # The grey one is like none of them, the damaged one like the one that takes its place.
+    assert sorted(map(len, found)).count(1) == 11 and set(sum(found, [])) == set(wanted)
+    for k, seeds in enumerate(found):
+        assert not seeds or source[k]["label"] == seeds[0] % 3
+    assert [name for name in source.bad_images.values() if "tiny_photos/1.0.0 train[" in name]
+    assert "tensorflow" not in sys.modules
+
+
+def test_a_tfds_split_may_be_a_slice(data_dir):
+    config = tfds_config(data_dir, train_split="train[:25%]", validation_split="train[25%:]")
+    assert [len(open_images(config, split)) for split in ("train", "validation")] == [3, 9]
+    assert len(open_images(tfds_config(data_dir), "validation")) == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "tiny_photo"}, "data.name: got 'tiny_photo' (Dataset tiny_photo not found); all"),
+        ({"name": "tiny_photos:2.0.0"}, "data.name: got 'tiny_photos:2.0.0' ("),
+        ({"name": "a b"}, "data.name: got 'a b' (Parsing builder name string a b failed); allowed"),
+        ({"name": "tiny_texts"}, "data.name: got 'tiny_texts', whose records hold text; allowed"),
+        ({"path": "nowhere"}, "data.name: got 'tiny_photos', not prepared in nowhere/tiny_photos/"),
+        ({"train_split": "test"}, "data.name: tiny_photos, split: got 'test' (Unknown split"),
+        ({"train_split": "train[:x]"}, "data.name: tiny_photos, split: got 'train[:x]' (Error pa"),
+    ],
+)
+def test_a_tfds_set_that_is_not_there_is_named(data_dir, fields, message):
+    fields = {"name": "tiny_photos", "path": str(data_dir)} | fields
+    with pytest.raises(ValueError) as error:
+        open_images(DataConfig(dataset="tfds", image_size=8, **fields), "train")
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_other_datasets_need_no_tfds_and_none_needs_tensorflow(tmp_path):
+    photos.write_folder(tmp_path / "train", 2)
+    program = (
+        "import sys; sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None\n"
+        "from lpd_jax.training import task\n"
+        "from lpd_jax.training.data import DataConfig, TrainingBatches\n"
+        f"config = DataConfig('folder', path={str(tmp_path)!r}, image_size=8)\n"
+        "print(next(TrainingBatches(task.open_images(config, 'train'), 4, 0))['images'].shape)\n"
+        "try: task.open_images(DataConfig('tfds', 'mnist', image_size=8), 'train')\n"
+        "except ValueError as error: print(error)\n"
+    )
+    result = tiny.run_python("-c", program, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    shape, message = result.stdout.splitlines()
+    assert shape == "(4, 8, 8, 3)"
+    assert message.startswith(
+        "data.dataset: got 'tfds', but tensorflow-datasets cannot be imported"
+    )

@@ -1,0 +1,47 @@
+import numpy as np
+
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.generation import animation
+
+GRID = (2, 3)
+SCHEDULE = GroupSchedule((1, 2, 3))
+
+
+def decode(tokens_BN):
+    """Cells of 2x2 pixels as bright as their token."""
+    cells_BHW = np.asarray(tokens_BN, np.uint8).reshape(-1, *GRID)
+    pixels_BHW = cells_BHW.repeat(2, axis=1).repeat(2, axis=2)
+    return np.repeat(pixels_BHW[..., None], 3, axis=-1)
+
+
+def test_cells_appear_group_by_group_at_their_places():
+    tokens_BN = np.array([[10, 11, 12, 13, 14, 15], [20, 21, 22, 23, 24, 25]])
+    order_BN = np.array([[5, 0, 1, 2, 3, 4], [0, 3, 4, 5, 1, 2]])
+    steps = animation.partial_images(decode, tokens_BN, order_BN, SCHEDULE, GRID)
+    frames_SBHWC = np.stack(list(steps))
+    cells_SBN = frames_SBHWC[:, :, ::2, ::2, 0].reshape(3, 2, 6)
+    grey = animation.UNDRAWN
+    expected_SBN = [
+        [[grey] * 5 + [15], [20] + [grey] * 5],
+        [[10, 11, grey, grey, grey, 15], [20, grey, grey, 23, 24, grey]],
+        [[10, 11, 12, 13, 14, 15], [20, 21, 22, 23, 24, 25]],
+    ]
+    np.testing.assert_array_equal(cells_SBN, expected_SBN)
+    np.testing.assert_array_equal(frames_SBHWC[-1], decode(tokens_BN))
+
+
+def test_the_decoder_never_sees_a_token_that_is_still_to_come():
+    """Empty cells take the nearest drawn token: nothing of the future can leak into a frame."""
+    seen = []
+
+    def spy(tokens_BN):
+        seen.append(tokens_BN)
+        return decode(tokens_BN)
+
+    tokens_BN = np.array([[10, 11, 12, 13, 14, 15]])
+    order_BN = np.array([[5, 0, 1, 2, 3, 4]])
+    list(animation.partial_images(spy, tokens_BN, order_BN, SCHEDULE, GRID))
+    np.testing.assert_array_equal(seen[0], [[15] * 6])
+    np.testing.assert_array_equal(seen[1][0, [0, 1, 5]], [10, 11, 15])
+    assert seen[1][0, 3] == 10
+    assert seen[1][0, 4] in (11, 15)

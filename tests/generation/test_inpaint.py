@@ -1,0 +1,188 @@
+import numpy as np
+import pytest
+
+import lpd_jax
+from lpd_jax.decoding import scan
+from lpd_jax.generation import inpaint, masks
+from lpd_jax.models.par_layout import PARConfig
+from tests import tiny
+
+LABELS = ["cat", "dog", "owl"]
+HALF = np.tile(np.arange(8) >= 4, (8, 1))  # [8, 8]: the right half is repainted
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_scan():
+    """Compiles in less time; that segments change nothing is tested in test_decode.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    path = tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
+    return lpd_jax.Pipeline.from_pretrained(path)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def tokens(pipe, pictures):
+    return pipe.encode(pictures)
+
+
+def ragged_masks() -> np.ndarray:
+    """Two images redraw 6 tokens, the other 7."""
+    mask_BHW = np.zeros((3, 4, 4), bool)
+    for row, count in enumerate((6, 7, 6)):
+        mask_BHW[row].flat[np.random.default_rng(row).permutation(16)[:count]] = True
+    return mask_BHW
+
+
+@pytest.mark.parametrize("order", [None, "raster", "random", "halton", np.arange(16)[::-1]])
+def test_known_tokens_and_pixels_come_back_untouched(pipe, pictures, tokens, order):
+    mask_BHW = ragged_masks()
+    edited = inpaint.inpaint(pipe, pictures, LABELS, mask=mask_BHW, order=order)
+    known_BN = ~mask_BHW.reshape(3, 16)
+    np.testing.assert_array_equal(edited.tokens_BN[known_BN], tokens[known_BN])
+    assert (edited.tokens_BN != tokens)[~known_BN].mean() > 0.5
+    kept_BHW = ~masks.to_pixels(mask_BHW, 2)
+    np.testing.assert_array_equal(edited.images_BHWC[kept_BHW], pictures[kept_BHW])
+    assert (edited.images_BHWC != pictures)[~kept_BHW].any()
+
+
+def test_a_mask_of_nothing_gives_the_input(pipe, pictures, tokens):
+    nothing = np.zeros((8, 8), bool)
+    for ignored in (False, True):
+        painted = pipe.inpaint(pictures, LABELS, mask=nothing, ignore_hidden=ignored)
+        np.testing.assert_array_equal(painted, pictures)
+    edited = inpaint.inpaint(pipe, pictures, LABELS, mask=nothing, keep_reconstruction=True)
+    np.testing.assert_array_equal(edited.tokens_BN, tokens)
+    np.testing.assert_array_equal(edited.images_BHWC, pipe.decode(tokens))
+
+
+@pytest.mark.parametrize("order", [None, "random"])
+def test_a_mask_of_everything_gives_a_plain_picture(pipe, pictures, order):
+    everything = np.ones((4, 4), bool)
+    plain = pipe(LABELS, seed=5, order=order)
+    for ignored in (False, True):
+        choices = {"ignore_hidden": ignored, "seed": 5, "order": order}
+        painted = pipe.inpaint(pictures, LABELS, mask=everything, **choices)
+        np.testing.assert_array_equal(painted, plain)
+
+
+def test_another_mask_does_not_recompile(pipe, pictures, monkeypatch):
+    monkeypatch.setattr(pipe, "_executables", {})
+    random, seen = np.random.default_rng(1), set()
+    for count, compilations in ((6, 1), (7, 1), (6, 1), (12, 2), (13, 2), (16, 3), (0, 3)):
+        mask_HW = np.zeros(16, bool)
+        mask_HW[random.permutation(16)[:count]] = True
+        edited = inpaint.inpaint(
+            pipe, pictures, random.integers(3, size=3), mask=mask_HW.reshape(4, 4), seed=count
+        )
+        assert len(pipe._executables) == compilations
+        seen.add(edited.tokens_BN.tobytes())
+    assert len(seen) == 7
+
+
+def test_an_image_depends_on_its_index_not_on_the_others(pipe, pictures):
+    mask_BHW = ragged_masks()
+    together = inpaint.inpaint(pipe, pictures, LABELS, mask=mask_BHW, seed=2).tokens_BN
+    alone = inpaint.inpaint(pipe, pictures[:1], LABELS[:1], mask=mask_BHW[:1], seed=2).tokens_BN
+    np.testing.assert_array_equal(alone[0], together[0])
+    # One mask for all is the same as one an image: the second picture needs no other's.
+    same = inpaint.inpaint(pipe, pictures, LABELS, mask=mask_BHW[1], seed=2).tokens_BN
+    np.testing.assert_array_equal(same[1], together[1])
+
+
+def test_what_is_hidden_is_not_shown_to_the_model(pipe, pictures, tokens):
+    mask_BHW = masks.pixel_mask(HALF, None, (8, 8), (4, 4))
+    known_BN = np.repeat(masks.known_tokens(mask_BHW, 2), 3, axis=0)
+    (part,) = inpaint.make_parts(pipe, LABELS, known_BN, {})
+    request = inpaint.with_known(part, tokens)
+    others = np.where(known_BN, tokens, (tokens + 1) % 32)
+    np.testing.assert_array_equal(
+        inpaint.with_known(part, others).known.tokens_BK, request.known.tokens_BK
+    )
+
+
+def test_hidden_pixels_can_be_ignored_altogether(pipe, pictures):
+    """Whatever lies under the mask: the tokenizer sees a picture as a whole, and without it."""
+    hidden = np.where(HALF[None, ..., None], np.uint8(0), pictures)
+    same = [pipe.inpaint(x, LABELS, mask=HALF, ignore_hidden=True) for x in (pictures, hidden)]
+    np.testing.assert_array_equal(*same)
+    other = pipe.inpaint(hidden, LABELS, mask=HALF)
+    assert (other != pipe.inpaint(pictures, LABELS, mask=HALF)).any()
+
+
+def test_what_is_ignored_is_painted_twice(pipe, pictures):
+    """First over the edges, continued; then over the draft, which the tokenizer sees in place."""
+    continued = np.concatenate([pictures[:, :, :4], pictures[:, :, 3:4].repeat(4, axis=2)], axis=2)
+    draft = pipe.inpaint(continued, LABELS, mask=HALF, seed=3)
+    twice = pipe.inpaint(draft, LABELS, mask=HALF, seed=3)
+    ignoring = pipe.inpaint(pictures, LABELS, mask=HALF, ignore_hidden=True, seed=3)
+    np.testing.assert_array_equal(ignoring, twice)
+    assert (draft != twice).any()
+
+
+def test_a_class_edit_paints_the_new_class(pipe, pictures):
+    choices = {"box": (2, 2, 4, 4), "order": "raster", "temperature": 0}  # all but the class equal
+    three = pipe.edit_class(pictures[0], LABELS, **choices)  # one picture, three classes
+    assert three.shape == (3, 8, 8, 3)
+    assert len(np.unique(three.reshape(3, -1), axis=0)) > 1
+    np.testing.assert_array_equal(three[1], pipe.inpaint(pictures[0], "dog", **choices)[0])
+
+
+def test_the_seam_lies_inside_the_mask(pipe, pictures):
+    choices = {"mask": HALF, "seed": 1}
+    hard = pipe.inpaint(pictures, LABELS, seam=0, **choices)
+    soft = pipe.inpaint(pictures, LABELS, **choices)  # a token, two pixels
+    whole = pipe.inpaint(pictures, LABELS, keep_reconstruction=True, **choices)
+    np.testing.assert_array_equal(hard[:, :, 4:], whole[:, :, 4:])
+    np.testing.assert_array_equal(soft[:, :, 6:], whole[:, :, 6:])
+    assert (soft != hard)[:, :, 4:6].any() and (whole != pictures)[:, :, :4].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((8, 8), np.uint8)}, r"images: got uint8 \(8, 8\), allowed is uint8"),
+        ({"images": np.zeros((8, 8, 3))}, r"images: got float64 \(8, 8, 3\)"),
+        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, r"images: got uint8 \(0, 8, 8, 3\)"),
+        ({"images": np.zeros((6, 8, 3), np.uint8)}, r"images: got \(6, 8\) .* model's \(8, 8\)"),
+        ({"mask": np.ones((6, 8), bool)}, r"mask: got bool \(6, 8\)"),
+        ({"mask": np.ones((2, 8, 8), bool)}, "got 3 images, 2 mask, 3 labels; allowed is one of"),
+        ({"labels": ["cat", "dog"]}, "got 3 images, 1 mask, 2 labels"),
+        ({"labels": "wolf"}, "labels: got 'wolf', allowed are .*cat, dog, owl"),
+        ({"labels": 3}, r"label 3 must be .* 0\.\.2"),
+        ({"labels": []}, "got 3 images, 1 mask, 0 labels"),
+        ({"mask": None, "box": (4, 4, 8, 2)}, "box: got top 4, left 4, height 8, width 2"),
+        ({"seam": -1}, "seam -1"),
+        ({"num_steps": 17}, "num_steps 17 .* 16"),
+        ({"group_sizes": [1, 15]}, r"group_sizes: got \[1, 15\], allowed in editing is None"),
+        ({"output_size": 16}, "output_size: got 16, allowed in editing is None"),
+        ({"order": "spiral"}, "order 'spiral' is unknown"),
+        ({"temperature": -1}, "temperature: got -1"),
+    ],
+)
+def test_a_bad_choice_is_one_line_naming_it(pipe, pictures, monkeypatch, changes, message):
+    monkeypatch.setattr(pipe, "encode", None)  # found before any work is done
+    given = {"images": pictures, "labels": LABELS, "mask": HALF} | changes
+    with pytest.raises(ValueError, match=message) as error:
+        pipe.inpaint(given.pop("images"), given.pop("labels"), **given)
+    assert "\n" not in str(error.value)
+
+
+def test_par_cannot_edit(tmp_path, pictures):
+    path = tiny.write_model_directory(
+        tmp_path / "par", transformer=tiny.PAR, order="region", num_steps=None
+    )
+    pipe = lpd_jax.Pipeline.from_pretrained(path)
+    assert isinstance(pipe._config("transformer"), PARConfig)
+    for edit in (pipe.inpaint, pipe.edit_class, pipe.outpaint):
+        with pytest.raises(ValueError, match="got a PAR transformer, allowed for editing is LPD"):
+            edit(pictures, LABELS)

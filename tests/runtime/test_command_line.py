@@ -1,0 +1,110 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from lpd_jax.runtime.command_line import one_line
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+SCRIPT = """
+from absl import flags
+from lpd_jax import command_line
+from ml_collections import config_flags
+config_flags.DEFINE_config_file("config")
+SEED = flags.DEFINE_integer("seed", 0, "")
+RAISE = flags.DEFINE_string("error", "", "")
+def main():
+    if RAISE.value:
+        raise eval(RAISE.value)
+    print("seed", SEED.value)
+command_line.run(main)
+"""
+CONFIG = """
+from ml_collections import ConfigDict
+def get_config():
+    return ConfigDict({"model": {"width": 8, "depth": 2}})
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    path = tmp_path_factory.mktemp("script") / "tool.py"
+    path.write_text(SCRIPT)
+    path.with_name("config.py").write_text(CONFIG)
+    return path
+
+
+def run_script(script, *arguments):
+    command = [sys.executable, str(script), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_good_run_exits_with_0(script):
+    result = run_script(script, "--seed=3")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "seed 3\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--seet=1", "Unknown command line flag 'seet'. Did you mean: seed ?"),
+        ("--seed=many", "flag --seed=many: invalid literal for int() with base 10: 'many'"),
+        ("pictures", "argument 'pictures': allowed are options of the form --name=value"),
+        ("--error=ValueError('seed: got 1')", "seed: got 1"),
+        ("--error=FileNotFoundError('no model')", "no model"),
+        ("--error=KeyError('no such model')", "no such model"),
+    ],
+)
+def test_a_wrong_argument_gives_one_line_and_exit_code_2(script, argument, line):
+    result = run_script(script, argument)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"tool.py: {line}\n"
+
+
+def test_an_unknown_config_field_is_named_with_the_known_ones(script):
+    """ml_collections alone says no more than 'wdth'. The file must come by --config, not default:
+    a default is read, and fails, while the flag is defined."""
+    result = run_script(
+        script, f"--config={script.with_name('config.py')}", "--config.model.wdth=4"
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "tool.py: --config.model.wdth=4: no config field 'wdth' (did you mean 'width'?); "
+        "allowed are depth, width\n"
+    )
+
+
+@pytest.mark.parametrize("error", ["KeyError('params')", "ZeroDivisionError('oops')"])
+def test_a_defect_keeps_its_traceback(script, error):
+    result = run_script(script, f"--error={error}")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_lists_of_problems_are_joined():
+    error = ValueError("does not fit:\n  missing a\n  missing b")
+    assert one_line(error) == "does not fit: missing a; missing b"
+
+
+def test_a_command_stands_among_the_options(script):
+    path = script.with_name("commands.py")
+    path.write_text(
+        SCRIPT.replace("main():", "main(command):")
+        .replace('"seed", SEED', 'command, "seed", SEED')
+        .replace("run(main)", "run(main, ('draw', 'paint'))")
+    )
+    for arguments in (("paint", "--seed=3"), ("--seed=3", "paint")):
+        result = run_script(path, *arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "paint seed 3\n", "")
+    for arguments, problem in (
+        ((), "command: got none, allowed are draw, paint"),
+        (("print", "--seed=3"), "command: got 'print', allowed are draw, paint"),
+        (("paint", "draw"), "argument 'draw': allowed are options of the form --name=value"),
+        (("paint", "--seet=3"), "Unknown command line flag 'seet'. Did you mean: seed ?"),
+    ):
+        result = run_script(path, *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert problem in result.stderr and result.stderr.count("\n") == 1

@@ -1,0 +1,85 @@
+"""The user's cache folder, and the programs that launch scripts keep in it."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from lpd_jax.runtime.compilation_cache import default_cache_dir, keep_compiled_programs
+
+LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
+
+
+@pytest.fixture
+def cache_dir(monkeypatch, tmp_path):
+    """JAX without a cache, and an empty home for one; all is put back."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    yield tmp_path / "lpd_jax" / "compiled"
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "lpd_jax"
+    for unusable in ("", "relative"):  # the standard says to ignore a path that is not absolute
+        monkeypatch.setenv("XDG_CACHE_HOME", unusable)
+        assert default_cache_dir() == pathlib.Path.home() / ".cache" / "lpd_jax"
+
+
+def test_programs_are_kept_in_it(cache_dir):
+    keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == str(cache_dir)
+    assert cache_dir.is_dir()
+
+
+def test_what_the_user_chose_stays(cache_dir, tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
+    keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+
+
+def test_none_is_made_where_the_user_wants_none(cache_dir):
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        keep_compiled_programs()
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    assert jax.config.jax_compilation_cache_dir is None
+    assert not cache_dir.exists()
+
+
+def test_without_a_folder_there_is_no_cache(cache_dir, tmp_path):
+    (tmp_path / "lpd_jax").write_text("in the way")
+    keep_compiled_programs()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_launch_script_finds_what_an_earlier_one_compiled(tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, LAUNCH / "generate.py", "--num_images=1"]
+
+    def compiled() -> dict[str, int]:
+        done = subprocess.run(
+            [*command, f"--output={tmp_path / 'picture.png'}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert re.search(r"compiled in [0-9.]+ s", done.stdout)
+        assert not done.stderr
+        folder = tmp_path / "lpd_jax" / "compiled"
+        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    first = compiled()
+    picture = (tmp_path / "picture.png").read_bytes()
+    assert first
+    assert compiled() == first  # neither new programs nor written again
+    assert (tmp_path / "picture.png").read_bytes() == picture

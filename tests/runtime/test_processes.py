@@ -1,0 +1,53 @@
+"""How a process finds out that it is one of many; real processes are in training/test_cluster."""
+
+import jax
+import pytest
+
+from lpd_jax.runtime import processes
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What JAX is asked to join; without arguments it finds no cluster."""
+    made = []
+
+    def initialize(*arguments):
+        made.append(arguments)
+        if not arguments:
+            raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    return made
+
+
+def test_flags_say_all_three(calls):
+    processes.initialize("host:1234", 4, 3)
+    assert calls == [("host:1234", 4, 3)]
+
+
+@pytest.mark.parametrize("given", [("host:1", 0, -1), ("", 4, -1), ("host:1", 4, 4), ("", 0, 0)])
+def test_some_of_them_are_refused(calls, given):
+    with pytest.raises(ValueError, match=r"^coordinator_address, num_processes, process_id: got"):
+        processes.initialize(*given)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, {"TPU_WORKER_HOSTNAMES": "one"}]
+)
+def test_alone_is_fine(calls, variables):
+    processes.initialize(environment=variables)
+    assert calls == [()]
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "16"}, "Slurm"),
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
+        ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "a,b"}, "Cloud TPU"),
+    ],
+)
+def test_one_of_many_never_trains_for_itself(calls, variables, name):
+    with pytest.raises(ValueError, match=f"^distributed: started by {name}, but cannot join"):
+        processes.initialize(environment=variables)

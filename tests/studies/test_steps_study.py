@@ -1,0 +1,191 @@
+"""The study draws every point once, from the same labels, and goes on where it stopped."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lpd_jax.evaluation import metrics
+from lpd_jax.studies import steps_report, steps_study
+from lpd_jax.studies.steps_study import Drawing, Point
+
+PROTOCOL = steps_study.Protocol(
+    model="stand-in",
+    model_digest="0123",
+    classifier_digest="4567",
+    num_images=40,
+    seed=0,
+    guidance_scale=1.5,
+    guidance_schedule="linear",
+    temperature=1.0,
+    top_k=0,
+    top_p=1.0,
+)
+POINTS = [Point(order, n) for n in (4, 16) for order in ("raster", "locality")]
+
+
+class BrightnessClassifier:
+    """Two classes, dark and bright; the features are the mean of each channel."""
+
+    def features(self, images_BHWC):
+        return images_BHWC.mean(axis=(1, 2)) / 255
+
+    def accuracy(self, features_BF, labels_B):
+        return float(((features_BF.mean(axis=1) > 0.5) == labels_B).mean())
+
+
+class StandIn:
+    """Draws pictures that get better with steps, and better in the locality-aware order."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, labels_B, point):
+        self.calls.append((point, labels_B))
+        error = (60 if point.order == "raster" else 30) / point.num_steps
+        return Drawing(real_pictures(labels_B, seed=point.num_steps, offset=error), 2.0, 1.0)
+
+
+def real_pictures(labels_B, seed, offset=0.0):
+    generator = np.random.default_rng(seed)
+    base = (
+        60 + 120 * labels_B[:, None, None, None] + generator.normal(0, 9, (len(labels_B), 1, 1, 3))
+    )
+    return np.clip(base + offset + np.zeros((1, 4, 4, 1)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def reference():
+    labels = steps_study.balanced_labels(2000, 2)
+    pictures = real_pictures(labels, seed=99)
+    return metrics.feature_statistics(BrightnessClassifier().features(pictures))
+
+
+def run(draw, reference, folder, points=POINTS, protocol=PROTOCOL):
+    return steps_study.run_points(
+        points, protocol, 2, draw, BrightnessClassifier(), reference, folder / "c.json", False
+    )
+
+
+def test_every_point_gets_the_same_balanced_labels_and_a_row(reference, tmp_path):
+    draw = StandIn()
+    rows = run(draw, reference, tmp_path)
+    assert [point for point, _ in draw.calls] == POINTS
+    for _, labels in draw.calls:
+        np.testing.assert_array_equal(np.bincount(labels), [20, 20])
+    distance = {(row["order"], row["num_steps"]): row["frechet_distance"] for row in rows}
+    assert distance["raster", 4] > distance["locality", 4] > distance["locality", 16]
+    assert all(row["class_agreement"] == 1.0 and row["draw_seconds"] == 2.0 for row in rows)
+
+
+def test_finished_points_are_not_drawn_again(reference, tmp_path):
+    first, second = StandIn(), StandIn()
+
+    def cut_off(labels_B, point):
+        if len(first.calls) == 2:
+            raise KeyboardInterrupt
+        return first(labels_B, point)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(cut_off, reference, tmp_path)
+    rows = run(second, reference, tmp_path)
+    assert [point for point, _ in second.calls] == POINTS[2:]
+    assert rows == run(None, reference, tmp_path)  # nothing is left to draw
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(steps_study.Protocol) if f.name != "model"]
+)
+def test_a_result_is_not_reused_under_another_protocol(field):
+    value = getattr(PROTOCOL, field)
+    other = dataclasses.replace(PROTOCOL, **{field: value + ("x" if type(value) is str else 1)})
+    assert steps_study.point_key(POINTS[0], other) != steps_study.point_key(POINTS[0], PROTOCOL)
+
+
+def test_the_name_of_the_model_is_not_part_of_a_result():
+    moved = dataclasses.replace(PROTOCOL, model="elsewhere")
+    assert steps_study.point_key(POINTS[0], moved) == steps_study.point_key(POINTS[0], PROTOCOL)
+
+
+def test_every_point_has_its_own_key():
+    assert len({steps_study.point_key(point, PROTOCOL) for point in POINTS}) == len(POINTS)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 16, 64, 96, 256, 1024])
+def test_default_steps_reach_from_few_to_one_token_a_step(num_tokens):
+    steps = steps_study.default_steps(num_tokens)
+    assert list(steps) == sorted(set(steps)) and steps[-1] == num_tokens
+    assert num_tokens < 64 or (len(steps) >= 7 and steps[0] <= 8)
+
+
+def test_model_digest_sees_weights_and_config_but_no_other_file(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = steps_study.files_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("hello")
+    assert steps_study.files_digest(tmp_path) == before
+    (tmp_path / "model.safetensors").write_bytes(b"weightS")
+    assert steps_study.files_digest(tmp_path) != before
+
+
+def test_floors_name_the_pictures_and_their_number(reference):
+    pictures = real_pictures(steps_study.balanced_labels(20, 2), seed=5)
+    rows = steps_study.floors(pictures, reference, BrightnessClassifier(), lambda x: x // 2)
+    real, reconstructed = rows
+    assert real["num_images"] == 20
+    assert real["frechet_distance"] < reconstructed["frechet_distance"]
+
+
+def make_study(rows):
+    line = {"name": "real pictures", "num_images": 20, "frechet_distance": 0.012}
+    return {
+        "title": "stand-in",
+        "protocol": dataclasses.asdict(PROTOCOL),
+        "floors": [line],
+        "sensitivity": [line | {"name": "blurred"}],
+        "points": rows,
+    }
+
+
+def test_report_shows_every_number_and_marks_the_missing(reference, tmp_path):
+    rows = run(StandIn(), reference, tmp_path)
+    text = steps_report.markdown(make_study(rows[:-1]), "plot.png")
+    raster = next(line for line in text.splitlines() if line.startswith("| raster"))
+    locality = next(line for line in text.splitlines() if line.startswith("| locality"))
+    assert f"{rows[0]['frechet_distance']:.2f} ± " in raster
+    assert f"{rows[1]['frechet_distance']:.2f} ± " in locality and locality.endswith("| - |")
+    assert "| real pictures | 20 | 0.01 |" in text and "| blurred | 20 | 0.01 |" in text
+    assert "- guidance_scale: 1.5" in text and "![plot](plot.png)" in text
+
+
+def test_plot_draws_one_line_per_order_and_one_per_floor(reference, tmp_path):
+    study = make_study(run(StandIn(), reference, tmp_path))
+    path = tmp_path / "plot.png"
+    steps_report.plot(study, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    figure_lines = steps_report.make_figure(study).axes[0].get_lines()
+    assert {line.get_label() for line in figure_lines} == {
+        "raster",
+        "locality",
+        "real pictures: 0.01",
+    }
+
+
+def test_bad_input_is_one_clear_line(reference, tmp_path):
+    with pytest.raises(ValueError, match="num_images: got 25, allowed are multiples of the 12"):
+        steps_study.balanced_labels(25, 12)
+    (tmp_path / "c.json").write_text("[1, 2")
+    with pytest.raises(ValueError, match="cache: .*c.json holds no finished points"):
+        run(StandIn(), reference, tmp_path)
+    json.dumps(dataclasses.asdict(PROTOCOL))  # what the report and the key rely on
+
+
+def test_a_generator_that_draws_too_few_pictures_is_refused(reference, tmp_path):
+    def too_few(labels_B, point):
+        return Drawing(real_pictures(labels_B[:-1], seed=0), 1.0, 0.0)
+
+    with pytest.raises(ValueError, match="images: got 39, allowed are 40"):
+        run(too_few, reference, tmp_path)
+    assert not (tmp_path / "c.json").exists()

@@ -1,0 +1,67 @@
+"""Precision and rematerialisation change how a step computes, not what."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax.training.compute_config import ComputeConfig, transformer_options
+from lpd_jax.training.losses import make_lpd_loss
+from lpd_jax.weights.model_directory import flatten_params
+from tests import tiny
+from tests.training import toy
+
+TOKENS_BN = np.random.default_rng(0).integers(tiny.LPD.codebook_size, size=(4, 16), dtype=np.int32)
+BATCH = {"tokens": TOKENS_BN, "labels": np.arange(4, dtype=np.int32) % tiny.LPD.num_classes}
+
+
+def loss_and_grads(**choices):
+    options = transformer_options(ComputeConfig(**choices), tiny.LPD)
+    loss_function = make_lpd_loss(tiny.LPD, train=True, **options)
+    run = jax.jit(
+        jax.value_and_grad(loss_function, has_aux=True), compiler_options=toy.QUICK_COMPILE
+    )
+    (loss, _), grads = run(tiny.random_params(tiny.LPD), BATCH, jax.random.key(1))
+    return float(loss), flatten_params(jax.device_get(grads))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return loss_and_grads()
+
+
+@pytest.mark.parametrize("choice", [{"remat": "minimal"}, {"remat": "full"}, {"attention": "xla"}])
+def test_what_is_computed_again_or_elsewhere_is_the_same(plain, choice):
+    loss, grads = loss_and_grads(**choice)
+    np.testing.assert_allclose(loss, plain[0], rtol=1e-6)
+    chex.assert_trees_all_close(grads, plain[1], atol=1e-6)
+
+
+def test_bfloat16_is_near(plain):
+    loss, grads = loss_and_grads(dtype="bfloat16")
+    assert loss != plain[0]
+    np.testing.assert_allclose(loss, plain[0], rtol=0.01)
+    for name, grad in grads.items():
+        assert grad.dtype == np.float32
+        want = plain[1][name]
+        if name != "blocks/qkv/bias":  # of keys it is rounding noise
+            assert np.linalg.norm(grad - want) <= 0.2 * np.linalg.norm(want), name
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"dtype": "float16"}, r"^compute.dtype: got 'float16', allowed are float32, bfloat16$"),
+        ({"remat": "all"}, r"^compute.remat: got 'all', allowed are none, minimal, full$"),
+        ({"attention": "flash"}, r"^compute.attention: got 'flash', allowed are auto, einsum"),
+        ({"accumulate_steps": 0}, r"^compute.accumulate_steps: got 0, allowed is at least 1$"),
+    ],
+)
+def test_other_choices_are_refused(choice, message):
+    with pytest.raises(ValueError, match=message):
+        ComputeConfig(**choice)
+
+
+def test_a_kernel_that_cannot_run_here_is_refused():
+    with pytest.raises(ValueError, match=r"^compute.attention: got 'splash' on cpu"):
+        transformer_options(ComputeConfig(attention="splash"), tiny.LPD, platform="cpu")

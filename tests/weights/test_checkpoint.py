@@ -1,0 +1,158 @@
+"""Checkpoints: kept, read without their optimizer, and restored onto other meshes."""
+
+import asyncio
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpd_jax.runtime.event_loops import SettlingLoop
+from lpd_jax.runtime.mesh import MeshConfig, make_mesh
+from lpd_jax.weights.checkpoint import Checkpoints, load_config, load_params, newest_step
+
+
+def make_state(step: int, mesh=None) -> dict:
+    """Arrays of which each says what it is and when; the kernel is split in four."""
+    kernel = jnp.arange(32.0).reshape(8, 4) + step
+    if mesh is not None:
+        kernel = jax.device_put(kernel, jax.NamedSharding(mesh, jax.P("fsdp", "tensor")))
+    params = {"head": {"kernel": kernel, "bias": jnp.full(4, 0.5)}}
+    moments = jax.tree.map(lambda leaf: leaf * 2, params)
+    return {"step": jnp.asarray(step), "params": params, "opt_state": (moments, None)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three saved, two kept, from a mesh of eight devices."""
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    checkpoints = Checkpoints(folder, keep=2)
+    mesh = make_mesh(MeshConfig(fsdp=2, tensor=2))
+    for step in (1, 2, 3):
+        checkpoints.save(step, make_state(step, mesh), {"next": step * 10}, {"seed": step})
+    checkpoints.close()
+    return folder
+
+
+def test_the_newest_are_kept(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["2", "3"]
+    assert newest_step(folder) == 3
+    assert load_config(folder) == {"seed": 3}
+
+
+def test_state_comes_back_on_two_devices_as_it_was_on_eight(folder):
+    mesh = make_mesh(MeshConfig(fsdp=2), num_devices=2)
+    sharding = jax.NamedSharding(mesh, jax.P("fsdp"))
+    whole = jax.NamedSharding(mesh, jax.P())
+
+    def abstract(leaf):
+        wanted = sharding if leaf.ndim == 2 else whole
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=wanted)
+
+    checkpoints = Checkpoints(folder)
+    state, position = checkpoints.restore(jax.tree.map(abstract, make_state(0)))
+    checkpoints.close()
+    assert position == {"next": 30}
+    chex.assert_trees_all_equal(state, make_state(3))
+    kernel = state["params"]["head"]["kernel"]
+    assert [shard.data.shape for shard in kernel.addressable_shards] == [(4, 4)] * 2
+
+
+def test_parameters_are_read_alone_on_one_device_and_nothing_is_written(folder):
+    before = sorted(path for path in folder.rglob("*"))
+    params, config = load_params(folder)
+    assert config == {"seed": 3}
+    chex.assert_trees_all_equal(params, make_state(3)["params"])
+    assert len(params["head"]["kernel"].devices()) == 1
+    assert sorted(path for path in folder.rglob("*")) == before
+
+
+def test_an_unfinished_checkpoint_does_not_count(tmp_path):
+    for name in ("7.orbax-checkpoint-tmp-123", "notes"):
+        (tmp_path / name).mkdir()
+    assert newest_step(tmp_path) is None
+    assert newest_step(tmp_path / "missing") is None
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^checkpoint folder: got .*, which holds no checkpoint"):
+        load_params(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_numpy_states_are_saved_too(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, {"params": {"bias": np.ones(3, np.float32)}}, {}, {})
+    checkpoints.close()
+    chex.assert_trees_all_equal(load_params(tmp_path / "checkpoints")[0], {"bias": np.ones(3)})
+
+
+def damage(folder, step):
+    """Cuts the arrays of a checkpoint short, as a full disk or a lost machine does."""
+    files = [path for path in (folder / str(step) / "state").rglob("d/*") if path.is_file()]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, keep=3)
+    for step in (1, 2, 3):
+        checkpoints.save(step, make_state(step), {"next": step}, {"seed": step})
+    checkpoints.close()
+    damage(folder, 3)
+    warnings = []
+    checkpoints = Checkpoints(folder, keep=3)
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+        make_state(0),
+    )
+    state, position = checkpoints.restore(abstract, warnings.append)
+    assert position == {"next": 2} and int(state["step"]) == 2
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"checkpoint {folder / '3'}: cannot be read: ")
+    # Its step can be saved again, and what was there is still there.
+    assert checkpoints.latest_step() == 2 and (folder / "unreadable_3").is_dir()
+    checkpoints.save(3, make_state(3), {"next": 3}, {"seed": 3})
+    checkpoints.close()
+    assert newest_step(folder) == 3
+    damage(folder, 1), damage(folder, 2), damage(folder, 3)
+    checkpoints = Checkpoints(folder)
+    with pytest.raises(ValueError, match=r"3: cannot be read: .*1: cannot be read: "):
+        checkpoints.restore(abstract, warnings.append)
+    checkpoints.close()
+    assert newest_step(folder) == 3
+
+
+def test_no_read_outlives_the_one_that_failed(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    state = {str(index): jnp.zeros(2) for index in range(50)}
+    checkpoints.save(1, state, {}, {})
+    checkpoints.close()
+    damage(tmp_path, 1)
+    left = []
+
+    def close(loop):
+        left.append(asyncio.all_tasks(loop))
+        asyncio.SelectorEventLoop.close(loop)
+
+    monkeypatch.setattr(SettlingLoop, "close", close)
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    with pytest.raises(ValueError, match="1: cannot be read: "):
+        checkpoints.restore(state)
+    checkpoints.close()
+    restored = len(left)
+    with pytest.raises(ValueError, match="Error reading"):
+        load_params(tmp_path)
+    assert 0 < restored < len(left) and not any(left)
+
+
+def test_some_checkpoints_stay_for_good(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, keep_every=2)
+    for step in (1, 2, 3, 4, 5):
+        checkpoints.save(step, {"x": jnp.zeros(2)}, {}, {})
+    checkpoints.close()
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["2", "4", "5"]

@@ -1,0 +1,92 @@
+"""Weights from a model directory or a run: what fits, what is resized, what is refused."""
+
+import dataclasses
+
+import chex
+import numpy as np
+import pytest
+
+from lpd_jax.models.family import config_to_dict
+from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.weights.checkpoint import Checkpoints
+from lpd_jax.weights.loading import initial_params, load_weights
+from lpd_jax.weights.model_directory import save_model_directory
+from tests import tiny
+
+LARGER = dataclasses.replace(tiny.LPD, grid_size=(8, 6), dropout_rate=0.3, label_drop_rate=0.0)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return str(tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run of the tiny LPD."""
+    folder = tmp_path_factory.mktemp("run")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    config = config_to_json(tiny.LPD, TrainConfig(num_steps=1, batch_size=1))
+    checkpoints.save(1, {"params": tiny.random_params(tiny.LPD, seed=5)}, {}, config)
+    checkpoints.close()
+    return str(folder)
+
+
+def test_a_run_and_a_model_directory_are_read_alike(directory, workdir):
+    for path, seed in ((directory, 0), (workdir, 5)):
+        config, params = load_weights(path, "transformer", "init_from")
+        assert config == tiny.LPD
+        chex.assert_trees_all_equal(params, tiny.random_params(tiny.LPD, seed=seed))
+    assert load_weights(directory, "tokenizer", "tokenizer").config == tiny.VQ
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "tokenizer: missing; allowed is a model directory or a workdir that holds a tok"),
+        ("nowhere", "tokenizer: got 'nowhere', which is neither; allowed is a model directory"),
+        ("{workdir}", "tokenizer: got '{workdir}', which holds no tokenizer; allowed is"),
+    ],
+)
+def test_a_folder_without_the_model_is_refused(workdir, path, message):
+    with pytest.raises(ValueError) as error:
+        load_weights(path.format(workdir=workdir), "tokenizer", "tokenizer")
+    assert str(error.value).startswith(message.format(workdir=workdir))
+
+
+def test_training_starts_from_the_family_it_trains(directory):
+    for model, seed in ((tiny.LPD, 0), (tiny.VQ, 1)):
+        params = initial_params(directory, model)
+        chex.assert_trees_all_equal(params, tiny.random_params(model, seed=seed))
+
+
+def test_only_the_position_table_is_resized_to_another_grid(directory):
+    params, source = initial_params(directory, LARGER), tiny.random_params(tiny.LPD)
+    table, small = params.pop("position_embed"), source.pop("position_embed")
+    chex.assert_trees_all_equal(params, source)
+    assert table.shape == (8 * 6 + 1, 16)
+    np.testing.assert_array_equal(table[0], small[0])  # the class slot
+    # Bicubic resizing keeps the mean roughly, and is no copy of the first rows.
+    assert not np.allclose(table[1:17], small[1:])
+    np.testing.assert_allclose(table[1:].mean(0), small[1:].mean(0), atol=0.2)
+
+
+def test_another_model_is_refused_by_its_fields(directory):
+    model = dataclasses.replace(tiny.LPD, num_layers=3, num_heads=4)
+    with pytest.raises(ValueError) as error:
+        initial_params(directory, model)
+    assert str(error.value) == (
+        f"init_from: got {directory!r}, a model of other sizes; differing: "
+        "num_layers (there 2, here 3); num_heads (there 2, here 4)"
+    )
+
+
+def test_weights_that_are_not_what_their_config_says_are_refused(tmp_path):
+    params = tiny.random_params(tiny.LPD)
+    params["norm"] = {"scale": np.ones(3, np.float32)}
+    config = {"transformer": config_to_dict(tiny.LPD), "tokenizer": None}
+    save_model_directory(tmp_path / "model", config, params)
+    with pytest.raises(ValueError, match="^init_from: got .*, whose weights differ: ") as error:
+        initial_params(str(tmp_path / "model"), tiny.LPD)
+    assert "norm/bias (missing, must be (16,))" in str(error.value)
+    assert "norm/scale ((3,), must be (16,))" in str(error.value)

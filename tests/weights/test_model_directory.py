@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+
+from lpd_jax.weights import model_directory
+from lpd_jax.weights.model_directory import load_model_directory, save_model_directory
+
+CONFIG = {
+    "image_size": [64, 32],
+    "class_names": ["cat", "dög"],
+    "transformer": {"family": "lpd"},
+    "tokenizer": {"family": "vq"},
+    "generation": {"order": "locality", "num_steps": 4, "repulsion_threshold": None},
+}
+
+
+def params(seed=0):
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((3, 4)).astype(np.float32)
+    return {"norm": {"scale": np.float32(2.0)}, "blocks": {"up": {"kernel": weights.T}}}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_model_directory(tmp_path / "model", CONFIG, params(0), params(1))
+    return tmp_path / "model"
+
+
+def test_what_is_saved_comes_back(saved):
+    files = load_model_directory(saved)
+    assert files.config == {"format_version": 1, **CONFIG}
+    kernel = files.transformer["blocks"]["up"]["kernel"]
+    np.testing.assert_array_equal(kernel, params(0)["blocks"]["up"]["kernel"])
+    assert files.tokenizer["norm"]["scale"].shape == ()
+    assert {file.name for file in saved.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.safetensors",
+    }
+    assert len({file.stat().st_mode for file in saved.iterdir()}) == 1  # who reads one reads all
+    assert [file.name for file in saved.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("bfloat16", 1e-2)])
+def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
+    config = {**CONFIG, "tokenizer": None}
+    save_model_directory(tmp_path / "half", config, params(), dtype=dtype)
+    save_model_directory(tmp_path / "full", config, params())
+    kernel = load_model_directory(tmp_path / "half").transformer["blocks"]["up"]["kernel"]
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel, params()["blocks"]["up"]["kernel"], rtol=tolerance)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "full")]
+    assert sizes[0] < sizes[1]
+
+
+def test_weights_that_a_dtype_cannot_hold_are_refused(tmp_path):
+    config = {**CONFIG, "tokenizer": None}
+    with pytest.raises(ValueError, match="norm/scale: values up to 100000.0 .* float16"):
+        save_model_directory(
+            tmp_path / "model", config, {"norm": {"scale": np.full(2, 1e5)}}, dtype="float16"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_model_may_be_alone_but_not_without_its_config(tmp_path):
+    save_model_directory(tmp_path / "model", {**CONFIG, "transformer": None}, tokenizer=params())
+    files = load_model_directory(tmp_path / "model")
+    assert files.transformer is None
+    assert files.tokenizer is not None
+    with pytest.raises(ValueError, match="tokenizer: weights and config go together"):
+        save_model_directory(tmp_path / "other", CONFIG, transformer=params())
+
+
+def test_replacing_keeps_other_files_and_refuses_foreign_folders(saved, tmp_path):
+    (saved / "LICENCE").write_text("CC0")
+    save_model_directory(saved, {**CONFIG, "tokenizer": None}, params(7))
+    assert {file.name for file in saved.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "LICENCE",
+    }
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_text("precious")
+    with pytest.raises(ValueError, match="is no model directory and not empty"):
+        save_model_directory(tmp_path / "photos", CONFIG, params(), params())
+    assert (tmp_path / "photos" / "holiday.jpg").read_text() == "precious"
+
+
+def test_missing_things_are_named(saved, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        load_model_directory(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty has no config.json"):
+        load_model_directory(tmp_path / "empty")
+    (saved / "tokenizer.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="has no tokenizer.safetensors"):
+        load_model_directory(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -4])
+def test_truncated_weights_are_named(saved, kept):
+    file = saved / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="model.safetensors .* is truncated or damaged") as error:
+        load_model_directory(saved)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "format_version: got 2, allowed is 1; .* newer lpd_jax"),
+        ({"format_version": None}, "format_version: got None, allowed is 1"),
+        ({"colour": 1}, "unknown field 'colour'; allowed are format_version, image_size"),
+        ({"generation": {"steps": 1}}, "generation: unknown field 'steps'; allowed are order"),
+        ({"generation": {"top_k": "all"}}, "generation: top_k: got 'all', allowed is int"),
+        ({"class_names": "cat"}, "class_names: got 'cat', allowed is list"),
+        ({"image_size": [64]}, "image_size: got \\[64\\]"),
+        ({"transformer": None, "tokenizer": None}, "neither transformer nor tokenizer"),
+    ],
+)
+def test_bad_configs_are_named(saved, changes, message):
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=message):
+        model_directory.load_config(saved)
+
+
+def test_truncated_config_is_named(saved):
+    text = (saved / "config.json").read_text(encoding="utf-8")
+    (saved / "config.json").write_text(text[: len(text) // 2])
+    with pytest.raises(ValueError, match="config.json is damaged or truncated"):
+        load_model_directory(saved)
