@@ -1,149 +1,174 @@
 """The object users call: class labels in, pictures out.
 
-Letters: B images, N tokens per image, H height, W width, C channels.
+Letters: B images, N tokens per image, h w their grid, H height, W width, C channels.
 """
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.generation import animation, generate, inpaint, outpaint
-from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of, pad_rows
+from lpd_jax.generation import animation, inpaint, outpaint
+from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
+from lpd_jax.generation.choices import takes_choices
+from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.request import Request, make_request, names_of, resolve_labels
+from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
+from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.model_directory import WEIGHT_FILES, ModelFiles, load_model_directory
-from lpd_jax.weights.pretrained import (
-    DEFAULT_MODEL,
-    check_sizes,
-    find_model_directory,
-    model_config,
-    put_on_device,
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_directory import (
+    WEIGHT_FILES,
+    ModelFiles,
+    load_model_directory,
+    save_model_directory,
 )
+from lpd_jax.weights.parameters import put_on_device
+
+__all__ = ["Drawn", "Pipeline"]
+
+
+class Drawn(NamedTuple):
+    """Pictures, and the tokens that they were decoded from."""
+
+    images: np.ndarray  # uint8 [B, H, W, 3]
+    tokens: np.ndarray  # int32 [B, N], raster order
 
 
 class Pipeline:
     """A model directory, loaded: `pipe(labels)` draws, `encode` and `decode` are the tokenizer.
 
     A directory may hold only a transformer (then `generate_tokens` works) or only a tokenizer (then
-    `encode` and `decode` do); asking for what is missing is a ValueError that says so.
+    `encode` and `decode` do); asking for what is missing is a UserError that says so.
+
+    Servers check with `request` what they are asked for, `compile` it before it is waited for, and
+    `draw` or `stream` it. Programs differ by schedule, batch size, kind of sampling and of
+    guidance; labels, orders, masks, seeds and numbers are data.
     """
 
-    def __init__(self, files: ModelFiles, where: str = "this model"):
-        """Takes what `load_model_directory` gives; ValueError names weights that do not fit.
-
-        Args:
-            where: what error messages call the model, usually its path.
-        """
+    def __init__(self, files: ModelFiles):
+        """Takes what `load_model_directory` gives; UserError names weights that do not fit."""
         self.config = files.config
-        self.where = where
-        self.class_names = list(files.config.get("class_names", []))
-        self._configs = {
-            part: model_config(files.config, part, where)
-            for part in WEIGHT_FILES
-            if files.config.get(part) is not None
-        }
-        transformer, tokenizer = map(self._configs.get, ("transformer", "tokenizer"))
-        self.grid_size = check_sizes(files.config, transformer, tokenizer, where)
         self._params = {
             part: put_on_device(
-                getattr(files, part), config, f"{where}: {WEIGHT_FILES[part]}", by_layer=True
+                getattr(files, part),
+                getattr(self.config, part),
+                f"{self.config.where}: {file}",
+                for_drawing=True,
             )
-            for part, config in self._configs.items()
+            for part, file in WEIGHT_FILES.items()
+            if getattr(self.config, part) is not None
         }
         self._executables: dict[Any, Any] = {}
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | PathLike = DEFAULT_MODEL) -> "Pipeline":
-        """Loads a bundled model by name, or a model directory by path.
+        """Loads a bundled model by name, a model directory by path, or "owner/name" of the hub.
+
+        A repository of the Hugging Face hub is fetched by huggingface_hub, where that is installed.
 
         Raises:
-            FileNotFoundError, ValueError: one line naming what is missing, damaged or of another
+            FileNotFoundError, UserError: one line naming what is missing, damaged or of another
                 model.
         """
-        path = find_model_directory(name_or_dir)
-        return cls(load_model_directory(path), where=str(path))
+        return cls(load_model_directory(find_model_directory(name_or_dir)))
+
+    def save_pretrained(self, directory: str | PathLike, dtype: str = "float32") -> None:
+        """Writes a model directory that `from_pretrained` loads, whole or not at all.
+
+        Args:
+            directory: new, or a model directory, of which other files (a licence) stay.
+            dtype: what the weights are stored as: float32, float16 or bfloat16.
+
+        Raises:
+            UserError: a folder of something else, or weights that `dtype` cannot hold.
+        """
+        weights = {
+            part: family_of(getattr(self.config, part)).for_saving(jax.device_get(params))
+            for part, params in self._params.items()
+        }
+        save_model_directory(directory, self.config, **weights, dtype=dtype)
 
     @property
-    def image_size(self) -> tuple[int, int]:
+    def class_names(self) -> list[str]:
+        """One a class, or none."""
+        return list(self.config.class_names)
+
+    @property
+    def grid_size(self) -> tuple[int, ...]:
+        """(height, width) of its pictures in tokens."""
+        grid = self.config.grid_size
+        if grid is None:
+            raise UserError(f"{self.config.where}: image_size: missing; allowed is [height, width]")
+        return grid
+
+    @property
+    def image_size(self) -> tuple[int, ...]:
         """(height, width) of its pictures in pixels."""
-        factor = self._config("tokenizer").downsample_factor
-        return self.grid_size[0] * factor, self.grid_size[1] * factor
+        return tokenizer_of(self.config.need("tokenizer")).size_of(self.grid_size)
 
     @property
     def num_tokens(self) -> int:
-        return self.grid_size[0] * self.grid_size[1]
+        return math.prod(self.grid_size)
 
-    def __call__(
-        self,
-        labels,
-        num_steps: int | None = None,
-        group_sizes: Sequence[int] | None = None,
-        order: str | np.ndarray | None = None,
-        guidance_scale: float | None = None,
-        guidance_schedule: str | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        output_size: int | None = None,
-    ) -> np.ndarray:
+    @takes_choices
+    def __call__(self, labels: Any, **choices: Any) -> np.ndarray:
         """Draws one picture for each label: uint8 `[B, H, W, 3]`.
 
-        Image i depends on the seed, its label and i, not on how many are drawn with it. What is
+        Image i depends on the seed, its label and i, not on how many are drawn with it. A choice of
         None is what the model was made for (`generation` in its config.json).
 
         Args:
             labels: class numbers or class names, one or many.
-            num_steps: 1 to the number of tokens, all of them being one token a step.
-            group_sizes: tokens of each step, in place of `num_steps`.
-            order: "raster", "random", "halton", "locality", "region", or an array `[B, N]` or
-                `[N]`. A PAR model knows one order and one schedule only.
-            guidance_scale: 1 is off.
-            guidance_schedule: "linear" or "constant".
-            temperature: 0 is argmax.
-            top_k: 0 keeps all.
-            top_p: 1 keeps all.
-            output_size: height in pixels that the pictures are resized to (bicubic).
+            order: also an array, generation rank -> raster position, `[N]` or one an image
+                `[B, N]`. A PAR model knows one order and one schedule only.
 
         Raises:
-            ValueError: names the argument, its value and what is allowed.
+            UserError: names the argument, its value and what is allowed.
         """
-        request = self.request(
-            labels,
-            num_steps=num_steps,
-            group_sizes=group_sizes,
-            order=order,
-            guidance_scale=guidance_scale,
-            guidance_schedule=guidance_schedule,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-            output_size=output_size,
-        )
-        return self.draw(request)[0]
+        return self.draw(self.request(labels, **choices)).images
 
-    def generate_tokens(self, labels, *choices, **named_choices) -> np.ndarray:
+    @takes_choices
+    def generate_tokens(self, labels: Any, **choices: Any) -> np.ndarray:
         """Takes what a call takes, needs no tokenizer: int32 `[B, N]` in raster order."""
-        request = self.request(labels, *choices, **named_choices)
-        return self._run(request, to_images=False)[-1]
+        parts = self._run(self.request(labels, **choices), to_images=False)
+        return np.concatenate([tokens_BN for (tokens_BN,) in parts])
 
-    def request(self, labels, *choices, **named_choices) -> Request:
-        """Checks the arguments of a call, and fills in what was left out."""
-        return make_request(self.config, labels, *choices, where=self.where, **named_choices)
+    @takes_choices
+    def request(self, labels: Any, **choices: Any) -> Request:
+        """Checks the arguments of a call, and fills in what was left out; draws nothing."""
+        return make_request(self.config, labels, **choices)
 
-    def draw(self, request: Request) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures uint8 `[B, H, W, 3]` and their tokens int32 `[B, N]` in raster order."""
-        self._config("tokenizer")
-        images_BHWC, tokens_BN = self._run(request, to_images=True)
-        return images_BHWC, tokens_BN
+    def compile(self, request: Request) -> float:
+        """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
+        self.config.need("tokenizer")
+        start = time.perf_counter()
+        size = batch_size_for(len(request.labels))
+        known = len(self._executables)
+        self._executable(request, next(chunks_of(request, size)), to_images=True)
+        return time.perf_counter() - start if len(self._executables) > known else 0.0
 
-    def inpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+    def draw(self, request: Request) -> Drawn:
+        """All pictures of a request and their tokens."""
+        drawn = list(self.stream(request))
+        return Drawn(*(np.concatenate(parts) for parts in zip(*drawn, strict=True)))
+
+    def stream(self, request: Request) -> Iterator[Drawn]:
+        """The same, batch by batch: while one is looked at the next is drawn, and no more.
+
+        50,000 pictures never stand in memory at once.
+        """
+        self.config.need("tokenizer")
+        for images_BHWC, tokens_BN in self._run(request, to_images=True):
+            yield Drawn(images_BHWC, tokens_BN)
+
+    def inpaint(self, images_BHWC: Any, labels: Any, **choices: Any) -> np.ndarray:
         """Draws anew what a mask covers: uint8 `[B, H, W, 3]`.
 
         Tokens without a pixel under the mask are known: the rest is drawn around them, and they
@@ -165,11 +190,11 @@ class Pipeline:
                 its `num_steps` an edit takes its share.
 
         Raises:
-            ValueError: names the argument, its value and what is allowed.
+            UserError: names the argument, its value and what is allowed.
         """
         return inpaint.inpaint(self, images_BHWC, labels, **choices).images_BHWC
 
-    def edit_class(self, images_BHWC, labels, **choices) -> np.ndarray:
+    def edit_class(self, images_BHWC: Any, labels: Any, **choices: Any) -> np.ndarray:
         """Draws a region anew as what it is to become; takes what `inpaint` takes.
 
         Args:
@@ -177,7 +202,7 @@ class Pipeline:
         """
         return self.inpaint(images_BHWC, labels, **choices)
 
-    def outpaint(self, images_BHWC, labels, **choices) -> np.ndarray:
+    def outpaint(self, images_BHWC: Any, labels: Any, **choices: Any) -> np.ndarray:
         """Paints on beyond the edges of pictures: uint8 `[B, top + H + bottom, ..., 3]`.
 
         The new canvas is the model's picture or larger; a larger one is inpainted window by
@@ -192,104 +217,77 @@ class Pipeline:
         """
         return outpaint.outpaint(self, images_BHWC, labels, **choices).images_BHWC
 
-    def compile(self, request: Request) -> float:
-        """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
-        self._config("tokenizer")
-        start = time.perf_counter()
-        size = batch_size_for(len(request.labels))
-        known = len(self._executables)
-        self._executable(request, next(chunks_of(request, size)), to_images=True)
-        return time.perf_counter() - start if len(self._executables) > known else 0.0
-
-    def names_of(self, labels) -> list[str]:
+    def names_of(self, labels: Any) -> list[str]:
         """The name of each class, "class 207" where the model has no names: captions."""
-        num_classes = self._config("transformer").num_classes
+        num_classes = self.config.need("transformer").num_classes
         return names_of(resolve_labels(labels, num_classes, self.class_names), self.class_names)
 
-    def encode(self, images_BHWC) -> np.ndarray:
-        """Tokens int32 `[B, N]` of pictures uint8 `[B, H, W, 3]` of the model's size."""
-        config = self._config("tokenizer")
-        images_BHWC = np.asarray(images_BHWC)
-        wanted = (*self.image_size, 3)
-        if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != wanted:
-            raise UserError(
-                f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
-                f"{('batch', *wanted)}; images.adm_center_crop cuts to a size"
-            )
-        return self._in_batches(generate.encode_images, config, images_BHWC)
+    def encode(self, images_BHWC: Any) -> np.ndarray:
+        """Tokens int32 of pictures uint8 `[B, H, W, 3]` of any size that is whole tokens.
 
-    def decode(self, tokens_BN) -> np.ndarray:
-        """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` in raster order."""
-        config = self._config("tokenizer")
-        tokens_BN = np.asarray(tokens_BN)
-        if not np.issubdtype(tokens_BN.dtype, np.integer) or tokens_BN.shape[1:] != (
-            self.num_tokens,
-        ):
-            raise UserError(
-                f"tokens: got {tokens_BN.dtype} {tokens_BN.shape}, allowed are whole numbers "
-                f"('batch', {self.num_tokens})"
-            )
-        if tokens_BN.size and not 0 <= tokens_BN.min() <= tokens_BN.max() < config.codebook_size:
-            raise UserError(
-                f"tokens: got {tokens_BN.min()} to {tokens_BN.max()}, allowed are 0 to "
-                f"{config.codebook_size - 1}"
-            )
+        Returns:
+            `[B, N]` in raster order for pictures of the directory's size, `[B, h, w]` for others.
+        """
+        config = self.config.need("tokenizer")
+        tokens_Bhw = encode_pictures(config, self._params["tokenizer"], images_BHWC)
+        if tokens_Bhw.shape[1:] != self.config.grid_size:
+            return tokens_Bhw
+        return tokens_Bhw.reshape(len(tokens_Bhw), -1)
 
-        def decode(config, params, tokens_BN):
-            return generate.decode_images(config, params, tokens_BN, self.grid_size)
+    def decode(self, tokens: Any) -> np.ndarray:
+        """Pictures uint8 `[B, H, W, 3]` of tokens.
 
-        return self._in_batches(decode, config, tokens_BN.astype(np.int32))
+        Args:
+            tokens: whole numbers, `[B, N]` in raster order of the directory's grid, or `[B, h, w]`
+                of any grid.
+        """
+        config = self.config.need("tokenizer")
+        return decode_pictures(config, self._params["tokenizer"], tokens, self.grid_size)
 
     def partial_images(
         self, tokens_BN: np.ndarray, order_BN: np.ndarray, schedule: GroupSchedule
     ) -> Iterator[np.ndarray]:
         """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey."""
+        grid = self.grid_size
         yield from animation.partial_images(
-            self.decode, tokens_BN, order_BN, schedule, self.grid_size
+            self.decode, tokens_BN, order_BN, schedule, (grid[0], grid[1])
         )
 
-    def _config(self, part: str) -> Any:
-        return self._configs.get(part) or model_config(self.config, part, self.where)
-
-    def _run(self, request: Request, to_images: bool) -> tuple[np.ndarray, ...]:
-        size = batch_size_for(len(request.labels))
-        outputs = []
+    def _run(self, request: Request, to_images: bool) -> Iterator[tuple[np.ndarray, ...]]:
+        """Outputs on the host, a batch at a time; the next one runs meanwhile."""
+        left = len(request.labels)
+        size = batch_size_for(left)
+        running: Any = None
         for chunk in chunks_of(request, size):
             execute = self._executable(request, chunk, to_images)
-            outputs.append(execute(self._params, chunk, request.sampling, request.guidance))
-        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(outputs))
-        return jax.tree.map(lambda x: x[: len(request.labels)], joined)
+            started = execute(self._params, chunk, request.sampling, request.guidance)
+            if running is not None:
+                yield jax.device_get(running)
+                left -= size
+            running = started
+        yield tuple(output[:left] for output in jax.device_get(running))
 
-    def _executable(self, request: Request, chunk: Chunk, to_images: bool):
+    def _executable(self, request: Request, chunk: Chunk, to_images: bool) -> Any:
         """The compiled function; labels, orders, masks, seed and traced choices share it."""
         arguments = (self._params, chunk, request.sampling, request.guidance)
-        structure = jax.tree.structure(arguments)
         num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
-        static = (to_images, request.schedule, request.output_size)
-        key = (*static, len(chunk.labels_B), num_known, structure)
+        output_size = request.generation.output_size
+        dtype = jnp.dtype(request.generation.dtype)
+        static = (to_images, request.schedule, output_size, dtype, len(chunk.labels_B), num_known)
+        key = (*static, jax.tree.structure(arguments))
         if key not in self._executables:
 
             def run(params, chunk, sampling, guidance):
                 rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
                 choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
-                choices["known"] = chunk.known
-                model = (self._configs["transformer"], params["transformer"])
+                choices |= {"known": chunk.known, "dtype": dtype}
+                model = (self.config.transformer, params["transformer"])
                 if not to_images:
-                    return (generate.generate_tokens(*model, *rows, **choices),)
-                tokenizer = (self._configs["tokenizer"], params["tokenizer"])
-                choices["output_size"] = request.output_size
-                return generate.generate_images(*model, *tokenizer, *rows, **choices)
+                    return (generate_tokens(*model, *rows, **choices),)
+                tokenizer = (self.config.tokenizer, params["tokenizer"])
+                return generate_images(
+                    *model, *tokenizer, *rows, output_size=output_size, **choices
+                )
 
             self._executables[key] = jax.jit(run).lower(*arguments).compile()
         return self._executables[key]
-
-    def _in_batches(self, function, config, inputs: np.ndarray) -> np.ndarray:
-        if not len(inputs):
-            raise UserError(f"got a batch of {len(inputs)}, allowed are 1 and more")
-        size = batch_size_for(len(inputs))
-        padded = pad_rows(inputs, -len(inputs) % size)
-        outputs = [
-            function(config, self._params["tokenizer"], padded[start : start + size])
-            for start in range(0, len(padded), size)
-        ]
-        return np.concatenate(jax.device_get(outputs))[: len(inputs)]

@@ -5,7 +5,6 @@ one length. `token_writer` makes caches, this module reads them.
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 import pathlib
@@ -14,11 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from lpd_jax.models.family import TransformerConfig
+from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.config_fields import from_mapping
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.loading import Weights
-from lpd_jax.weights.model_directory import flatten_params
 
 FORMAT_VERSION = 1
 INDEX_FILE = "index.json"
@@ -188,17 +185,6 @@ def read_json(file: pathlib.Path, cls: type) -> Any:
         return from_mapping(cls, mapping)
     except (ValueError, AttributeError) as error:
         raise UserError(f"token cache: {file} is damaged ({error}); {AGAIN}") from None
-
-
-def tokenizer_digest(tokenizer: Weights) -> str:
-    """Names a tokenizer by its config and weights."""
-    fields = sorted(vars(tokenizer.config).items())
-    hasher = hashlib.sha256(repr(fields).encode())
-    for name, leaf in sorted(flatten_params(tokenizer.params).items()):
-        array = np.asarray(leaf, "<f4", order="C")
-        hasher.update(f"{name} {array.shape}".encode())
-        hasher.update(array.data)
-    return hasher.hexdigest()[:16]
 
 
 def check_cache(settings: CacheSettings, model: TransformerConfig, tokenizer: str) -> None:

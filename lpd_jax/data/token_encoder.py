@@ -15,7 +15,7 @@ import numpy as np
 from lpd_jax.data.batches import read_ahead
 from lpd_jax.data.pictures import BadImage, ImageSource
 from lpd_jax.data.token_cache import CacheSettings
-from lpd_jax.generation.generate import encode_images
+from lpd_jax.models.pixels import encode_images
 from lpd_jax.weights.loading import Weights
 
 
@@ -70,7 +70,7 @@ def make_views(image_HWC: np.ndarray, settings: CacheSettings) -> np.ndarray:
     return np.concatenate([views_VHWC, views_VHWC[:, :, ::-1]])
 
 
-class Encoder:
+class BatchEncoder:
     """The tokenizer's encoder on all devices of this process, for batches of one size."""
 
     def __init__(self, tokenizer: Weights, batch_size: int):
@@ -95,7 +95,7 @@ class Encoder:
 
 
 def encode_batches(
-    batches: Iterable[ImageBatch], encoder: Encoder
+    batches: Iterable[ImageBatch], encoder: BatchEncoder
 ) -> Iterator[tuple[ImageBatch, np.ndarray]]:
     """Batches with their tokens `[B, V, N]`; the next is encoded while one is being written."""
     running: collections.deque = collections.deque()
@@ -103,12 +103,12 @@ def encode_batches(
         views = np.concatenate(batch.views) if batch.views else None
         running.append((batch, None if views is None else encoder.start(views)))
         if len(running) > 1:
-            yield fetch(*running.popleft())
+            yield fetch_tokens(*running.popleft())
     while running:
-        yield fetch(*running.popleft())
+        yield fetch_tokens(*running.popleft())
 
 
-def fetch(batch: ImageBatch, tokens: jax.Array | None) -> tuple[ImageBatch, np.ndarray]:
+def fetch_tokens(batch: ImageBatch, tokens: jax.Array | None) -> tuple[ImageBatch, np.ndarray]:
     count = len(batch.ids)
     if tokens is None:
         return batch, np.zeros((0, 0, 0), np.int32)

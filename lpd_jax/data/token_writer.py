@@ -21,12 +21,13 @@ from lpd_jax.data.token_cache import (
     Shard,
     read_json,
     to_json,
-    tokenizer_digest,
 )
-from lpd_jax.data.token_encoder import Encoder, ImageBatch, encode_batches, read_batches
+from lpd_jax.data.token_encoder import BatchEncoder, ImageBatch, encode_batches, read_batches
+from lpd_jax.models.family import tokenizer_of
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.loading import Weights
+from lpd_jax.weights.parameters import weights_digest
 
 IMAGES_PER_SHARD = 4096
 # One record a chunk, as random access wants it; tokens hardly compress.
@@ -62,22 +63,19 @@ def plan_cache(
     Raises:
         ValueError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
     """
-    size, factor = image_size(config), tokenizer.config.downsample_factor
-    if size % factor:
-        raise UserError(
-            f"data.image_size: got {size}, allowed are multiples of {factor}, the pixels of a token"
-        )
+    size = image_size(config)
+    height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
     ratio = float(crop_ratio) if views == "ten_crop" else 1.0
     # Truncated, as LlamaGen has it: 256 pixels are cut from 281.
     source = open_images(config, split, int(size * ratio))
     settings = CacheSettings(
-        tokenizer=tokenizer_digest(tokenizer),
+        tokenizer=weights_digest(tokenizer.params, tokenizer.config),
         dataset=source.pictures.description,
         num_images=len(source),
         num_classes=source.num_classes,
         class_names=source.class_names,
         image_size=size,
-        grid_size=(size // factor, size // factor),
+        grid_size=(height, width),
         codebook_size=tokenizer.config.codebook_size,
         views=views,
         crop_ratio=ratio,
@@ -117,7 +115,7 @@ def write_token_cache(
     mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
     counts = {shard: len(settings.shard_images(shard)) for shard in mine}
     done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
-    encoder = Encoder(job.tokenizer, batch_size * settings.num_views)
+    encoder = BatchEncoder(job.tokenizer, batch_size * settings.num_views)
     with tqdm(
         total=sum(counts.values()),
         initial=sum(counts[shard] for shard in done),
@@ -177,7 +175,7 @@ def write_shard(
     folder: pathlib.Path,
     settings: CacheSettings,
     shard: int,
-    encoder: Encoder,
+    encoder: BatchEncoder,
     batches: Iterable[ImageBatch],
     bar: tqdm,
 ) -> None:

@@ -28,7 +28,7 @@ def batch_size_for(num_images: int) -> int:
 
 
 class Chunk(NamedTuple):
-    """What one run draws; see `generate.generate_tokens`."""
+    """What one run draws; see `generate_tokens`."""
 
     labels_B: np.ndarray
     order_BN: np.ndarray

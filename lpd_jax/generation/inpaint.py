@@ -6,19 +6,20 @@ edges, continued; it is what the tokenizer sees under the mask when the known to
 Letters: B images, H height, W width, C channels, N tokens per image.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lpd_jax.decoding import known_tokens
-from lpd_jax.decoding.order import check_whole
 from lpd_jax.decoding.scan import Known
 from lpd_jax.generation import masks
-from lpd_jax.generation.request import Request, generation_choices, make_request
-from lpd_jax.models.par_layout import PARConfig
+from lpd_jax.generation.request import Request, make_request
+from lpd_jax.models.family import tokenizer_of, transformer_of
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.pretrained import model_config
+from lpd_jax.weights.directory_config import DirectoryConfig
 
 # Steps depend on the mask, and pixels that stay have the size they have.
 REFUSED = ("group_sizes", "output_size")
@@ -27,14 +28,13 @@ REFUSED = ("group_sizes", "output_size")
 class Model(Protocol):
     """What editing asks of a pipeline."""
 
-    where: str
-    grid_size: tuple[int, int]
+    config: DirectoryConfig
 
     @property
-    def config(self) -> Mapping[str, Any]: ...
+    def grid_size(self) -> tuple[int, ...]: ...
 
     @property
-    def image_size(self) -> tuple[int, int]: ...
+    def image_size(self) -> tuple[int, ...]: ...
 
     def encode(self, images_BHWC: Any) -> np.ndarray: ...
 
@@ -117,14 +117,15 @@ def pixels_per_token(model: Model) -> int:
     """Side of a token in pixels, once it is clear that the model can edit.
 
     Raises:
-        ValueError: the model has but one order, or no tokenizer.
+        UserError: the model has but one order, or no tokenizer.
     """
-    if isinstance(model_config(model.config, "transformer", model.where), PARConfig):
+    family = transformer_of(model.config.need("transformer"))
+    if not family.any_order:
         raise UserError(
-            f"{model.where}: got a PAR transformer, allowed for editing is LPD: PAR draws in one "
-            "order only, so known tokens cannot come first"
+            f"{model.config.where}: got a {family.title} transformer, which draws in one order "
+            "only, so known tokens cannot come first; allowed for editing are models of any order"
         )
-    return model_config(model.config, "tokenizer", model.where).downsample_factor
+    return tokenizer_of(model.config.need("tokenizer")).size_of((1, 1))[0]
 
 
 def checked_images(images: Any) -> np.ndarray:
@@ -182,10 +183,9 @@ def make_parts(
     for name in REFUSED:
         if choices.get(name) is not None:
             raise UserError(f"{name}: got {choices[name]!r}, allowed in editing is None")
-    whole = make_request(model.config, labels, where=model.where, **choices)
-    config = model_config(model.config, "transformer", model.where)
-    given = {name: value for name, value in choices.items() if value is not None}
-    chosen = generation_choices(config, {**model.config.get("generation", {}), **given})
+    whole = make_request(model.config, labels, **choices)
+    generation = dataclasses.replace(whole.generation, output_size=None)
+    by_locality = generation.order == "locality" and isinstance(choices.get("order"), str | None)
     num_known_B = known_BN.sum(axis=1)
     parts = []
     for num_known in np.unique(num_known_B).tolist():
@@ -193,31 +193,31 @@ def make_parts(
         request = whole._replace(
             labels=whole.labels[rows_B],
             order=whole.order[rows_B],
-            output_size=None,
+            generation=generation,
             image_index=rows_B,
         )
         part = Part(rows_B, known_BN[rows_B], request)
         # With all known there is nothing to draw; with none it is a picture like any other.
         has_both = 0 < num_known < known_BN.shape[1]
-        parts.append(plan(part, num_known, model.grid_size, chosen) if has_both else part)
+        parts.append(plan(part, num_known, model.grid_size, by_locality) if has_both else part)
     return parts
 
 
-def plan(part: Part, num_known: int, grid: tuple[int, int], chosen: Mapping[str, Any]) -> Part:
+def plan(part: Part, num_known: int, grid: tuple[int, ...], by_locality: bool) -> Part:
     """Puts known tokens first; the locality-aware order of the rest counts them as drawn."""
-    request = part.request
+    request, generation = part.request, part.request.generation
     num_tokens = part.known_BN.shape[1]
     frame = known_tokens.make_frame(num_tokens, num_known, request.schedule.num_steps)
     order_BN = known_tokens.known_first(request.order, part.known_BN)
-    if isinstance(chosen["order"], str) and chosen["order"] == "locality":
+    if by_locality:
         order_BN[:, num_known:] = known_tokens.locality_order_of_rest(
-            grid,
+            (grid[0], grid[1]),
             known_tokens.left_schedule(num_tokens - num_known, frame),
             part.known_BN,
             part.rows_B,
             seed=request.seed,
-            proximity_threshold=chosen["proximity_threshold"],
-            repulsion_threshold=chosen["repulsion_threshold"],
+            proximity_threshold=generation.proximity_threshold,
+            repulsion_threshold=generation.repulsion_threshold,
         )
     known = Known(
         np.zeros((len(order_BN), frame.most_known), np.int32),

@@ -1,75 +1,124 @@
-"""From a name or a config to a model: configs as mappings, and parameters made from them."""
+"""The one registry of model families: found by name, or by a model's config.
 
-import difflib
+Whatever depends on which method a model is, its family says; nobody else asks. A family is one
+class in a module of this folder, marked with `register`; the registry imports them all.
+"""
+
+import importlib
+import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
-from lpd_jax.models.lpd import LPD, LPD_MODELS, LPDConfig
-from lpd_jax.models.par import PAR
-from lpd_jax.models.par_layout import PAR_MODELS, PARConfig
-from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
+from lpd_jax.models.tokenizer_family import TokenizerFamily
+from lpd_jax.models.transformer_family import Family
+from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.config_fields import from_mapping, to_mapping
 from lpd_jax.runtime.errors import UserError
 
-TransformerConfig = LPDConfig | PARConfig
-ModelConfig = TransformerConfig | VQConfig
+__all__ = [
+    "Family",
+    "TokenizerFamily",
+    "config_from_dict",
+    "config_to_dict",
+    "families",
+    "family_of",
+    "find_family",
+    "find_model",
+    "is_tokenizer",
+    "published_models",
+    "register",
+    "tokenizer_of",
+    "transformer_of",
+]
 
-FAMILIES: dict[str, type] = {"lpd": LPDConfig, "par": PARConfig, "vq": VQConfig}
-MODELS: dict[str, ModelConfig] = {**LPD_MODELS, **PAR_MODELS, **VQ_MODELS}
+ModelFamily = type[Family] | type[TokenizerFamily]
+Registered = TypeVar("Registered", bound=ModelFamily)
+
+_FAMILIES: dict[str, ModelFamily] = {}
 
 
-def find_model(name: str) -> ModelConfig:
-    """The config of a published model; raises ValueError with the nearest name."""
-    if name not in MODELS:
-        close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise UserError(f"model: got {name!r}{hint}, allowed are {', '.join(MODELS)}")
-    return MODELS[name]
+def register(family: Registered) -> Registered:
+    """Class decorator: the family is found by its name and by its config class from now on."""
+    other = _FAMILIES.get(family.name)
+    if other is not None and other.__qualname__ != family.__qualname__:
+        raise ValueError(f"family {family.name!r} is registered already, as {other.__qualname__}")
+    _FAMILIES[family.name] = family
+    return family
 
 
-def config_from_dict(mapping: Mapping[str, Any], path: str = "model") -> ModelConfig:
+def families() -> Mapping[str, ModelFamily]:
+    """All families by name; those of this folder are imported."""
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
+    return _FAMILIES
+
+
+def find_family(name: Any, field: str = "family") -> ModelFamily:
+    """A family by its name; UserError names the known ones."""
+    known = families()
+    if name not in known:
+        raise UserError(
+            f"{field}: got {name!r}, allowed are {', '.join(known)}{nearest(name, known)}"
+        )
+    return known[name]
+
+
+def family_of(config: Any) -> Family | TokenizerFamily:
+    """The family of a model's config; UserError for a config of none."""
+    for family in families().values():
+        if type(config) is family.config_type:
+            return family(config)
+    raise UserError(
+        f"model: got a {type(config).__name__}, allowed are the configs of {', '.join(families())}"
+    )
+
+
+def transformer_of(config: Any) -> Family:
+    """The family of a transformer's config; UserError for a tokenizer."""
+    family = family_of(config)
+    if not isinstance(family, Family):
+        raise UserError(f"model: got a {family.name} tokenizer, allowed are transformers")
+    return family
+
+
+def tokenizer_of(config: Any) -> TokenizerFamily:
+    """The family of a tokenizer's config; UserError for a transformer."""
+    family = family_of(config)
+    if not isinstance(family, TokenizerFamily):
+        raise UserError(f"model: got an {family.name} transformer, allowed are tokenizers")
+    return family
+
+
+def is_tokenizer(config: Any) -> bool:
+    """Whether a model's config is that of a tokenizer."""
+    return isinstance(family_of(config), TokenizerFamily)
+
+
+def published_models() -> dict[str, Any]:
+    """Configs of all published models by name."""
+    return {
+        name: config for family in families().values() for name, config in family.models.items()
+    }
+
+
+def find_model(name: str) -> Any:
+    """The config of a published model; UserError names the nearest."""
+    models = published_models()
+    if name not in models:
+        raise UserError(
+            f"model: got {name!r}, allowed are {', '.join(models)}{nearest(name, models)}"
+        )
+    return models[name]
+
+
+def config_from_dict(mapping: Mapping[str, Any], path: str = "model") -> Any:
     """Builds a config from a mapping whose `family` says which; rejects unknown fields."""
-    family = mapping.get("family")
-    if family not in FAMILIES:
-        raise UserError(f"{path}.family: got {family!r}, allowed are {', '.join(FAMILIES)}")
+    family = find_family(mapping.get("family"), f"{path}.family")
     rest = {name: value for name, value in mapping.items() if name != "family"}
-    return from_mapping(FAMILIES[family], rest, path)
+    return from_mapping(family.config_type, rest, path)
 
 
-def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+def config_to_dict(config: Any) -> dict[str, Any]:
     """The mapping that `config_from_dict` reads back."""
-    family = next(name for name, cls in FAMILIES.items() if isinstance(config, cls))
-    return {"family": family, **to_mapping(config)}
-
-
-def init_boxed(config: ModelConfig, key: jax.Array) -> Any:
-    """Fresh parameters, each boxed with its logical axis names."""
-    if isinstance(config, VQConfig):
-        side = config.downsample_factor
-        images_BHWC = jnp.zeros((1, side, side, config.image_channels))
-        return VQTokenizer(config).init(key, images_BHWC)["params"]
-    transformer = PAR(config) if isinstance(config, PARConfig) else LPD(config)
-    return transformer.init(key, *transformer.example_inputs())["params"]
-
-
-def init_params(config: ModelConfig, key: jax.Array) -> Any:
-    """Fresh parameters as nested dictionaries of float32 arrays."""
-    return nn.unbox(jax.jit(init_boxed, static_argnums=0)(config, key))
-
-
-def abstract_params(config: ModelConfig) -> Any:
-    """Shapes of the parameters, as `jax.ShapeDtypeStruct`, without making them."""
-
-    def init_unboxed(key: jax.Array) -> Any:
-        return nn.unbox(init_boxed(config, key))
-
-    return jax.eval_shape(init_unboxed, jax.random.key(0))
-
-
-def count_params(config: ModelConfig) -> int:
-    """Number of parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))
+    return {"family": family_of(config).name, **to_mapping(config)}

@@ -5,6 +5,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lpd_jax.runtime.mesh import constrain
 
@@ -81,6 +82,14 @@ def unstack_blocks(params: Any, num_layers: int) -> Any:
         return params
     layers = [jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(num_layers)]
     return {**params, "blocks": tuple(layers)}
+
+
+def stack_blocks(params: Any) -> Any:
+    """Undoes `unstack_blocks`, on the host."""
+    if not isinstance(params["blocks"], tuple):
+        return params
+    blocks = jax.tree.map(lambda *leaves: np.stack(leaves), *params["blocks"])
+    return {**params, "blocks": blocks}
 
 
 def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.attention import ATTENTION, choose_attention
-from lpd_jax.models.family import TransformerConfig
+from lpd_jax.models.family import transformer_of
 from lpd_jax.models.transformer import REMAT
+from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.errors import UserError
 
 DTYPES = ("float32", "bfloat16")
@@ -47,7 +48,7 @@ class ComputeConfig:
 def transformer_options(
     compute: ComputeConfig, model: TransformerConfig, platform: str | None = None
 ) -> dict[str, Any]:
-    """Options of the `LPD` or `PAR` module.
+    """Options of `Family.logits` and `Family.loss`.
 
     Args:
         compute: what the config asks for.
@@ -58,7 +59,8 @@ def transformer_options(
         ValueError: a kernel that cannot run there.
     """
     dtype = jnp.dtype(compute.dtype)
-    head_dim = model.embed_dim // model.num_heads
-    platform = platform or jax.default_backend()
-    kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
+    head_dim, kernel = transformer_of(model).head_dim, "einsum"
+    if head_dim is not None:
+        platform = platform or jax.default_backend()
+        kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
     return {"dtype": dtype, "attention": kernel, "remat": compute.remat}

@@ -6,15 +6,14 @@ from typing import Any
 
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
-from lpd_jax.models.family import ModelConfig, config_from_dict, config_to_dict
+from lpd_jax.models.family import config_from_dict, config_to_dict
+from lpd_jax.models.settings import MAX_SEED, Generation
+from lpd_jax.models.vq_loss import TokenizerLossConfig
 from lpd_jax.runtime.config_fields import check_known, check_sizes, from_mapping, to_mapping
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training.compute_config import ComputeConfig
-from lpd_jax.training.losses import TokenizerLossConfig
 from lpd_jax.training.optimizer import OptimizerConfig
-
-MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,32 +35,12 @@ class EveryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class GenerationConfig:
-    """How a trained transformer draws by default: written into its model directory.
-
-    An order or a guidance schedule of None is its family's: `request.generation_choices`. Pictures
-    are resized to a height of `output_size` pixels; None leaves them as they are decoded.
-    """
-
-    order: str | None = None
-    num_steps: int | None = None
-    guidance_scale: float = 1.0
-    guidance_schedule: str | None = None
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    proximity_threshold: float = 1.0
-    repulsion_threshold: int | None = None
-    output_size: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """One run.
 
     `tokenizer` makes the transformer's tokens, `init_from` holds weights that a fresh run starts
     from instead of random ones (a resumed run ignores it): each a model directory, or the workdir
-    of a run.
+    of a run. `generation` is how a transformer draws its samples, and what its model directory says.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
     with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
     every `keep_every` steps (0: none).
@@ -78,7 +57,7 @@ class TrainConfig:
     compute: ComputeConfig = ComputeConfig()
     every: EveryConfig = EveryConfig()
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
-    generation: GenerationConfig = GenerationConfig()
+    generation: Generation = Generation()
     fid: FIDConfig = FIDConfig()
     keep_checkpoints: int = 2
     keep_every: int = 0
@@ -86,7 +65,7 @@ class TrainConfig:
     wandb_project: str = ""
 
 
-def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     """Splits a config file's mapping into the model and the run, both checked.
 
     Raises:
@@ -112,6 +91,6 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     return model, config
 
 
-def config_to_json(model: ModelConfig, config: TrainConfig) -> dict[str, Any]:
+def config_to_json(model: Any, config: TrainConfig) -> dict[str, Any]:
     """The mapping that `read_config` reads back, as plain JSON types."""
     return {"model": config_to_dict(model), **to_mapping(config)}

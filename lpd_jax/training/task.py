@@ -6,37 +6,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.data.batches import Source
 from lpd_jax.data.pictures import image_size, open_images
-from lpd_jax.data.token_cache import (
-    TokenSource,
-    check_cache,
-    check_views,
-    open_token_cache,
-    tokenizer_digest,
-)
+from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open_token_cache
 from lpd_jax.data.token_writer import plan_cache, write_token_cache
-from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
-from lpd_jax.generation.request import (
-    check_output_size,
-    generation_choices,
-    resolve_order,
-    resolve_schedule,
-)
-from lpd_jax.images import image_grid, to_model_range, to_uint8
-from lpd_jax.models.family import ModelConfig, TransformerConfig
-from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
+from lpd_jax.images import image_grid
+from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.training.compute_config import transformer_options
 from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.losses import make_token_loss, make_tokenizer_loss
-from lpd_jax.training.train_step import LossFunction
 from lpd_jax.weights.loading import Weights, load_weights
+from lpd_jax.weights.parameters import weights_digest
 
 NUM_SAMPLES = 24
 SPLITS = ("train", "validation")
@@ -51,7 +38,7 @@ Draw = Callable[[Any, int, int, jax.sharding.NamedSharding | None], np.ndarray]
 class Task(NamedTuple):
     """All that the training loop needs to know of what it trains."""
 
-    model: ModelConfig
+    model: Any  # its config
     training: Source
     validation: Source
     training_loss: LossFunction
@@ -60,14 +47,14 @@ class Task(NamedTuple):
     draw: Draw
 
 
-def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
-    """The task that a model's family calls for."""
-    if isinstance(model, VQConfig):
+def make_task(model: Any, config: TrainConfig, workdir: pathlib.Path) -> Task:
+    """The task of a model: pictures for a tokenizer, their tokens for a transformer."""
+    if is_tokenizer(model):
         return tokenizer_task(model, config)
     return token_task(model, config, workdir)
 
 
-def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
+def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
@@ -76,13 +63,12 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
             f"fid.num_images: got {config.fid.num_images}, allowed is at most the "
             f"{len(validation)} validation images, which a tokenizer is judged by"
         )
-    loss_function = make_tokenizer_loss(model, config.tokenizer_loss)
+    family = tokenizer_of(model)
+    loss_function = family.loss(config.tokenizer_loss)
     shown = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
     originals = np.stack([validation[i]["image"] for i in shown])
 
-    @jax.jit
-    def reconstruct(params, images):
-        return to_uint8(VQTokenizer(model).apply({"params": params}, to_model_range(images))[0])
+    reconstruct = jax.jit(family.reconstruct)
 
     def draw_samples(params: Any) -> np.ndarray:
         half = NUM_SAMPLES // 2
@@ -103,11 +89,10 @@ def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.P
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     # What the config asks for in vain is refused before any image is encoded.
     options = transformer_options(config.compute, model)
-    training_loss, validation_loss = (
-        make_token_loss(model, train, **options) for train in (True, False)
-    )
-    size = check_output_size(config.generation.output_size)
-    check_image_size(config.fid, size or model.grid_size[0] * tokenizer.config.downsample_factor)
+    family = transformer_of(model)
+    training_loss, validation_loss = (family.loss(train, **options) for train in (True, False))
+    decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
+    check_image_size(config.fid, config.generation.output_size or decoded[0])
     draw = make_sampler(model, config, tokenizer)
 
     def draw_samples(params: Any) -> np.ndarray:
@@ -119,12 +104,17 @@ def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.P
 
 def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weights) -> Draw:
     """Draws classes in turn, each image in an order and with random numbers of its own."""
-    choices = generation_choices(model, vars(config.generation))
-    schedule = resolve_schedule(model, choices["num_steps"])
-    sampling = Sampling.make(choices["temperature"], choices["top_k"], choices["top_p"])
-    guidance = Guidance.make(choices["guidance_scale"], choices["guidance_schedule"])
-    make_orders = functools.partial(resolve_order, model, choices, schedule)
-    make_orders(1, 0)  # refuses now what it would refuse then
+    family = transformer_of(model)
+    generation = family.defaults().updated(vars(config.generation), "generation")
+    schedule = family.schedule(generation.num_steps, generation.group_sizes)
+    make_orders = functools.partial(
+        family.orders,
+        generation.order,
+        schedule,
+        proximity_threshold=generation.proximity_threshold,
+        repulsion_threshold=generation.repulsion_threshold,
+    )
+    make_orders(1)  # refuses now what it would refuse then
 
     def draw(params, first, count, sharding):
         labels_B = (first + np.arange(count, dtype=np.int32)) % model.num_classes
@@ -139,9 +129,10 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
             order_BN,
             jax.random.wrap_key_data(keys_B),
             schedule=schedule,
-            sampling=sampling,
-            guidance=guidance,
-            output_size=choices["output_size"],
+            sampling=generation.sampling,
+            guidance=generation.guidance,
+            output_size=generation.output_size,
+            dtype=jnp.dtype(generation.dtype),
         )
         return fetch(images_BHWC)
 
@@ -158,7 +149,7 @@ def open_tokens(
     Raises:
         ValueError: tokens that are not of this tokenizer, or not what the model is to learn.
     """
-    data, digest = config.data, tokenizer_digest(tokenizer)
+    data, digest = config.data, weights_digest(tokenizer.params, tokenizer.config)
     if data.dataset == "tokens":
         names = (data.train_split or "train", data.validation_split or "validation")
         root = pathlib.Path(data.path).expanduser()

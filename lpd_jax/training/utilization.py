@@ -1,8 +1,8 @@
 """How much of a device's arithmetic a training step uses (model FLOPs utilisation)."""
 
-from lpd_jax.models.family import ModelConfig
-from lpd_jax.models.par_layout import PARConfig
-from lpd_jax.models.vq_tokenizer import VQConfig
+from typing import Any
+
+from lpd_jax.models.family import is_tokenizer, transformer_of
 
 # Dense bfloat16 FLOP/s of one JAX device, from the makers' data sheets, by `device_kind`.
 PEAK_FLOPS = {
@@ -30,22 +30,12 @@ def peak_flops(device_kind: str) -> float | None:
     return PEAK_FLOPS[max(names, key=len)] if names else None
 
 
-def training_flops(model: ModelConfig) -> float | None:
+def training_flops(model: Any) -> float | None:
     """FLOPs of one image's forward and backward pass; None where nobody has counted.
 
-    What the model needs: matrix products of LPD's 2N rows or PAR's N, N logits, attention scores
-    that some row may look at. What rematerialisation computes again does not count.
+    What rematerialisation computes again does not count.
     """
-    if isinstance(model, VQConfig):
+    if is_tokenizer(model):
         return None
-    N, D = model.num_tokens, model.embed_dim
-    if isinstance(model, PARConfig):
-        blocks = 2 * (4 * D + 3 * model.mlp_dim) * D * N
-        attention = 2 * 2 * D * N * N  # twice, for values
-    else:
-        blocks = 2 * (4 + 2 * model.mlp_ratio) * D * D * 2 * N
-        # N context rows see N, N queries see N rows of context and the N queries.
-        attention = 2 * 2 * D * (N * N + N * 2 * N)
-    head = 2 * N * D * model.codebook_size
-    forward = model.num_layers * (blocks + attention) + head
-    return 3.0 * forward
+    forward = transformer_of(model).forward_flops()
+    return None if forward is None else 3.0 * forward

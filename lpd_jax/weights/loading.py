@@ -6,20 +6,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lpd_jax.models.family import ModelConfig, abstract_params, config_from_dict
-from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.checkpoint import load_params
-from lpd_jax.weights.from_torch.conversion import resize_position_embedding
-from lpd_jax.weights.model_directory import CONFIG_FILE, flatten_params, load_model_directory
+from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
+from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 
 # What may differ between the model that weights come from and the model that starts from them.
 FREE_FIELDS = ("grid_size", "label_drop_rate", "token_drop_rate", "dropout_rate")
 
 
 class Weights(NamedTuple):
-    config: Any  # LPDConfig, PARConfig or VQConfig
+    config: Any  # of a family
     params: Any  # nested dictionaries of NumPy arrays
 
 
@@ -40,26 +38,30 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     folder = pathlib.Path(path).expanduser()
     if (folder / CONFIG_FILE).is_file():
         files = load_model_directory(folder)
-        config, params = files.config.get(part), getattr(files, part)
+        model, params = getattr(files.config, part), getattr(files, part)
     elif (folder / "checkpoints").is_dir():
         params, saved = load_params(folder / "checkpoints")
-        config = saved["model"]
+        model = config_from_dict(saved["model"], f"{field}: {path}: model")
     else:
         raise UserError(f"{field}: got {path!r}, which is neither; {allowed}")
-    model = config_from_dict(config, f"{field}: {path}: {part}") if config else None
-    if model is None or isinstance(model, VQConfig) != (part == "tokenizer"):
+    if model is None or is_tokenizer(model) != (part == "tokenizer"):
         raise UserError(f"{field}: got {path!r}, which holds no {part}; {allowed}")
     return Weights(model, jax.tree.map(np.asarray, params))
 
 
-def initial_params(path: str, model: ModelConfig) -> Any:
+def initial_params(path: str, model: Any) -> Any:
     """Parameters to start training `model` from; the position table is resized to its grid.
 
     Raises:
         ValueError: weights of another model, naming all in which it differs.
     """
-    part = "tokenizer" if isinstance(model, VQConfig) else "transformer"
+    part = "tokenizer" if is_tokenizer(model) else "transformer"
     source = load_weights(path, part, "init_from")
+    if type(source.config) is not type(model):
+        there, here = family_of(source.config).name, family_of(model).name
+        raise UserError(
+            f"init_from: got {path!r}, which holds family {there!r}, allowed is {here!r}"
+        )
     differing = [
         f"{name} (there {there!r}, here {getattr(model, name)!r})"
         for name, there in vars(source.config).items()
@@ -69,21 +71,6 @@ def initial_params(path: str, model: ModelConfig) -> Any:
         raise UserError(
             f"init_from: got {path!r}, a model of other sizes; differing: {'; '.join(differing)}"
         )
-    params = source.params
-    if isinstance(model, LPDConfig):
-        params = resize_position_embedding(params, source.config.grid_size, model.grid_size)
-    check_shapes(params, model, path)
+    params = family_of(model).from_other(source.params, source.config)
+    check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: {path!r}")
     return params
-
-
-def check_shapes(params: Any, model: ModelConfig, path: str) -> None:
-    """Raises one ValueError naming every leaf that is missing, unexpected or misshapen."""
-    got = {name: leaf.shape for name, leaf in flatten_params(params).items()}
-    want = {name: leaf.shape for name, leaf in flatten_params(abstract_params(model)).items()}
-    problems = [
-        f"{name} ({got.get(name, 'missing')}, must be {want.get(name, 'absent')})"
-        for name in sorted({*got, *want})
-        if got.get(name) != want.get(name)
-    ]
-    if problems:
-        raise UserError(f"init_from: got {path!r}, whose weights differ: {'; '.join(problems)}")

@@ -180,7 +180,7 @@ def test_two_processes_at_once(root, tmp_path, unbroken):
 def test_a_finished_cache_is_left_as_it_is(root, tmp_path, monkeypatch):
     write(tmp_path, plan(root))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    monkeypatch.setattr("lpd_jax.data.token_writer.Encoder", None)
+    monkeypatch.setattr("lpd_jax.data.token_writer.BatchEncoder", None)
     write(tmp_path, plan(root))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
@@ -365,7 +365,7 @@ def test_a_run_encodes_its_images_once_and_a_cache_needs_none(root, tmp_path, mo
 
     training, validation = open_tokens(config(root, random_views=True))
     assert (len(training), training.num_views, len(validation)) == (COUNT, 2, 6)
-    monkeypatch.setattr("lpd_jax.data.token_writer.Encoder", None)
+    monkeypatch.setattr("lpd_jax.data.token_writer.BatchEncoder", None)
     again, _ = open_tokens(config(root, random_views=True))
     np.testing.assert_array_equal(again[5]["tokens"], training[5]["tokens"])
     with pytest.raises(ValueError, match=r"differing: views \(there 'mirror', here 'one'\)"):

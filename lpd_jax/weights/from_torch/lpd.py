@@ -6,6 +6,7 @@ import math
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.state_dict_shapes import (
+    OfficialNames,
     Shapes,
     Tell,
     Weight,
@@ -59,6 +60,7 @@ def draft_lpd(shapes: Shapes) -> LPDConfig:
 
 def complete_lpd(
     config: LPDConfig,
+    shapes: Shapes,
     num_heads: int | None,
     grid_size: int | tuple[int, int] | None,
     tell: Tell,
@@ -67,6 +69,7 @@ def complete_lpd(
 
     Raises ValueError when they are asked for, or do not fit the width or the position table.
     """
+    del shapes
     if num_heads is None and (num_heads := PUBLISHED_HEADS.get(config.embed_dim)) is not None:
         tell(f"num_heads: assumed {num_heads}, as the published LPD {config.embed_dim} wide has")
     if num_heads is None:
@@ -91,3 +94,13 @@ def complete_lpd(
             f"{num_tokens} tokens, as pos_embed has"
         )
     return dataclasses.replace(config, num_heads=num_heads, grid_size=grid)
+
+
+OFFICIAL = OfficialNames(
+    family="lpd",
+    titles=("LPD",),
+    own_names=r"fake_latent|mask_token|z_proj_ln\..*|blocks\.\d+\.attn\.qkv\..*",
+    draft=draft_lpd,
+    complete=complete_lpd,
+    weights=lpd_weights,
+)

@@ -10,6 +10,7 @@ import math
 from lpd_jax.models.par_layout import LLAMAGEN_SIZES, PARConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.state_dict_shapes import (
+    OfficialNames,
     Shapes,
     Tell,
     Weight,
@@ -192,3 +193,15 @@ def _square(num_tokens: int) -> tuple[int, int]:
 
 def _by(grid: tuple[int, ...]) -> str:
     return "x".join(map(str, grid))
+
+
+OFFICIAL = OfficialNames(
+    family="par",
+    titles=("PAR", "LlamaGen"),
+    own_names=r"spe_tok_embeddings\..*",
+    shared_names=r"tok_embeddings\..*|layers\.\d+\.attention\.wqkv\..*",
+    draft=draft_par,
+    complete=complete_par,
+    weights=par_weights,
+    beside=(ANGLES,),
+)

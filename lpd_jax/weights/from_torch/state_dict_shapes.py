@@ -7,7 +7,7 @@ Torch keeps Linear weights as (out, in) and convolutions as (out, in, height, wi
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Shapes = Mapping[str, tuple[int, ...]]
 # Takes one line about a size that neither the weights nor the caller gave.
@@ -23,6 +23,32 @@ class Weight(NamedTuple):
     shape: tuple[int, ...]  # in the state dict
     path: str  # in ours, "blocks/qkv/kernel"
     layer: int | None = None  # row of a stacked leaf
+
+
+class OfficialNames(NamedTuple):
+    """What a family's room here says; each has one, called OFFICIAL.
+
+    family: its name in the registry.
+    titles: the models it reads, for errors.
+    own_names: a pattern of names; any of them tells the family.
+    shared_names: of names that other families may have too; they tell it where nothing else does.
+    draft: shapes -> config, as far as shapes tell.
+    complete: (config, shapes, num_heads, grid_size, tell) -> config with what no shape tells; it
+        raises UserError for what does not fit, or is not known and was not given.
+    weights: (path, shape) of a leaf of ours -> the official weights in it.
+    beside: names of what checkpoints carry along and is no parameter.
+    written_beside: the same, as arrays that official code looks for.
+    """
+
+    family: str
+    titles: tuple[str, ...]
+    own_names: str
+    draft: Callable[[Shapes], Any]
+    complete: Callable[[Any, Shapes, int | None, Any, Tell], Any]
+    weights: Callable[[str, tuple[int, ...]], list[Weight]]
+    shared_names: str = "(?!)"
+    beside: tuple[str, ...] = ()
+    written_beside: Callable[[], Mapping[str, Any]] = dict
 
 
 def transformer_weights(

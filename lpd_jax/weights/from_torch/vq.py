@@ -2,12 +2,17 @@
 
 import re
 from collections import Counter
+from typing import Any
+
+import numpy as np
 
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.state_dict_shapes import (
     LEAVES,
+    OfficialNames,
     Shapes,
+    Tell,
     Weight,
     common_size,
     count_numbers,
@@ -71,3 +76,33 @@ def vq_config(shapes: Shapes) -> VQConfig:
             shapes, (r"encoder\.conv_in\.weight", 1), (r"decoder\.conv_out\.\w+", 0)
         ),
     )
+
+
+def complete_vq(
+    config: VQConfig, shapes: Shapes, num_heads: int | None, grid_size: Any, tell: Tell
+) -> VQConfig:
+    """The same; UserError where heads or a grid were given."""
+    del shapes, tell
+    if num_heads is not None or grid_size is not None:
+        raise UserError(
+            f"num_heads, grid_size: got {num_heads}, {grid_size}, allowed is none: a VQ tokenizer "
+            "has neither"
+        )
+    return config
+
+
+def codes_used() -> dict[str, np.ndarray]:
+    """The record of codes that official code looks for, with none in it."""
+    return {CODEBOOK_USED: np.zeros(CODEBOOK_USED_LENGTH, np.float32)}
+
+
+OFFICIAL = OfficialNames(
+    family="vq",
+    titles=("VQ",),
+    own_names=r"quantize\.embedding\..*|(encoder|decoder)\.conv_blocks\..*",
+    draft=vq_config,
+    complete=complete_vq,
+    weights=vq_weights,
+    beside=(CODEBOOK_USED,),
+    written_beside=codes_used,
+)

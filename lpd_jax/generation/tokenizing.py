@@ -1,0 +1,69 @@
+"""Pictures of any number and size to tokens and back, in batches of a few sizes.
+
+Letters: B images, N tokens of an image, h w their grid, H W pixels.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from lpd_jax.generation.batches import batch_size_for, pad_rows
+from lpd_jax.models.family import tokenizer_of
+from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.runtime.errors import UserError
+
+
+def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
+    """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`.
+
+    Raises:
+        UserError: pictures of another type, or of a size that is no whole number of tokens.
+    """
+    images_BHWC = np.asarray(images)
+    if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 3 or images_BHWC.shape[-1] != 3:
+        raise UserError(
+            f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
+            "[batch, height, width, 3]"
+        )
+    grid = tokenizer_of(config).grid_of(images_BHWC.shape[1:-1])
+    tokens_BN = in_batches(lambda rows: encode_images(config, params, rows), images_BHWC)
+    return tokens_BN.reshape(-1, *grid)
+
+
+def decode_pictures(config: Any, params: Any, tokens: Any, grid: tuple[int, ...]) -> np.ndarray:
+    """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` of a grid, or `[B, h, w]` of any.
+
+    Raises:
+        UserError: tokens of another type or shape, or that are in no codebook.
+    """
+    tokens = np.asarray(tokens)
+    grid = tokens.shape[1:] if tokens.ndim > 2 else grid
+    whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1
+    if not whole or math.prod(tokens.shape[1:]) != math.prod(grid):
+        raise UserError(
+            f"tokens: got {tokens.dtype} {tokens.shape}, allowed are whole numbers "
+            f"[batch, {math.prod(grid)}], or [batch, height, width] of any grid"
+        )
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < config.codebook_size:
+        raise UserError(
+            f"tokens: got {tokens.min()} to {tokens.max()}, allowed are 0 to "
+            f"{config.codebook_size - 1}"
+        )
+    tokens_BN = tokens.astype(np.int32).reshape(len(tokens), -1)
+    return in_batches(lambda rows: decode_images(config, params, rows, grid), tokens_BN)
+
+
+def in_batches(function: Callable[[np.ndarray], jax.Array], inputs: np.ndarray) -> np.ndarray:
+    """Joins function(batch) over batches of one size; the last is filled up with repeats."""
+    if not len(inputs):
+        raise UserError(f"batch: got {len(inputs)} pictures, allowed are 1 and more")
+    size = batch_size_for(len(inputs))
+    padded = pad_rows(inputs, -len(inputs) % size)
+    outputs = [
+        jax.device_get(function(padded[start : start + size]))
+        for start in range(0, len(padded), size)
+    ]
+    return np.concatenate(outputs)[: len(inputs)]

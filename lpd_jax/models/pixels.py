@@ -1,0 +1,39 @@
+"""Pictures to tokens and back, whichever tokenizer it is, compiled.
+
+Letters: B images, N tokens of an image, H W pixels, C channels.
+"""
+
+import functools
+from typing import Any
+
+import jax
+
+from lpd_jax.images import resize_bicubic, to_uint8
+from lpd_jax.models.family import tokenizer_of
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def encode_images(config: Any, params: Any, images_BHWC: jax.Array) -> jax.Array:
+    """Tokens int32 `[B, N]` in raster order of pictures uint8 `[B, H, W, 3]`."""
+    return tokenizer_of(config).encode(params, images_BHWC).reshape(len(images_BHWC), -1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def decode_images(
+    config: Any,
+    params: Any,
+    tokens_BN: jax.Array,
+    grid_size: tuple[int, ...],
+    output_size: int | None = None,
+) -> jax.Array:
+    """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order.
+
+    With `output_size` they are resized to that height, before pixels are rounded: PAR and LlamaGen
+    draw 384 pixels and are judged at 256 (LlamaGen, arXiv 2406.06525, section 4).
+    """
+    images_BHWC = tokenizer_of(config).decode(params, tokens_BN.reshape(-1, *grid_size))
+    if output_size is not None:
+        height, width = images_BHWC.shape[1:3]
+        size = (output_size, round(width * output_size / height))
+        images_BHWC = resize_bicubic(images_BHWC, size)
+    return to_uint8(images_BHWC)

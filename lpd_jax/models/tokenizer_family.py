@@ -1,0 +1,87 @@
+"""What a tokenizer family says of itself.
+
+Letters: B images, h w their token grid, H W pixels, C channels.
+"""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax
+
+
+class TokenizerFamily(abc.ABC):
+    """A tokenizer family, for one config: pixels to a grid of tokens and back.
+
+    name: `family` in config files.
+    title: what errors and tables call it.
+    config_type: a frozen dataclass with a `codebook_size`.
+    models: configs of the published tokenizers by name.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    config_type: ClassVar[type]
+    models: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, config: Any):
+        self.config = config
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> Any:
+        """Fresh parameters, each leaf boxed with its logical axis names where it has some."""
+
+    def for_drawing(self, params: Any) -> Any:
+        """Parameters as `decode` takes them without a copy in every call."""
+        return params
+
+    def for_saving(self, params: Any) -> Any:
+        """What `for_drawing` was given."""
+        return params
+
+    def from_other(self, params: Any, source: Any) -> Any:
+        """Parameters of a tokenizer that differs in nothing that shapes tell, made to fit."""
+        del source
+        return params
+
+    @abc.abstractmethod
+    def grid_of(self, size: tuple[int, ...], field: str = "images") -> tuple[int, ...]:
+        """The token grid of (height, width) pixels.
+
+        Raises:
+            UserError: a size that is no whole number of tokens, named as `field`.
+        """
+
+    @abc.abstractmethod
+    def size_of(self, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """(height, width) in pixels of a token grid."""
+
+    @abc.abstractmethod
+    def encode(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
+        """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`."""
+
+    @abc.abstractmethod
+    def decode(self, params: Any, tokens_Bhw: jax.Array) -> jax.Array:
+        """Pictures, float about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
+
+    @abc.abstractmethod
+    def reconstruct(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
+        """What encoding and decoding make of pictures: uint8 `[B, H, W, 3]` both."""
+
+    @abc.abstractmethod
+    def loss(self, weights: Any) -> Any:
+        """The training loss over `{"images": uint8 [B, H, W, 3]}`, a `LossFunction`.
+
+        Args:
+            weights: `tokenizer_loss` of the training config.
+        """
+
+    def part_flops(self, part: str, grid: tuple[int, ...]) -> float:
+        """FLOPs of one picture's way through "encoder" or "decoder"; 0 where nobody has counted."""
+        del part, grid
+        return 0.0
+
+    def part_bytes(self, part: str) -> int:
+        """Bytes of the float32 weights of "encoder" or "decoder"; 0 where nobody has counted."""
+        del part
+        return 0
