@@ -14,12 +14,11 @@ tokens and the paper's studies are options:
 
 from ml_collections import ConfigDict
 
+from lpd_jax.training import recipes
+
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.num_steps = 3000
-    config.batch_size = 4
+    config = recipes.avatars_run(num_steps=3000, batch_size=4)
     config.tokenizer = "lpd_jax/bundled/model"
     config.model = ConfigDict(
         {
@@ -38,22 +37,9 @@ def get_config() -> ConfigDict:
             "dropout_rate": 0.0,
         }
     )
-    config.data = ConfigDict({"dataset": "avatars12"})
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 1.5e-3,
-            "final_learning_rate": 1e-5,
-            "warmup_steps": 100,
-            "cosine_steps": 2000,
-            "beta1": 0.9,
-            "beta2": 0.95,
-            "weight_decay": 0.05,
-            "clip_norm": 1.0,
-        }
+    config.optimizer = recipes.avatars_optimizer(
+        learning_rate=1.5e-3, cosine_steps=2000, weight_decay=0.05
     )
     config.generation = ConfigDict({"guidance_scale": 2.0, "temperature": 1.0})
-    config.mesh = ConfigDict({"data": -1})
-    config.compute = ConfigDict({"dtype": "float32"})
-    config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
     config.every = ConfigDict({"log": 50, "evaluate": 1500, "save": 1000, "sample": 1500})
     return config

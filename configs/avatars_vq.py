@@ -10,12 +10,11 @@ them are in use from the first steps. Expect 23.9 dB on the validation pictures;
 
 from ml_collections import ConfigDict
 
+from lpd_jax.training import recipes
+
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.num_steps = 3600
-    config.batch_size = 16
+    config = recipes.avatars_run(num_steps=3600, batch_size=16)
     config.model = ConfigDict(
         {
             "family": "vq",
@@ -28,24 +27,11 @@ def get_config() -> ConfigDict:
             "patch_size": 2,
         }
     )
-    config.data = ConfigDict({"dataset": "avatars12"})
     config.tokenizer_loss = ConfigDict(
         {"l2_weight": 1.0, "l1_weight": 1.0, "entropy_weight": 0.005}
     )
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 1.5e-3,
-            "final_learning_rate": 1e-5,
-            "warmup_steps": 100,
-            "cosine_steps": 3000,
-            "beta1": 0.9,
-            "beta2": 0.95,
-            "weight_decay": 0.0,
-            "clip_norm": 1.0,
-        }
+    config.optimizer = recipes.avatars_optimizer(
+        learning_rate=1.5e-3, cosine_steps=3000, weight_decay=0.0
     )
-    config.mesh = ConfigDict({"data": -1})
-    config.compute = ConfigDict({"dtype": "float32"})
-    config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
     config.every = ConfigDict({"log": 50, "evaluate": 1800, "save": 400, "sample": 400})
     return config

@@ -17,56 +17,13 @@ The recipe is that of LlamaGen's released code (arXiv 2406.06525): 300 epochs at
 
 from ml_collections import ConfigDict
 
-IMAGES = 1_281_167
-BATCH_SIZE = 256
-EPOCH = IMAGES // BATCH_SIZE  # steps
+from lpd_jax.training import recipes
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.num_steps = 300 * EPOCH
-    config.batch_size = BATCH_SIZE
-    config.tokenizer = "models/vq16"
-    config.model = ConfigDict(
-        {
-            "family": "par",
-            "num_layers": 12,
-            "embed_dim": 768,
-            "num_heads": 12,
-            "num_parallel": 1,
-            "grid_size": (24, 24),
-            "codebook_size": 16384,
-            "num_classes": 1000,
-            "label_drop_rate": 0.1,
-            "token_drop_rate": 0.1,
-            "dropout_rate": 0.1,
-        }
-    )
-    config.data = ConfigDict(
-        {"dataset": "tokens", "path": "data/imagenet384_tokens", "random_views": True}
-    )
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 1e-4,
-            "warmup_steps": 0,
-            "cosine_steps": 0,
-            "beta1": 0.9,
-            "beta2": 0.95,
-            "weight_decay": 0.05,
-            "clip_norm": 1.0,
-        }
-    )
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    config.compute = ConfigDict(
-        {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
-    )
-    config.generation = ConfigDict({"guidance_scale": 2.0, "output_size": 256})
-    # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
-    config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})
-    config.every = ConfigDict(
-        {"log": 100, "evaluate": 5 * EPOCH, "save": EPOCH, "sample": EPOCH, "fid": 0}
-    )
-    config.keep_checkpoints = 2
-    config.keep_every = 50 * EPOCH
+    config = recipes.imagenet_run(epochs=300, batch_size=256)
+    config.model = recipes.published_model("llamagen_b")
+    config.data = recipes.imagenet_tokens(image_size=384)
+    config.optimizer = recipes.llamagen_optimizer(learning_rate=1e-4)
+    config.generation = recipes.published_generation("llamagen_b", "guidance_scale", "output_size")
     return config

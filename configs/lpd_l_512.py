@@ -21,57 +21,22 @@ images per GPU; the batch here is that of 64 GPUs.
 
 from ml_collections import ConfigDict
 
-IMAGES = 1_281_167
+from lpd_jax.training import recipes
+
 BATCH_SIZE = 1024
-EPOCH = IMAGES // BATCH_SIZE  # steps
+EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.num_steps = 50 * EPOCH
-    config.batch_size = BATCH_SIZE
-    config.tokenizer = "models/vq16"
+    config = recipes.imagenet_run(epochs=50, batch_size=BATCH_SIZE)
     config.init_from = "models/lpd_l"
-    config.model = ConfigDict(
-        {
-            "family": "lpd",
-            "num_layers": 24,
-            "embed_dim": 1024,
-            "num_heads": 16,
-            "grid_size": (32, 32),
-            "codebook_size": 16384,
-            "num_classes": 1000,
-            "label_drop_rate": 0.1,
-            "dropout_rate": 0.1,
-        }
+    config.model = recipes.published_model("lpd_l_512")
+    config.data = recipes.imagenet_tokens(image_size=512)
+    config.optimizer = recipes.lpd_optimizer(
+        learning_rate=4e-4, warmup_steps=1 * EPOCH, cosine_steps=49 * EPOCH
     )
-    config.data = ConfigDict(
-        {"dataset": "tokens", "path": "data/imagenet512_tokens", "random_views": True}
+    config.generation = recipes.published_generation(
+        "lpd_l_512", "order", "num_steps", "guidance_scale"
     )
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 1e-4 * BATCH_SIZE / 256,
-            "final_learning_rate": 1e-5,
-            "warmup_steps": 1 * EPOCH,
-            "cosine_steps": 49 * EPOCH,
-            "beta1": 0.9,
-            "beta2": 0.95,
-            "weight_decay": 0.02,
-            "clip_norm": 3.0,
-            "stop_grad_norm": 1e4,
-        }
-    )
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    config.compute = ConfigDict(
-        {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
-    )
-    config.generation = ConfigDict({"order": "locality", "num_steps": 48, "guidance_scale": 7.3})
-    # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
-    config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})
-    config.every = ConfigDict(
-        {"log": 100, "evaluate": 5 * EPOCH, "save": EPOCH, "sample": EPOCH, "fid": 0}
-    )
-    config.keep_checkpoints = 2
     config.keep_every = 10 * EPOCH
     return config

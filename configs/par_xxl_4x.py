@@ -18,57 +18,19 @@ The recipe is PAR's (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0.
 
 from ml_collections import ConfigDict
 
-IMAGES = 1_281_167
+from lpd_jax.training import recipes
+
 BATCH_SIZE = 512
-EPOCH = IMAGES // BATCH_SIZE  # steps
+EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.num_steps = 300 * EPOCH
-    config.batch_size = BATCH_SIZE
-    config.tokenizer = "models/vq16"
-    config.model = ConfigDict(
-        {
-            "family": "par",
-            "num_layers": 48,
-            "embed_dim": 1536,
-            "num_heads": 24,
-            "num_parallel": 4,
-            "grid_size": (24, 24),
-            "codebook_size": 16384,
-            "num_classes": 1000,
-            "label_drop_rate": 0.1,
-            "token_drop_rate": 0.1,
-            "dropout_rate": 0.1,
-        }
+    config = recipes.imagenet_run(epochs=300, batch_size=BATCH_SIZE)
+    config.model = recipes.published_model("par_xxl_4x")
+    config.data = recipes.imagenet_tokens(image_size=384)
+    config.optimizer = recipes.par_optimizer(
+        learning_rate=2e-4, warmup_steps=15 * EPOCH, cosine_steps=285 * EPOCH
     )
-    config.data = ConfigDict(
-        {"dataset": "tokens", "path": "data/imagenet384_tokens", "random_views": True}
-    )
-    config.optimizer = ConfigDict(
-        {
-            "learning_rate": 2e-4,
-            "final_learning_rate": 0.0,
-            "warmup_steps": 15 * EPOCH,
-            "cosine_steps": 285 * EPOCH,
-            "beta1": 0.9,
-            "beta2": 0.95,
-            "weight_decay": 0.05,
-            "clip_norm": 1.0,
-        }
-    )
-    config.mesh = ConfigDict({"data": -1, "fsdp": 8, "tensor": 1})
-    config.compute = ConfigDict(
-        {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
-    )
-    config.generation = ConfigDict({"guidance_scale": 1.435, "output_size": 256})
-    # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
-    config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})
-    config.every = ConfigDict(
-        {"log": 100, "evaluate": 5 * EPOCH, "save": EPOCH, "sample": EPOCH, "fid": 0}
-    )
-    config.keep_checkpoints = 2
-    config.keep_every = 50 * EPOCH
+    config.mesh.fsdp = 8
+    config.generation = recipes.published_generation("par_xxl_4x", "guidance_scale", "output_size")
     return config

@@ -1,0 +1,142 @@
+"""What the published training runs share: parts for the files in configs/.
+
+Each function gives a new ConfigDict, a section of a config or the start of a whole one. A file
+takes the parts of its paper, then sets what differs in its own run.
+"""
+
+from ml_collections import ConfigDict
+
+from lpd_jax.models import published
+from lpd_jax.models.family import config_to_dict, find_model
+from lpd_jax.runtime.config_fields import check_known
+
+IMAGENET_IMAGES = 1_281_167  # of the training split
+
+
+def published_model(name: str) -> ConfigDict:
+    """The section `model` of a published size.
+
+    The command line reads tuples, not lists, and cannot tell the type of None: fields of None are
+    left out, which is their default.
+
+    Raises:
+        UserError: no model of that name; it says the nearest.
+    """
+    fields = config_to_dict(find_model(name))
+    given = {field: value for field, value in fields.items() if value is not None}
+    return ConfigDict({k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+
+
+def published_generation(name: str, *fields: str) -> ConfigDict:
+    """The section `generation`: these fields, as the authors draw with the model of that name.
+
+    Raises:
+        UserError: no model of that name, or a field that the authors do not set.
+    """
+    settings = published.published_generation(find_model(name))  # type: ignore[arg-type]
+    for field in fields:
+        check_known(field, settings, "generation")
+    return ConfigDict({field: settings[field] for field in fields})
+
+
+def imagenet_epoch(batch_size: int) -> int:
+    """Training steps in one pass over ImageNet."""
+    return IMAGENET_IMAGES // batch_size
+
+
+def imagenet_run(epochs: int, batch_size: int) -> ConfigDict:
+    """A run on the tokens of ImageNet, without its model, data, optimizer and generation."""
+    epoch = imagenet_epoch(batch_size)
+    config = ConfigDict()
+    config.seed = 0
+    config.num_steps = epochs * epoch
+    config.batch_size = batch_size
+    config.tokenizer = "models/vq16"
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.compute = ConfigDict(
+        {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
+    )
+    # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
+    config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})
+    config.every = ConfigDict(
+        {"log": 100, "evaluate": 5 * epoch, "save": epoch, "sample": epoch, "fid": 0}
+    )
+    config.keep_checkpoints = 2
+    config.keep_every = 50 * epoch
+    return config
+
+
+def imagenet_tokens(image_size: int) -> ConfigDict:
+    """The section `data`: the token cache of pictures of `image_size` x `image_size` pixels."""
+    path = f"data/imagenet{image_size}_tokens"
+    return ConfigDict({"dataset": "tokens", "path": path, "random_views": True})
+
+
+def lpd_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) -> ConfigDict:
+    """LPD's AdamW (arXiv 2507.01957, section 4.1 and the released code): cosine to 1e-5."""
+    return ConfigDict(
+        {
+            "learning_rate": learning_rate,
+            "final_learning_rate": 1e-5,
+            "warmup_steps": warmup_steps,
+            "cosine_steps": cosine_steps,
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "weight_decay": 0.02,
+            "clip_norm": 3.0,
+            "stop_grad_norm": 1e4,
+        }
+    )
+
+
+def llamagen_optimizer(learning_rate: float) -> ConfigDict:
+    """LlamaGen's AdamW (arXiv 2406.06525, the released code): a constant rate."""
+    return ConfigDict(
+        {
+            "learning_rate": learning_rate,
+            "warmup_steps": 0,
+            "cosine_steps": 0,
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "weight_decay": 0.05,
+            "clip_norm": 1.0,
+        }
+    )
+
+
+def par_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) -> ConfigDict:
+    """PAR's AdamW (arXiv 2412.15119, section 4.1): LlamaGen's, with warm-up and cosine to 0."""
+    optimizer = llamagen_optimizer(learning_rate)
+    optimizer.final_learning_rate = 0.0
+    optimizer.warmup_steps = warmup_steps
+    optimizer.cosine_steps = cosine_steps
+    return optimizer
+
+
+def avatars_run(num_steps: int, batch_size: int) -> ConfigDict:
+    """A short run on the bundled avatars, without its model, optimizer, generation and every."""
+    config = ConfigDict()
+    config.seed = 0
+    config.num_steps = num_steps
+    config.batch_size = batch_size
+    config.data = ConfigDict({"dataset": "avatars12"})
+    config.mesh = ConfigDict({"data": -1})
+    config.compute = ConfigDict({"dtype": "float32"})
+    config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
+    return config
+
+
+def avatars_optimizer(learning_rate: float, cosine_steps: int, weight_decay: float) -> ConfigDict:
+    """AdamW of a short run: 100 steps of warm-up, constant, cosine to 1e-5."""
+    return ConfigDict(
+        {
+            "learning_rate": learning_rate,
+            "final_learning_rate": 1e-5,
+            "warmup_steps": 100,
+            "cosine_steps": cosine_steps,
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "weight_decay": weight_decay,
+            "clip_norm": 1.0,
+        }
+    )

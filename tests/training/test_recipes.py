@@ -1,0 +1,197 @@
+"""The published runs: what their files say is what the papers' tables say."""
+
+import importlib.util
+import pathlib
+import re
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from lpd_jax.models.family import MODELS
+from lpd_jax.training import recipes
+from lpd_jax.training.config import read_config
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+IMAGES = 1_281_167
+SECTIONS = {"model", "data", "optimizer", "mesh", "compute", "generation", "fid", "every"}
+
+# Name -> epochs, batch, rate, epochs of warm-up and of cosine, fsdp, guidance, steps.
+# The rates and guidance are those of the papers; steps of None are as many as the groups of PAR.
+RUNS = {
+    "lpd_l": (450, 2048, 8e-4, 50, 50, 1, 4.8, 20),
+    "lpd_xl": (450, 1024, 4e-4, 50, 50, 4, 4.9, 20),
+    "lpd_xxl": (450, 1024, 4e-4, 50, 50, 8, 5.9, 20),
+    "lpd_l_512": (50, 1024, 4e-4, 1, 49, 1, 7.3, 48),
+    "lpd_xl_512": (50, 512, 2e-4, 1, 49, 4, 6.0, 48),
+    "par_l_4x": (300, 256, 1e-4, 15, 285, 1, 1.6, None),
+    "par_xl_4x": (300, 256, 1e-4, 15, 285, 8, 1.5, None),
+    "par_xxl_4x": (300, 512, 2e-4, 15, 285, 8, 1.435, None),
+    "par_xxl_16x": (300, 512, 2e-4, 15, 285, 8, 1.435, None),
+    "par_3b_4x": (300, 512, 2e-4, 15, 285, 16, 1.345, None),
+    "par_3b_16x": (300, 512, 2e-4, 15, 285, 16, 1.5, None),
+    "llamagen_b": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
+    "llamagen_l": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
+    "llamagen_xl": (300, 256, 1e-4, 0, 0, 8, 1.75, None),
+    "llamagen_xxl": (300, 512, 2e-4, 0, 0, 8, 1.75, None),
+    "llamagen_3b": (300, 512, 2e-4, 0, 0, 16, 1.65, None),
+}
+# Of each paper: final rate, weight decay, longest gradient, gradient that ends the run.
+OPTIMIZERS = {
+    "lpd": (1e-5, 0.02, 3.0, 1e4),
+    "par": (0.0, 0.05, 1.0, 0.0),
+    "llamagen": (1e-5, 0.05, 1.0, 0.0),
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, CONFIGS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def from_command_line(name, *overrides):
+    """What launch scripts read, as `command_line.define_config` sets it; in flags of its own."""
+    values = flags.FlagValues()
+    arguments = ["train.py", *overrides]
+    holder = config_flags.DEFINE_config_dict(
+        "config",
+        load(name).get_config(),
+        lock_config=False,
+        accept_new_attributes=True,
+        flag_values=values,
+        sys_argv=arguments,
+    )
+    values(arguments)
+    return read_config(holder.value.to_dict())
+
+
+def test_every_published_run_is_in_the_table():
+    named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("avatars")}
+    assert named == set(RUNS)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_the_published_one(name):
+    epochs, batch_size, rate, warmup, cosine, fsdp, guidance_scale, num_steps = RUNS[name]
+    epoch = IMAGES // batch_size
+    model, config = read_config(load(name).get_config().to_dict())
+    assert model == MODELS[name]
+    assert (config.num_steps, config.batch_size) == (epochs * epoch, batch_size)
+    optimizer = config.optimizer
+    assert optimizer.learning_rate == rate
+    assert (optimizer.warmup_steps, optimizer.cosine_steps) == (warmup * epoch, cosine * epoch)
+    assert OPTIMIZERS[name.split("_")[0]] == (
+        optimizer.final_learning_rate,
+        optimizer.weight_decay,
+        optimizer.clip_norm,
+        optimizer.stop_grad_norm,
+    )
+    assert (config.mesh.data, config.mesh.fsdp, config.mesh.tensor) == (-1, fsdp, 1)
+    assert config.generation.guidance_scale == guidance_scale
+    assert config.generation.num_steps == num_steps
+    assert config.generation.output_size == (None if name.startswith("lpd") else 256)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_tokens_are_those_of_the_grid(name):
+    """The published tokenizer has 16 x 16 pixels a token."""
+    model, config = read_config(load(name).get_config().to_dict())
+    image_size = 16 * model.grid_size[0]
+    assert config.data.path == f"data/imagenet{image_size}_tokens" and config.data.random_views
+    assert f"image_size={image_size}" in load(name).__doc__
+    assert f"output={config.data.path}" in load(name).__doc__
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_header_is_of_this_run(name):
+    header = load(name).__doc__
+    assert f"{name}.py --workdir=gs://BUCKET/{name}\n" in header
+    assert set(re.findall(r"configs/(\w+)\.py", header)) == {name}
+    if name != "llamagen_b":  # the paper has no figure for it
+        guidance_scale = re.search(r"guidance (\d+\.\d+)", header).group(1)
+        assert float(guidance_scale) == load(name).get_config().generation.guidance_scale
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_section_is_there_to_be_set(name):
+    assert set(load(name).get_config()) >= SECTIONS
+
+
+def test_a_config_is_its_own():
+    """A field that is set in one is not set in the next: no section is shared."""
+    first = load("par_l_4x").get_config()
+    before = load("par_l_4x").get_config().to_dict()
+    for section in SECTIONS:
+        for field in first[section]:
+            del first[section][field]
+    assert load("par_l_4x").get_config().to_dict() == before
+
+
+def test_fields_can_be_given_on_the_command_line():
+    model, config = from_command_line(
+        "par_l_4x",
+        "--config.batch_size=32",
+        "--config.model.num_layers=3",
+        "--config.model.grid_size=(16, 16)",
+        "--config.optimizer.learning_rate=3e-4",
+        "--config.mesh.fsdp=2",
+        "--config.generation.guidance_scale=2",
+    )
+    assert (model.num_layers, model.grid_size) == (3, (16, 16))
+    assert (config.batch_size, config.mesh.fsdp) == (32, 2)
+    assert config.optimizer.learning_rate == 3e-4 and config.generation.guidance_scale == 2.0
+
+
+def test_fields_that_a_file_leaves_out_can_be_given_too():
+    model, config = from_command_line(
+        "par_l_4x",
+        "--config.model.num_regions=1",
+        "--config.generation.temperature=0.9",
+        "--config.optimizer.stop_grad_norm=100.0",
+        "--config.ema_decay=0.999",
+        "--config.data.dataset=tfds",
+        "--config.data.name=imagenet2012",
+        "--config.data.path=",
+        "--config.data.image_size=384",
+    )
+    assert model.num_regions == 1 and config.generation.temperature == 0.9
+    assert config.optimizer.stop_grad_norm == 100.0 and config.ema_decay == 0.999
+    assert (config.data.dataset, config.data.name) == ("tfds", "imagenet2012")
+    assert (config.data.path, config.data.image_size) == ("", 384)
+
+
+@pytest.mark.parametrize("name", ["avatars_lpd", "avatars_par", "avatars_vq"])
+def test_short_runs_can_be_changed(name):
+    _, config = from_command_line(
+        name,
+        "--config.num_steps=300",
+        "--config.data.dataset=folder",
+        "--config.data.path=pictures",
+        "--config.data.image_size=64",
+        "--config.optimizer.cosine_steps=0",
+        "--config.mesh.fsdp=2",
+        "--config.compute.dtype=bfloat16",
+        "--config.every.save=10",
+    )
+    assert (config.num_steps, config.optimizer.cosine_steps, config.every.save) == (300, 0, 10)
+    assert (config.data.dataset, config.data.path) == ("folder", "pictures")
+    assert (config.mesh.fsdp, config.compute.dtype) == (2, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: recipes.published_model("lpd_x"), "model: got 'lpd_x' "),
+        (lambda: recipes.published_generation("par_3b_8x", "order"), "model: got 'par_3b_8x' "),
+        (
+            lambda: recipes.published_generation("lpd_l", "guidance"),
+            "generation.guidance: unknown field; did you mean 'guidance_scale'? ",
+        ),
+    ],
+)
+def test_what_is_not_published_is_named(make, message):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert str(error.value).startswith(message)
