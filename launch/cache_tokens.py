@@ -17,7 +17,7 @@ from absl import flags, logging
 
 from lpd_jax.data.token_cache import check_cache, open_token_cache
 from lpd_jax.data.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
-from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import read_config
@@ -45,7 +45,7 @@ def main() -> None:
 
 def cache_tokens() -> None:
     model, config = read_config(CONFIG.value.to_dict())
-    if isinstance(model, VQConfig):
+    if is_tokenizer(model):
         raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 
-from lpd_jax.models.family import TransformerConfig
-from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
-from lpd_jax.weights.model_directory import DTYPES, flatten_params, save_model_directory
+from lpd_jax.weights.from_torch import convert_file, directory_config
+from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
 INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
@@ -41,25 +41,27 @@ def main() -> None:
     for note in notes:
         print(note)
     for part, params in weights.items():
-        count = sum(leaf.size for leaf in flatten_params(params).values())
-        print(f"{part}: {count:,} parameters, {config[part]}")
+        count = sum(leaf.size for leaf in jax.tree.leaves(params))
+        print(f"{part}: {count:,} parameters, {getattr(config, part)}")
     print(f"wrote {output} in {time.perf_counter() - start:.1f} s")
 
 
-def convert(
-    source: str, tell: Callable[[str], object]
-) -> tuple[TransformerConfig | None, VQConfig | None, dict[str, Any]]:
+def convert(source: str, tell: Callable[[str], object]) -> tuple[Any, Any, dict[str, Any]]:
     """The config of either model, None for one that is not there, and weights by part."""
     model, params = convert_file(source, NUM_HEADS.value, checked_grid(), KEY.value, tell)
-    if isinstance(model, VQConfig):
+    if is_tokenizer(model):
         if TOKENIZER.value is not None:
-            raise UserError(f"input: {source} is a VQ; allowed beside --tokenizer is a transformer")
+            raise UserError(
+                f"input: got {source!r}, a tokenizer; allowed beside --tokenizer is a transformer"
+            )
         return None, model, {"tokenizer": params}
     if TOKENIZER.value is None:
         return model, None, {"transformer": params}
     tokenizer, tokenizer_params = convert_file(TOKENIZER.value)
-    if not isinstance(tokenizer, VQConfig):
-        raise UserError(f"tokenizer: {TOKENIZER.value} is a transformer; allowed is a VQ")
+    if not is_tokenizer(tokenizer):
+        raise UserError(
+            f"tokenizer: got {TOKENIZER.value!r}, a transformer; allowed is a tokenizer"
+        )
     return model, tokenizer, {"transformer": params, "tokenizer": tokenizer_params}
 
 

@@ -20,22 +20,23 @@ from absl import flags
 
 from lpd_jax import bundled, images
 from lpd_jax.generation import inpaint, outpaint
+from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.request import names_of, resolve_labels
+from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.model_directory import load_config
-from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_directory import read_directory_config
 
 COMMANDS = ("inpaint", "class", "outpaint")
 INPAINT = ("mask", "box", "ignore_hidden")
 OUTPAINT = (*outpaint.SIDES, "overlap")
-CHOICES = (
-    *("num_steps", "order", "guidance_scale", "guidance_schedule", "temperature", "top_k"),
-    *("top_p", "seed", "keep_reconstruction", "seam"),
-)
+JOINING = ("keep_reconstruction", "seam")
+# Steps depend on the mask, and pixels that stay have the size they have.
+CHOICES = define_flags(leave_out=inpaint.REFUSED)
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 INPUT = flags.DEFINE_list("input", None, "Picture files. Default: bundled validation pictures.")
@@ -54,14 +55,6 @@ flags.DEFINE_bool(
     "keep_reconstruction", False, "Give what the tokenizer makes of the pixels that stay."
 )
 flags.DEFINE_integer("seam", None, "Pixels over which new and old blend. Default: a token.")
-flags.DEFINE_integer("num_steps", None, "Of a whole picture; an edit takes its share.")
-flags.DEFINE_string("order", None, "raster, random, halton or locality.")
-flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
-flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
-flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
-flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
-flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
-flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
 OUTPUT = flags.DEFINE_string("output", "lpd_edited.png", "Edited picture; many are numbered.")
 COMPARISON = flags.DEFINE_string("comparison", "lpd_comparison.png", "The comparison to write.")
 
@@ -71,13 +64,11 @@ HIDDEN = 160  # grey of what the comparison hides
 def main(command: str) -> None:
     outputs = checked_outputs()
     directory = find_model_directory(MODEL.value)
-    config = load_config(directory)
-    transformer, tokenizer = (
-        model_config(config, part, str(directory)) for part in ("transformer", "tokenizer")
-    )
-    factor = tokenizer.downsample_factor
-    pictures, labels = read_pictures(command, [side * factor for side in transformer.grid_size])
-    labels_B = resolve_labels(labels, transformer.num_classes, config.get("class_names", []))
+    config = read_directory_config(directory)
+    transformer, tokenizer = config.need("transformer"), config.need("tokenizer")
+    size = list(tokenizer_of(tokenizer).size_of(transformer.grid_size))
+    pictures, labels = read_pictures(command, size)
+    labels_B = resolve_labels(labels, transformer.num_classes, config.class_names)
     options = read_options(command)
 
     start = time.perf_counter()
@@ -145,7 +136,8 @@ def read_options(command: str) -> dict[str, Any]:
     for name in other:
         if flags.FLAGS[name].present:
             raise UserError(f"{name}: allowed is none for {command}")
-    options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*CHOICES, *own)}
+    options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*JOINING, *own)}
+    options |= read_flags(CHOICES)
     if options.get("mask") is not None:
         options["mask"] = images.read_image("mask", options["mask"], "L") > 127
     if options.get("box") is not None:

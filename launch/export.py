@@ -10,19 +10,19 @@ model directory is replaced; other files in it, such as licences, are kept.
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags, logging
 
 from lpd_jax.data.pictures import image_size
-from lpd_jax.generation.request import generation_choices
-from lpd_jax.models.family import config_to_dict
-from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
 from lpd_jax.weights.checkpoint import load_config
+from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.model_directory import DTYPES, flatten_params, save_model_directory
+from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer or a tokenizer.")
 TOKENIZER_WORKDIR = flags.DEFINE_string(
@@ -49,14 +49,14 @@ def main() -> None:
     params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(OUTPUT.value, config, **params, dtype=DTYPE.value)
     for part, weights in params.items():
-        count = sum(leaf.size for leaf in flatten_params(weights).values())
+        count = sum(leaf.size for leaf in jax.tree.leaves(weights))
         print(f"{part}: {count:,} parameters from {sources[part][0]}")
     print(f"wrote {OUTPUT.value}")
 
 
 def find_sources(workdir: str, model: Any, run: TrainConfig) -> dict[str, tuple[str, str]]:
     """Where each model comes from: a folder, and the option to name if it is wrong."""
-    if not isinstance(model, VQConfig):
+    if not is_tokenizer(model):
         tokenizer = TOKENIZER_WORKDIR.value or run.tokenizer
         return {
             "transformer": (workdir, "workdir"),
@@ -72,34 +72,29 @@ def find_sources(workdir: str, model: Any, run: TrainConfig) -> dict[str, tuple[
 
 def directory_config(
     parts: dict[str, Weights], run: TrainConfig, class_names: list[str]
-) -> dict[str, Any]:
-    """config.json: what the models are, what they were trained on, how they draw.
+) -> DirectoryConfig:
+    """What the models are, what they were trained on, how they draw.
 
     Raises:
-        ValueError: the tokenizer does not make the transformer's tokens.
+        UserError: the tokenizer does not make the transformer's tokens.
     """
-    tokenizer = parts["tokenizer"].config
-    config = {"class_names": class_names, "tokenizer": config_to_dict(tokenizer)}
+    tokenizer, size = parts["tokenizer"].config, image_size(run.data)
     if "transformer" not in parts:
-        return config | {"image_size": [image_size(run.data)] * 2}
+        return DirectoryConfig(None, tokenizer, (size, size), tuple(class_names))
     transformer = parts["transformer"].config
     if transformer.codebook_size != tokenizer.codebook_size:
         raise UserError(
             f"tokenizer_workdir: got a codebook of {tokenizer.codebook_size}, allowed is the "
             f"{transformer.codebook_size} that the transformer was trained with"
         )
-    side = transformer.grid_size[0] * tokenizer.downsample_factor
-    if run.data.dataset != "tokens" and side != image_size(run.data):
+    drawn = tokenizer_of(tokenizer).size_of(transformer.grid_size)
+    if run.data.dataset != "tokens" and drawn[0] != size:
         raise UserError(
-            f"tokenizer_workdir: its tokens are {tokenizer.downsample_factor} pixels wide, which "
-            f"does not make the transformer's grid {transformer.grid_size} of "
-            f"{image_size(run.data)} pixels"
+            f"tokenizer_workdir: got one that makes {drawn[0]} pixels of the transformer's grid "
+            f"{transformer.grid_size}, allowed is one that makes {size}"
         )
-    return config | {
-        "image_size": [n * tokenizer.downsample_factor for n in transformer.grid_size],
-        "transformer": config_to_dict(transformer),
-        "generation": generation_choices(transformer, vars(run.generation)),
-    }
+    generation = transformer_of(transformer).defaults().updated(vars(run.generation))
+    return DirectoryConfig(transformer, tokenizer, drawn, tuple(class_names), generation)
 
 
 if __name__ == "__main__":

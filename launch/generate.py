@@ -10,35 +10,26 @@ What is left out is what the model was made for. Any other file is written only 
 import itertools
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import flags
 
 from lpd_jax import images
+from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.request import Request, make_request, names_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
-from lpd_jax.runtime.command_line import whole_number
-from lpd_jax.weights.model_directory import load_config
-from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_directory import read_directory_config
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", None, "Default: one for each label, 16 at most.", lower_bound=1
 )
-NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Decoding steps, 1 to the number of tokens.")
-GROUP_SIZES = flags.DEFINE_list("group_sizes", None, "Tokens of each step, in place of num_steps.")
-ORDER = flags.DEFINE_string("order", None, "raster, random, halton, locality, region.")
-GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", None, "Guidance; 1 is off.")
-GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", None, "linear or constant.")
-TEMPERATURE = flags.DEFINE_float("temperature", None, "0 takes the likeliest token.")
-TOP_K = flags.DEFINE_integer("top_k", None, "Sample from the k likeliest tokens; 0 is all.")
-TOP_P = flags.DEFINE_float("top_p", None, "Sample from the likeliest tokens of this mass; 1: all.")
-OUTPUT_SIZE = flags.DEFINE_integer("output_size", None, "Height in pixels to resize pictures to.")
-SEED = flags.DEFINE_integer("seed", 0, "Another seed gives other pictures.")
+CHOICES = define_flags()
 OUTPUT = flags.DEFINE_string("output", "lpd_samples.png", "The picture to write.")
 ANIMATE = flags.DEFINE_string("animate", None, "A .gif to write: the pictures, step by step.")
 SAVE_TOKENS = flags.DEFINE_string("save_tokens", None, "A .npy to write: tokens, raster order.")
@@ -52,9 +43,9 @@ def main() -> None:
     # All that can be wrong is found before the weights are read.
     outputs = checked_outputs()
     directory = find_model_directory(MODEL.value)
-    config = load_config(directory)
-    model_config(config, "tokenizer", str(directory))
-    request = checked_request(config, str(directory))
+    config = read_directory_config(directory)
+    config.need("tokenizer")
+    request = checked_request(config)
 
     start = time.perf_counter()
     pipe = Pipeline.from_pretrained(directory)
@@ -88,32 +79,16 @@ def checked_outputs() -> dict[str, Path]:
     }
 
 
-def checked_request(config: dict[str, Any], where: str) -> Request:
+def checked_request(config: DirectoryConfig) -> Request:
     labels: list[str | int]
     if LABELS.value is not None:
         labels = list(LABELS.value)
     else:
-        num_classes = model_config(config, "transformer", where).num_classes
+        num_classes = config.need("transformer").num_classes
         count = min(num_classes, NUM_IMAGES.value or MAX_DEFAULT_IMAGES)
         labels = [i * num_classes // count for i in range(count)]
-    group_sizes = None
-    if GROUP_SIZES.value is not None:
-        group_sizes = [whole_number("group_sizes", text) for text in GROUP_SIZES.value]
-    return make_request(
-        config,
-        list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),
-        num_steps=NUM_STEPS.value,
-        group_sizes=group_sizes,
-        order=ORDER.value,
-        guidance_scale=GUIDANCE_SCALE.value,
-        guidance_schedule=GUIDANCE_SCHEDULE.value,
-        temperature=TEMPERATURE.value,
-        top_k=TOP_K.value,
-        top_p=TOP_P.value,
-        seed=SEED.value,
-        output_size=OUTPUT_SIZE.value,
-        where=where,
-    )
+    labels = list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels)))
+    return make_request(config, labels, **read_flags(CHOICES))
 
 
 def animation_frames(

@@ -12,7 +12,7 @@ from lpd_jax.runtime.errors import UserError
 
 
 def pixel_mask(
-    mask: Any, box: Sequence[int] | None, image_size: tuple[int, int], grid_size: tuple[int, int]
+    mask: Any, box: Sequence[int] | None, image_size: tuple[int, ...], grid_size: tuple[int, ...]
 ) -> np.ndarray:
     """The pixels to repaint, bool `[1 or B, H, W]`, from one of two descriptions.
 
@@ -47,7 +47,7 @@ def pixel_mask(
     return to_pixels(mask_BHW, image_size[0] // grid_size[0])
 
 
-def box_mask(box: Sequence[int], image_size: tuple[int, int]) -> np.ndarray:
+def box_mask(box: Sequence[int], image_size: tuple[int, ...]) -> np.ndarray:
     """bool `[H, W]`, True inside (top, left, height, width)."""
     height, width = image_size
     numbers = np.asarray(box)

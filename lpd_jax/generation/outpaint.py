@@ -30,7 +30,7 @@ from lpd_jax.runtime.errors import UserError
 SIDES = ("top", "bottom", "left", "right")
 MAX_PIXELS = 2**26  # of a canvas, 8192x8192: a slip of the finger would fill the memory
 Area = tuple[slice, slice]
-Size = tuple[int, int]
+Size = tuple[int, ...]
 
 
 class Layout(NamedTuple):

@@ -29,6 +29,6 @@ def drop_labels(key: jax.Array, labels_B: jax.Array, rate: float, null_class: in
     return jnp.where(jax.random.bernoulli(key, rate, labels_B.shape), null_class, labels_B)
 
 
-def random_orders(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def random_orders(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Uniformly random generation orders, int32 `[B, N]`."""
     return jnp.argsort(jax.random.uniform(key, shape), axis=1).astype(jnp.int32)

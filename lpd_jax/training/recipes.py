@@ -6,8 +6,8 @@ takes the parts of its paper, then sets what differs in its own run.
 
 from ml_collections import ConfigDict
 
-from lpd_jax.models import published
 from lpd_jax.models.family import config_to_dict, find_model
+from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.config_fields import check_known
 
 IMAGENET_IMAGES = 1_281_167  # of the training split
@@ -33,7 +33,7 @@ def published_generation(name: str, *fields: str) -> ConfigDict:
     Raises:
         UserError: no model of that name, or a field that the authors do not set.
     """
-    settings = published.published_generation(find_model(name))  # type: ignore[arg-type]
+    settings = vars(Generation.published(find_model(name)))
     for field in fields:
         check_known(field, settings, "generation")
     return ConfigDict({field: settings[field] for field in fields})

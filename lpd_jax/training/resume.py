@@ -5,10 +5,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import config_to_json, read_config
-from lpd_jax.weights.model_directory import flatten_params
 
 # What may change between parts of a run: how long, how often, where, and by which means.
 FREE_FIELDS = (
@@ -57,7 +57,7 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
     there, here = (
         {
             name.replace("/", "."): value
-            for name, value in flatten_params(fields).items()
+            for name, value in flatten_dict(fields, sep="/").items()
             if not is_free(name.replace("/", "."))
         }
         for fields in (config_to_json(*read_config(saved)), wanted)

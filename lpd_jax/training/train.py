@@ -19,7 +19,7 @@ from lpd_jax.data.batches import (
     validation_batches,
 )
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
-from lpd_jax.models.family import ModelConfig, init_boxed
+from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 def train(
-    model: ModelConfig,
+    model: Any,
     config: TrainConfig,
     workdir: str | os.PathLike,
     profile: ProfileWindow = NO_PROFILE,
@@ -142,7 +142,7 @@ def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> Tr
 
 
 def open_sinks(
-    model: ModelConfig, config: TrainConfig, workdir: pathlib.Path, first_step: int
+    model: Any, config: TrainConfig, workdir: pathlib.Path, first_step: int
 ) -> list[Sink]:
     """Where numbers go; nowhere on all processes but the first."""
     if jax.process_index() > 0:
