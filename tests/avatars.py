@@ -31,7 +31,7 @@ VQ = VQConfig(
 # A sixtieth of the pictures: a script as it is, in seconds.
 FEW_PICTURES = """
 import runpy, sys
-from lpd_jax import bundled
+from lpd_jax import (bundled)
 load_all = bundled.load_avatars
 bundled.load_avatars = lambda split: tuple(part[::60] for part in load_all(split))
 runpy.run_path(sys.argv[0], run_name="__main__")

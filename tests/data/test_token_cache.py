@@ -11,19 +11,14 @@ import numpy as np
 import pytest
 
 from lpd_jax.data.batches import DataConfig, Share, TrainingBatches
-from lpd_jax.data.token_cache import (
-    INDEX_FILE,
-    SETTINGS_FILE,
-    check_cache,
-    open_token_cache,
-    tokenizer_digest,
-)
+from lpd_jax.data.token_cache import INDEX_FILE, SETTINGS_FILE, check_cache, open_token_cache
 from lpd_jax.data.token_writer import plan_cache, write_token_cache
-from lpd_jax.generation.generate import encode_images
 from lpd_jax.images import adm_center_crop
+from lpd_jax.models.pixels import encode_images
 from lpd_jax.training import task
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.weights.loading import Weights
+from lpd_jax.weights.parameters import weights_digest
 from tests import tiny
 from tests.data import photos
 
@@ -108,7 +103,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import pathlib
 from array_record.python import array_record_module
-from lpd_jax.training import token_writer
+from lpd_jax.training import (token_writer)
 from tests.training import test_token_cache as here
 
 class Writer(array_record_module.ArrayRecordWriter):
@@ -344,15 +339,15 @@ def test_pixels_that_are_no_whole_grid_are_refused(root):
 
 
 def test_the_digest_is_of_every_weight_and_the_config():
-    digests = {tokenizer_digest(TOKENIZER)}
+    digests = {weights_digest(TOKENIZER.params, TOKENIZER.config)}
     leaves, tree = jax.tree.flatten(TOKENIZER.params)
     for i in (0, len(leaves) // 2, len(leaves) - 1):
         changed = [leaf + 1e-3 if k == i else leaf for k, leaf in enumerate(leaves)]
-        digests.add(tokenizer_digest(Weights(tiny.VQ, tree.unflatten(changed))))
+        digests.add(weights_digest(tree.unflatten(changed), tiny.VQ))
     folding = dataclasses.replace(tiny.VQ, patch_size=2)
-    digests.add(tokenizer_digest(TOKENIZER._replace(config=folding)))
+    digests.add(weights_digest(TOKENIZER.params, folding))
     assert len(digests) == 5
-    assert tokenizer_digest(Weights(tiny.VQ, jax.tree.map(np.array, TOKENIZER.params))) in digests
+    assert weights_digest(jax.tree.map(np.array, TOKENIZER.params), tiny.VQ) in digests
 
 
 def train_config(data, **fields) -> TrainConfig:

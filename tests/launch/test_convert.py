@@ -8,7 +8,7 @@ from lpd_jax.models.par_layout import PAR_MODELS
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.weights.from_torch.conversion import from_torch
 from lpd_jax.weights.from_torch.official import official_weights
-from lpd_jax.weights.model_directory import load_config, load_model_directory
+from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
 from tests import tiny, torch_writer
 
 SCRIPT = tiny.REPOSITORY / "launch" / "convert.py"
@@ -84,7 +84,7 @@ def test_says_what_no_weight_tells(tmp_path):
         "num_heads: assumed 12, as published models 768 wide have",
         "grid_size: assumed 24x24, as published for 384 pixels; 16x16 is for 256",
     ]
-    config = load_config(tmp_path / "b")
+    config = read_directory_config(tmp_path / "b")
     assert config["transformer"]["grid_size"] == [24, 24]
     assert config["generation"]["guidance_scale"] == 2.0
 

@@ -6,8 +6,9 @@ import chex
 import numpy as np
 import pytest
 
-from lpd_jax.models import family
-from lpd_jax.training.config import GenerationConfig, TrainConfig, config_to_json
+from lpd_jax.models.parameters import count_params
+from lpd_jax.models.settings import Generation
+from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.workdir import write_class_names
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.model_directory import load_model_directory
@@ -24,7 +25,7 @@ NAMES = [f"style {i}" for i in range(LPD.num_classes)]
 def runs(tmp_path_factory):
     """Training runs as `train` leaves them, two checkpoints each."""
     folder = tmp_path_factory.mktemp("runs")
-    generation = GenerationConfig(guidance_scale=3.0)
+    generation = Generation(guidance_scale=3.0)
     run = TrainConfig(num_steps=2, batch_size=1, tokenizer="vq", generation=generation)
     lost = dataclasses.replace(run, tokenizer="moved")
     for name, model, config in (("lpd", LPD, run), ("vq", VQ, run), ("lost", LPD, lost)):
@@ -42,7 +43,7 @@ def test_the_newest_checkpoints_of_a_run_and_of_its_tokenizer_become_a_model_dir
     result = tiny.run_python(SCRIPT, "--workdir=lpd", "--output=model", cwd=runs)
     assert (result.returncode, result.stderr) == (0, "")
     files = load_model_directory(runs / "model")
-    lpd, vq = (family.count_params(config) for config in (LPD, VQ))
+    lpd, vq = (count_params(config) for config in (LPD, VQ))
     assert result.stdout.splitlines() == [
         f"transformer: {lpd:,} parameters from lpd",
         f"tokenizer: {vq:,} parameters from vq",

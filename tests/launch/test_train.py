@@ -17,7 +17,7 @@ import os, runpy, sys
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-from lpd_jax.training import sources
+from lpd_jax.training import (sources)
 
 def load_few(split, load_avatars=sources.load_avatars):
     images, labels = load_avatars(split)

@@ -11,8 +11,8 @@ import pytest
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.layers import Block
 from lpd_jax.models.lpd import LPD, LPD_MODELS, block_sizes
+from lpd_jax.models.token_loss import cross_entropy
 from lpd_jax.models.transformer import unstack_blocks
-from lpd_jax.training.losses import cross_entropy
 from lpd_jax.weights.from_torch.conversion import from_torch, to_torch_names
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

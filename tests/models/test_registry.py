@@ -4,11 +4,12 @@ import chex
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from lpd_jax.models import family
 from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.parameters import abstract_params, count_params, init_params
 from lpd_jax.models.vq_tokenizer import VQConfig
-from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 
 SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
@@ -29,7 +30,7 @@ SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
     ],
 )
 def test_parameter_counts(name, count):
-    assert family.count_params(family.find_model(name)) == count
+    assert count_params(family.find_model(name)) == count
 
 
 def test_an_unknown_model_gets_the_nearest_name():
@@ -80,9 +81,9 @@ def test_bad_configs_are_refused_by_field(mapping, message):
     ],
 )
 def test_fresh_parameters_are_as_announced(config):
-    params = family.init_params(config, jax.random.key(0))
-    chex.assert_trees_all_equal_shapes_and_dtypes(params, family.abstract_params(config))
-    flat = flatten_params(params)
+    params = init_params(config, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, abstract_params(config))
+    flat = flatten_dict(params, sep="/")
     assert all(np.isfinite(leaf).all() for leaf in flat.values())
     for path, leaf in flat.items():
         name = path.rpartition("/")[2]

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import pytest
 
-from lpd_jax.models.family import count_params
+from lpd_jax.models.parameters import count_params
 from lpd_jax.performance import compile_report, largest_model
 from lpd_jax.performance.compile_report import DoesNotFit, compile_decoding, compile_training, table
 from lpd_jax.performance.topology import CHIPS, Slice

@@ -9,9 +9,9 @@ import pytest
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.generation.generate import decode_images, encode_images
-from lpd_jax.models.family import abstract_params, count_params
 from lpd_jax.models.lpd import LPD_MODELS
 from lpd_jax.models.par_layout import PAR_MODELS, par_schedule, slot_mask
+from lpd_jax.models.parameters import abstract_params, count_params
 from lpd_jax.performance import flops_and_bytes
 from lpd_jax.performance.benchmark_case import Case
 from lpd_jax.performance.benchmark_model import Subject

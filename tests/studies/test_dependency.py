@@ -11,8 +11,8 @@ import pytest
 
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.models import family
 from lpd_jax.models.lpd import LPD, LPDConfig
+from lpd_jax.models.parameters import init_params
 from lpd_jax.studies import dependency_plot, dependency_report, dependency_study
 from lpd_jax.studies.dependency import NOTHING, Likelihoods, nats_given_one
 from lpd_jax.studies.dependency_study import Plan
@@ -149,7 +149,7 @@ def train_on_copies(config, num_steps):
         )
         return params
 
-    return train(family.init_params(config, jax.random.key(0)), jax.random.key(1))
+    return train(init_params(config, jax.random.key(0)), jax.random.key(1))
 
 
 def copies(key, num_images):

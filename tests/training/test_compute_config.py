@@ -4,10 +4,10 @@ import chex
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
+from lpd_jax.models.family import transformer_of
 from lpd_jax.training.compute_config import ComputeConfig, transformer_options
-from lpd_jax.training.losses import make_lpd_loss
-from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 from tests.training import toy
 
@@ -17,12 +17,12 @@ BATCH = {"tokens": TOKENS_BN, "labels": np.arange(4, dtype=np.int32) % tiny.LPD.
 
 def loss_and_grads(**choices):
     options = transformer_options(ComputeConfig(**choices), tiny.LPD)
-    loss_function = make_lpd_loss(tiny.LPD, train=True, **options)
+    loss_function = transformer_of(tiny.LPD).loss(train=True, **options)
     run = jax.jit(
         jax.value_and_grad(loss_function, has_aux=True), compiler_options=toy.QUICK_COMPILE
     )
     (loss, _), grads = run(tiny.random_params(tiny.LPD), BATCH, jax.random.key(1))
-    return float(loss), flatten_params(jax.device_get(grads))
+    return float(loss), flatten_dict(jax.device_get(grads), sep="/")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from lpd_jax.models.family import MODELS
+from lpd_jax.models.family import published_models
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.training.config import config_to_json, read_config
@@ -40,8 +40,8 @@ def test_the_configs_of_the_repository_are_complete(path):
     spec.loader.exec_module(module)
     model, config = read_config(module.get_config().to_dict())
     make_learning_rate(config.optimizer, config.num_steps)
-    if path.stem in MODELS:
-        assert model == MODELS[path.stem]
+    if path.stem in published_models():
+        assert model == published_models()[path.stem]
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,12 @@ import pytest
 
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import training_schedules
+from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
+from lpd_jax.models.token_loss import cross_entropy, random_orders
+from lpd_jax.models.vq_loss import TokenizerLossConfig, codebook_entropy_loss
 from lpd_jax.models.vq_tokenizer import VQTokenizer
-from lpd_jax.training import losses
-from lpd_jax.training.losses import (
-    TokenizerLossConfig,
-    codebook_entropy_loss,
-    cross_entropy,
-    make_lpd_loss,
-    make_token_loss,
-    make_tokenizer_loss,
-    random_orders,
-)
 from tests import tiny
 from tests.training import toy
 
@@ -62,7 +55,7 @@ def test_labels_are_dropped_in_training_only_and_sizes_come_from_the_published_l
     model = dataclasses.replace(tiny.LPD, label_drop_rate=0.5)
     labels_B = jnp.array([0, 1, 2, 0] * 8)
     batch = {"tokens": jnp.full((32, model.num_tokens), 7), "labels": labels_B}
-    loss_function = quick_jit(make_lpd_loss(model, train=True))
+    loss_function = quick_jit(transformer_of(model).loss(train=True))
     for i in range(12):
         loss, metrics = loss_function({}, batch, jax.random.key(i))
         assert loss < 1e-6 and metrics["token_accuracy"] == 1
@@ -76,7 +69,7 @@ def test_labels_are_dropped_in_training_only_and_sizes_come_from_the_published_l
     assert groups <= lists and len(groups) > 1
 
     seen.clear()
-    make_lpd_loss(model, train=False)({}, batch, jax.random.key(0))
+    transformer_of(model).loss(train=False)({}, batch, jax.random.key(0))
     jax.effects_barrier()
     np.testing.assert_array_equal(seen[0][0], labels_B)
 
@@ -84,7 +77,7 @@ def test_labels_are_dropped_in_training_only_and_sizes_come_from_the_published_l
 def test_accuracy_counts_the_right_tokens(seen):
     tokens = jnp.full((4, tiny.LPD.num_tokens), 7).at[:, :4].set(3)  # a quarter is wrong
     batch = {"tokens": tokens, "labels": jnp.zeros(4, jnp.int32)}
-    loss, metrics = make_lpd_loss(tiny.LPD, train=False)({}, batch, jax.random.key(0))
+    loss, metrics = transformer_of(tiny.LPD).loss(train=False)({}, batch, jax.random.key(0))
     assert metrics["token_accuracy"] == 0.75
     np.testing.assert_allclose(loss, 50 / 4, rtol=1e-5)
 
@@ -102,12 +95,12 @@ def test_par_learns_the_tokens_of_its_order_and_drops_labels_in_training_only():
         return -np.take_along_axis(log_probs_BNV, targets_BN[..., None], axis=-1).mean((1, 2))
 
     given_B, none_B = nats(batch["labels"]), nats(jnp.full(8, model.null_class))
-    loss, metrics = make_token_loss(model, train=False)(params, batch, jax.random.key(0))
+    loss, metrics = transformer_of(model).loss(train=False)(params, batch, jax.random.key(0))
     np.testing.assert_allclose(loss, given_B.mean(), rtol=1e-5)
     assert 0 <= metrics["token_accuracy"] < 0.5
 
     sums = {given_B[~dropped].sum() + none_B[dropped].sum() for dropped in every_choice(8)}
-    loss_function, losses = quick_jit(make_token_loss(model, train=True)), set()
+    loss_function, losses = quick_jit(transformer_of(model).loss(train=True)), set()
     for seed in range(4):
         loss, _ = loss_function(params, batch, jax.random.key(seed))
         assert min(abs(8 * loss - total) for total in sums) < 1e-3
@@ -125,7 +118,7 @@ def test_the_tokenizers_loss_is_the_weighted_sum_of_its_parts():
         l2_weight=2.0, l1_weight=0.5, codebook_weight=0.7, commitment_weight=0.3
     )
     params = tiny.random_params(tiny.VQ)
-    loss_function = quick_jit(make_tokenizer_loss(tiny.VQ, weights))
+    loss_function = quick_jit(tokenizer_of(tiny.VQ).loss(weights))
     loss, metrics = loss_function(params, {"images": PICTURES}, None)
     images = PICTURES / 127.5 - 1.0
     outputs = VQTokenizer(tiny.VQ).apply({"params": params}, images.astype(np.float32))
@@ -140,7 +133,7 @@ def test_the_tokenizers_loss_is_the_weighted_sum_of_its_parts():
 
 def test_gradients_reach_the_encoder_through_the_codebook():
     weights = TokenizerLossConfig(codebook_weight=0.0, commitment_weight=0.0)
-    loss = make_tokenizer_loss(tiny.VQ, weights)
+    loss = tokenizer_of(tiny.VQ).loss(weights)
     params = tiny.random_params(tiny.VQ)
     grads = quick_jit(jax.grad(lambda p: loss(p, {"images": PICTURES}, None)[0]))(params)
     assert np.abs(grads["encoder"]["conv_in"]["kernel"]).max() > 0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.models.family import init_boxed
 from lpd_jax.models.lpd import LPD
+from lpd_jax.models.parameters import init_boxed
 from lpd_jax.training.losses import cross_entropy
 from lpd_jax.training.optimizer import (
     OptimizerConfig,

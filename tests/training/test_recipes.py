@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from lpd_jax.models.family import MODELS
+from lpd_jax.models.family import published_models
 from lpd_jax.training import recipes
 from lpd_jax.training.config import read_config
 
@@ -77,7 +77,7 @@ def test_a_run_is_the_published_one(name):
     epochs, batch_size, rate, warmup, cosine, fsdp, guidance_scale, num_steps = RUNS[name]
     epoch = IMAGES // batch_size
     model, config = read_config(load(name).get_config().to_dict())
-    assert model == MODELS[name]
+    assert model == published_models()[name]
     assert (config.num_steps, config.batch_size) == (epochs * epoch, batch_size)
     optimizer = config.optimizer
     assert optimizer.learning_rate == rate

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.models.family import init_boxed
+from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.mesh import (
     MeshConfig,
     batch_sharding,

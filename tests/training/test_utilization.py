@@ -3,8 +3,8 @@
 import jax
 import pytest
 
-from lpd_jax.models.family import abstract_params
 from lpd_jax.models.lpd import LPD, LPDConfig
+from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.vq_tokenizer import VQ_MODELS
 from lpd_jax.training.utilization import peak_flops, training_flops
 

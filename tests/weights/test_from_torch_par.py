@@ -11,8 +11,8 @@ import pytest
 
 from lpd_jax.decoding.sampling import Guidance
 from lpd_jax.generation.request import make_request
-from lpd_jax.models import family
 from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_order, par_schedule
+from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.vq_tokenizer import VQ_MODELS
 from lpd_jax.weights.from_torch.conversion import (
     convert_file,
@@ -21,8 +21,7 @@ from lpd_jax.weights.from_torch.conversion import (
     to_torch_names,
 )
 from lpd_jax.weights.from_torch.official import (
-    complete_config,
-    config_from_shapes,
+    config_of_shapes,
     official_weights,
 )
 from tests import tiny, torch_writer
@@ -63,7 +62,7 @@ def test_sizes_are_read_off_the_weights(golden):
         codebook_size=meta["vocab"],
         num_classes=meta["num_classes"],
     )
-    chex.assert_trees_all_equal_shapes_and_dtypes(params, family.abstract_params(config))
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, abstract_params(config))
     np.testing.assert_array_equal(par_order(config), golden["order"])
     np.testing.assert_array_equal(par_schedule(config).group_sizes, golden["decode/step_sizes"])
 
@@ -100,13 +99,13 @@ def test_the_rotary_table_tells_heads_and_grid(golden):
 def test_published_models_come_from_their_shapes(name):
     config, told = PAR_MODELS[name], []
     shapes = {weight.name: weight.shape for weight in official_weights(config)}
-    assert complete_config(config_from_shapes(shapes), shapes, tell=told.append) == config
+    assert config_of_shapes(shapes, tell=told.append) == config
     assert [line.split(",")[0] for line in told] == [
         f"num_heads: assumed {config.num_heads}",
         "grid_size: assumed 24x24",
     ]
     assert ("16x16 is for 256" in told[1]) == (config.num_parallel == 1)
-    smaller = complete_config(config_from_shapes(shapes), shapes, grid_size=16)
+    smaller = config_of_shapes(shapes, grid_size=16)
     assert smaller == dataclasses.replace(config, grid_size=(16, 16))
 
 

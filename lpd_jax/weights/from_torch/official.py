@@ -12,7 +12,7 @@ from typing import Any
 
 from lpd_jax.models.family import family_of
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.from_torch.state_dict_shapes import OfficialNames, Shapes, Weight
+from lpd_jax.weights.from_torch.state_dict_shapes import OfficialNames, Shapes, Tell, Weight
 from lpd_jax.weights.parameters import wanted_shapes
 
 
@@ -47,6 +47,17 @@ def recognised(names: Iterable[str]) -> OfficialNames:
             f"weights: got those of no known model ({some}), allowed are {', '.join(titles)}"
         )
     return official
+
+
+def config_of_shapes(
+    shapes: Shapes,
+    num_heads: int | None = None,
+    grid_size: int | tuple[int, int] | None = None,
+    tell: Tell = lambda line: None,
+) -> Any:
+    """The config of a model of these official names and shapes; see `from_torch`."""
+    official = recognised(shapes)
+    return official.complete(official.draft(shapes), shapes, num_heads, grid_size, tell)
 
 
 def official_of(config: Any) -> OfficialNames:
