@@ -38,7 +38,7 @@ DTYPES = {
     "torch.float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
 }
 LONGEST_NAME = 500
-# A damaged stream can ask for anything: an empty stack, a missing memo, a list as a key.
+# A damaged stream can ask for anything: an empty stack, a missing memo, items of a number.
 DAMAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
     *(EOFError, struct.error, pickle.UnpicklingError),
@@ -67,12 +67,9 @@ class TensorRecord:
 
     def __post_init__(self):
         numbers = (self.offset, *self.shape, *self.strides)
+        counts = all(type(n) is int and n >= 0 for n in numbers)
         tuples = isinstance(self.shape, tuple) and isinstance(self.strides, tuple)
-        if (
-            not tuples
-            or len(self.shape) != len(self.strides)
-            or any(type(n) is not int or n < 0 for n in numbers)
-        ):
+        if not counts or not tuples or len(self.shape) != len(self.strides):
             # The numbers may be anything the file nests, so they are not printed.
             raise UserError("a tensor's offset, shape and strides are no counts")
 
@@ -112,14 +109,14 @@ def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, StorageRec
 
 
 class _Mapping(dict):
-    """A dict of the file. Keys are hashed, and to hash deeply nested tuples ends the process."""
+    """A dict of the file without nested keys: to hash a deep one ends the process."""
 
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
-            raise UserError("a key that is a tuple of tuples")
-        super().__setitem__(key, value)
+        parts = key if isinstance(key, tuple) else (key,)
+        if not any(isinstance(part, tuple | list | dict) for part in parts):
+            super().__setitem__(key, value)
 
 
 _Machine: Any = pickle._Unpickler  # Any: the types of the standard library leave its opcodes out
