@@ -1,14 +1,16 @@
 """Reads the pickle inside a PyTorch checkpoint without running it: nothing it names is called.
 
-`pickle.load` calls whatever a file names. Here the standard library only splits the stream into
-opcodes; the few names a state dict needs have a meaning of ours, any other becomes a StandIn.
+`pickle.load` calls whatever a file names. Here a few names have a meaning of ours, any other
+becomes a StandIn. The machine is the standard library's, in Python: the one in C reserves what a
+small file asks for (a memo index of 2^31), and nothing keeps it from hashing nested tuples until
+the process dies.
 """
 
 import dataclasses
 import mmap
-import pickletools
-from collections.abc import Callable
-from typing import Any, BinaryIO, cast
+import pickle
+import struct
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -29,14 +31,18 @@ STORAGE_DTYPES = {
     "UntypedStorage": np.dtype(np.uint8),
 }
 DTYPES = {
-    "uint16": np.dtype(np.uint16),
-    "uint32": np.dtype(np.uint32),
-    "uint64": np.dtype(np.uint64),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+    "torch.uint16": np.dtype(np.uint16),
+    "torch.uint32": np.dtype(np.uint32),
+    "torch.uint64": np.dtype(np.uint64),
+    "torch.float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "torch.float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
 }
-# A damaged stream can ask for anything: an empty stack, a missing memo, a list as a key.
-DAMAGE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+LONGEST_NAME = 500
+# A damaged stream can ask for anything: an empty stack, a missing memo, items of a number.
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
+    *(EOFError, struct.error, pickle.UnpicklingError),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +67,9 @@ class TensorRecord:
 
     def __post_init__(self):
         numbers = (self.offset, *self.shape, *self.strides)
-        if any(type(n) is not int or n < 0 for n in numbers) or len(self.shape) != len(
-            self.strides
-        ):
+        counts = all(type(n) is int and n >= 0 for n in numbers)
+        tuples = isinstance(self.shape, tuple) and isinstance(self.strides, tuple)
+        if not counts or not tuples or len(self.shape) != len(self.strides):
             # The numbers may be anything the file nests, so they are not printed.
             raise UserError("a tensor's offset, shape and strides are no counts")
 
@@ -76,210 +82,153 @@ class StandIn:
     arguments: tuple = ()
     state: Any = None
 
+    def __post_init__(self):
+        _check_name(self.name)
+
+    def _drop(self, *items: Any) -> None:
+        """Nobody asks for the items of a list or mapping whose class we do not know."""
+
+    append = extend = __setitem__ = _drop
+
 
 def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, StorageRecord]]:
     """Reads one pickle from `stream`, up to and including its STOP.
 
     Returns:
-        The object, of plain Python values, TensorRecords and StandIns; and every storage it
-        mentions, by key.
+        The object, of plain Python values, TensorRecords and StandIns (a set becomes a list); and
+        every storage it mentions, by key.
 
     Raises:
         ValueError: the stream ends early or is no pickle.
     """
-    machine = _Machine()
+    unpickler = _InertUnpickler(stream)
     try:
-        # A map reads like a file, which its type does not say.
-        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, stream)):
-            machine.run(opcode.name, argument)
-        return machine.stack.pop(), machine.storages
+        return unpickler.load(), unpickler.storages
     except DAMAGE as error:
-        raise UserError(f"its pickle is damaged ({error})") from None
+        raise UserError(f"its pickle is damaged ({str(error) or 'it ends early'})") from None
 
 
-class _Machine:
-    """The stack machine of the pickle format, without the power to call."""
+class _Mapping(dict):
+    """A dict of the file without nested keys: to hash a deep one ends the process."""
 
-    def __init__(self):
-        self.stack: list[Any] = []
-        self.outer: list[list[Any]] = []  # stacks below each open mark
-        self.memo: dict[int, Any] = {}
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not any(isinstance(part, tuple | list | dict) for part in parts):
+            super().__setitem__(key, value)
+
+
+_Machine: Any = pickle._Unpickler  # Any: the types of the standard library leave its opcodes out
+
+
+class _InertUnpickler(_Machine):
+    """Holds plain values, records and StandIns: there is nothing on its stack to call."""
+
+    def __init__(self, stream: BinaryIO | mmap.mmap):
+        super().__init__(stream, encoding="latin-1")  # of Python 2's strings: fits any bytes
         self.storages: dict[str, StorageRecord] = {}
 
-    def run(self, name: str, argument: Any) -> None:
-        if name in PUSHES:
-            self.stack.append(argument)
-        elif name in CONSTANTS:
-            self.stack.append(CONSTANTS[name]())
-        elif name in ACTIONS:
-            ACTIONS[name](self, argument)
-        elif name not in IGNORED:
-            raise UserError(f"opcode {name} has no place in a checkpoint")
+    def find_class(self, module: str, name: str) -> StandIn:
+        return StandIn(f"{module}.{name}")
 
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def pop_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.outer.pop()
-        return items
-
-    def drop_mark(self) -> None:
-        self.pop_mark()
-
-    def mark(self) -> None:
-        self.outer.append(self.stack)
-        self.stack = []
-
-    def put(self, index: int | None) -> None:
-        self.memo[len(self.memo) if index is None else index] = self.stack[-1]
-
-    def pop(self) -> None:
-        # The pickler pops the mark itself when nothing stands above it.
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.pop_mark()
-
-    def pop_tuple(self, length: int) -> None:
-        if len(self.stack) < length:
-            raise UserError("a tuple lacks its items")
-        self.stack[-length:] = [tuple(self.stack[-length:])]
-
-    def append(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if isinstance(target, list):
-            target.extend(items)
-        elif isinstance(target, set):
-            target.update(items)
-
-    def set_items(self, items: list[Any]) -> None:
-        if isinstance(self.stack[-1], dict):
-            self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
-
-    def push_dict(self, items: list[Any]) -> None:
-        self.stack.append({})
-        self.set_items(items)
-
-    def build(self) -> None:
-        state = self.stack.pop()
-        if isinstance(self.stack[-1], StandIn):
-            self.stack[-1].state = state
-
-    def call(self, arguments: Any, function: Any) -> None:
-        self.stack.append(_meaning(function, arguments))
-
-    def call_with_keywords(self) -> None:
-        self.stack.pop()
-        self.call(self.stack.pop(), self.stack.pop())
-
-    def call_marked(self) -> None:
-        function, *arguments = self.pop_mark()
-        self.call(tuple(arguments), function)
-
-    def call_named(self, name: str) -> None:
-        self.call(tuple(self.pop_mark()), StandIn(name.replace(" ", ".")))
-
-    def push_stack_global(self) -> None:
-        attribute, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(StandIn(f"{module}.{attribute}"))
-
-    def push_persistent(self, identity: Any) -> None:
+    def persistent_load(self, identity: Any) -> Any:
         record = _storage(identity)
         if isinstance(record, StorageRecord):
             known = self.storages.setdefault(record.key, record)
             if known.dtype.itemsize != record.dtype.itemsize:
                 raise UserError(f"storage {record.key} has two element sizes")
-        self.stack.append(record)
+        return record
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = _meaning(self.stack[-1], arguments)
+
+    load_newobj = load_reduce
+
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()  # keywords
+        self.load_reduce()
+
+    def _instantiate(self, function: Any, arguments: list) -> None:  # for INST and OBJ
+        self.append(_meaning(function, tuple(arguments)))
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], StandIn):
+            self.stack[-1].state = state
+
+    def load_empty_dictionary(self) -> None:
+        self.append(_Mapping())
+
+    # Sets become lists, which hash nothing; a bytearray would be allocated before it is read.
+    load_empty_set, load_frozenset = _Machine.load_empty_list, _Machine.load_list
+    load_additems, load_bytearray8 = _Machine.load_appends, _Machine.load_binbytes8
+
+    def refuse(self) -> None:
+        raise UserError("an opcode that has no place in a checkpoint")
 
 
-PUSHES = frozenset(
-    ("INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
-    + ("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
-    + ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BYTEARRAY8")
-)
-IGNORED = frozenset(("PROTO", "FRAME", "STOP"))
-CONSTANTS: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
-}
-ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "MARK": lambda m, _: m.mark(),
-    "POP": lambda m, _: m.pop(),
-    "POP_MARK": lambda m, _: m.drop_mark(),
-    "DUP": lambda m, _: m.stack.append(m.stack[-1]),
-    "LIST": lambda m, _: m.push(m.pop_mark()),
-    "TUPLE": lambda m, _: m.push(tuple(m.pop_mark())),
-    "FROZENSET": lambda m, _: m.push(frozenset(m.pop_mark())),
-    "DICT": lambda m, _: m.push_dict(m.pop_mark()),
-    "TUPLE1": lambda m, _: m.pop_tuple(1),
-    "TUPLE2": lambda m, _: m.pop_tuple(2),
-    "TUPLE3": lambda m, _: m.pop_tuple(3),
-    "APPEND": lambda m, _: m.append([m.stack.pop()]),
-    "APPENDS": lambda m, _: m.append(m.pop_mark()),
-    "ADDITEMS": lambda m, _: m.append(m.pop_mark()),
-    "SETITEM": lambda m, _: m.set_items([m.stack.pop(), m.stack.pop()][::-1]),
-    "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
-    "PUT": lambda m, index: m.put(index),
-    "BINPUT": lambda m, index: m.put(index),
-    "LONG_BINPUT": lambda m, index: m.put(index),
-    "MEMOIZE": lambda m, _: m.put(None),
-    "GET": lambda m, index: m.stack.append(m.memo[index]),
-    "BINGET": lambda m, index: m.stack.append(m.memo[index]),
-    "LONG_BINGET": lambda m, index: m.stack.append(m.memo[index]),
-    "GLOBAL": lambda m, name: m.stack.append(StandIn(name.replace(" ", "."))),
-    "STACK_GLOBAL": lambda m, _: m.push_stack_global(),
-    "REDUCE": lambda m, _: m.call(m.stack.pop(), m.stack.pop()),
-    "NEWOBJ": lambda m, _: m.call(m.stack.pop(), m.stack.pop()),
-    "NEWOBJ_EX": lambda m, _: m.call_with_keywords(),
-    "OBJ": lambda m, _: m.call_marked(),
-    "INST": lambda m, name: m.call_named(name),
-    "BUILD": lambda m, _: m.build(),
-    "PERSID": lambda m, identity: m.push_persistent(identity),
-    "BINPERSID": lambda m, _: m.push_persistent(m.stack.pop()),
+# What protocols 1 to 5 write, without extensions and outside buffers. Protocol 0 names no storage.
+OPCODES = """
+    proto frame stop mark pop pop_mark binput long_binput memoize binget long_binget
+    none true false int binint binint1 binint2 long long1 long4 binfloat
+    binstring short_binstring binunicode short_binunicode binunicode8
+    binbytes short_binbytes binbytes8 bytearray8 empty_tuple tuple tuple1 tuple2 tuple3
+    empty_list append appends empty_set additems frozenset empty_dictionary setitem setitems
+    global stack_global inst obj reduce newobj newobj_ex build binpersid
+"""
+_InertUnpickler.dispatch = dict.fromkeys(range(256), _InertUnpickler.refuse) | {
+    code: getattr(_InertUnpickler, action.__name__)
+    for code, action in _Machine.dispatch.items()
+    if action.__name__.removeprefix("load_") in OPCODES.split()
 }
 
 
 def _meaning(function: Any, arguments: Any) -> Any:
     """What a call in the file stands for. Nothing outside this module is ever called."""
-    name = function.name if isinstance(function, StandIn) else type(function).__name__
-    if not isinstance(arguments, tuple):
-        raise UserError(f"{name} without a tuple of arguments")
-    if name in ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"):
-        storage, offset, shape, strides = arguments[:4]
-        return _tensor(storage, offset, shape, strides)
-    if name == "torch._utils._rebuild_tensor_v3":
-        storage, offset, shape, strides, _, _, dtype = arguments[:7]
-        return _tensor(storage, offset, shape, strides, dtype)
-    if name.startswith("torch._utils._rebuild_parameter"):
-        return arguments[0]
-    if name == "torch._tensor._rebuild_from_type_v2":
-        return _meaning(arguments[0], arguments[2])
-    if name in ("collections.OrderedDict", "torch.Size"):
-        kind = dict if name == "collections.OrderedDict" else tuple
-        return kind(*arguments[:1])
-    return {} if name == "collections.defaultdict" else StandIn(name, arguments)
+    if not isinstance(function, StandIn) or not isinstance(arguments, tuple):
+        raise UserError("a call without a name or a tuple of arguments")
+    match function.name:
+        case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
+            return _tensor(*arguments[:4])
+        case "torch._utils._rebuild_tensor_v3":
+            storage, offset, shape, strides, _, _, dtype = arguments[:7]
+            return _tensor(storage, offset, shape, strides, dtype)
+        case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
+            return arguments[0]
+        case "torch._tensor._rebuild_from_type_v2":
+            return _meaning(arguments[0], arguments[2])
+        case "torch.Size":
+            return arguments[0]
+        case "collections.OrderedDict" if arguments:
+            return _from_pairs(arguments[0])
+        case "collections.OrderedDict" | "collections.defaultdict":
+            return _Mapping()
+    return StandIn(function.name, arguments)
 
 
-def _tensor(
-    storage, offset, shape, strides, dtype: StandIn | None = None
-) -> TensorRecord | StandIn:
+def _from_pairs(pairs: list) -> _Mapping:
+    """Python 2 wrote an OrderedDict so. The pairs are moved: many copies would fill memory."""
+    mapping = _Mapping()
+    for key, value in pairs:
+        mapping[key] = value
+    pairs.clear()
+    return mapping
+
+
+def _tensor(storage, offset, shape, strides, dtype: StandIn | None = None) -> Any:
     """A tensor, or a StandIn for one whose elements are of no kind we know (complex, quantized)."""
     if not isinstance(storage, StorageRecord):
         return StandIn(f"tensor in a {getattr(storage, 'name', 'strange storage')}")
     if dtype is None:
-        return TensorRecord(storage, offset, tuple(shape), tuple(strides), storage.dtype)
-    if dtype.name.removeprefix("torch.") not in DTYPES:
+        return TensorRecord(storage, offset, shape, strides, storage.dtype)
+    if dtype.name not in DTYPES:
         return StandIn(f"tensor of {dtype.name}")
-    known = DTYPES[dtype.name.removeprefix("torch.")]
-    return TensorRecord(storage, offset, tuple(shape), tuple(strides), known)
+    return TensorRecord(storage, offset, shape, strides, DTYPES[dtype.name])
 
 
-def _storage(identity: Any) -> StorageRecord | StandIn:
+def _storage(identity: Any) -> Any:
     """('storage', type, key, device, numel[, view]); old files also have ('module', class, ...)."""
     if isinstance(identity, tuple) and identity[:1] == ("module",):
         return identity[1]
@@ -294,4 +243,11 @@ def _storage(identity: Any) -> StorageRecord | StandIn:
         _, start, numel = rest[0]
     if any(type(n) is not int or n < 0 for n in (start, numel)) or not isinstance(key, str | int):
         raise UserError("a storage's key, start or length is no name or count")
+    _check_name(str(key))
     return StorageRecord(str(key), STORAGE_DTYPES[name], numel, start)
+
+
+def _check_name(name: str) -> None:
+    """Names stand in errors, which are one line; and many long ones would fill memory."""
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise UserError(f"a name with control characters or of more than {LONGEST_NAME} letters")
