@@ -1,11 +1,13 @@
 """Metadata, dependencies and data files. The tools are configured in pyproject.toml."""
 
 import pathlib
+import posixpath
 import re
 
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
+REPOSITORY = "https://github.com/lpd-jax/lpd_jax"
 VERSION_FILE = (ROOT / "lpd_jax" / "version.py").read_text(encoding="utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', VERSION_FILE, re.MULTILINE).group(1)
 
@@ -39,9 +41,12 @@ CONVERT: list[str] = []
 PEER = ["torch>=2.4"]
 # What notebooks/lpd_demo.ipynb imports besides, Jupyter itself aside.
 NOTEBOOK = ["huggingface_hub>=0.25", "matplotlib>=3.8", "scipy>=1.14"]
+# What `mkdocs build --strict` needs. It reads the source of the package and imports none of it.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,<3"]
 TEST = [
     *TRAIN,
     *CONVERT,
+    *DOCS,
     "chex>=0.1.90",
     "import-linter>=2.1",
     "ipykernel>=6.29",
@@ -54,14 +59,31 @@ TEST = [
     "setuptools>=77",  # tests/test_packaging.py builds the package; Python 3.12 has none
 ]
 
+
+def long_description() -> str:
+    """The README with addresses in place of its paths, which only the repository can follow."""
+
+    def address(link: re.Match) -> str:
+        kind = "raw" if posixpath.splitext(link[1])[1] == ".png" else "blob"
+        return f"]({REPOSITORY}/{kind}/main/{link[1]})"
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\]\((?!\w+:|#)([^)\s]+)\)", address, readme)
+
+
 setup(
     name="lpd_jax",
     version=VERSION,
     description="Parallel autoregressive image generation (LPD) in JAX",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     author="the lpd_jax authors",
-    url="https://github.com/lpd-jax/lpd_jax",
+    url=REPOSITORY,
+    project_urls={
+        "Documentation": f"{REPOSITORY}/blob/main/docs/index.md",
+        "Issues": f"{REPOSITORY}/issues",
+        "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+    },
     license_expression="Apache-2.0 AND CC-BY-4.0 AND CC0-1.0",
     license_files=["LICENSE", "NOTICE", "lpd_jax/bundled/avatars12/licences/*.txt"],
     python_requires=">=3.11",
@@ -82,6 +104,7 @@ setup(
         "train": TRAIN,
         "convert": CONVERT,
         "notebook": NOTEBOOK,
+        "docs": DOCS,
         "peer": PEER,
         "test": TEST,
     },

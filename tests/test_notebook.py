@@ -84,10 +84,11 @@ def test_is_kept_without_outputs():
     assert '\nMODEL = "avatars12"\n' in "\n" + code_of(notebook) + "\n"
 
 
-def test_one_address_in_the_badges_the_install_cell_and_the_metadata():
+def test_one_address_everywhere():
+    """In the badges, the install cell, the metadata, the manual and the citation."""
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     setup = (tiny.REPOSITORY / "setup.py").read_text(encoding="utf-8")
-    address = re.search(r'url="(https://github.com/(\S+))"', setup)
+    address = re.search(r'^REPOSITORY = "(https://github.com/(\S+))"$', setup, re.MULTILINE)
     assert f'\nREPOSITORY = "{address[1]}"\n' in "\n" + code_of(notebook)
     badge = f"https://colab.research.google.com/github/{address[2]}/blob/main/notebooks/"
     title = "".join(notebook["cells"][0]["source"])
@@ -96,6 +97,8 @@ def test_one_address_in_the_badges_the_install_cell_and_the_metadata():
         assert f"]({badge}{NOTEBOOK.name})" in text
         named = re.findall(r"github(?:\.com)?/([\w-]*lpd[\w-]*/lpd_jax)", text)
         assert set(named) == {address[2]}
+    for name, field in (("mkdocs.yml", "repo_url"), ("CITATION.cff", "repository-code")):
+        assert f"\n{field}: {address[1]}\n" in (tiny.REPOSITORY / name).read_text(encoding="utf-8")
 
 
 def code_of(notebook) -> str:

@@ -59,6 +59,15 @@ def test_setup_takes_the_version_of_the_package():
     assert told.stdout.split()[-1] == lpd_jax.__version__
 
 
+def test_the_description_has_addresses_that_work_outside_of_the_repository():
+    command = [sys.executable, "setup.py", "-q", "--long-description"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    links = re.findall(r"\]\(([^)\s]+)\)", told.stdout)
+    assert len(links) > 10 and all(link.startswith("https://") for link in links)
+    inside = [re.split("/(?:blob|raw)/main/", link) for link in links if "/lpd_jax/" in link]
+    assert all((ROOT / parts[-1]).is_file() for parts in inside)
+
+
 def test_drawing_needs_no_training_package():
     """What `pip install .` brings is enough for the package and its pipeline."""
     program = (
