@@ -5,9 +5,16 @@ import os
 import shutil
 import tempfile
 
-import jax
-import pytest
-from jax.extend.backend import clear_backends
+# What tests compile runs for milliseconds: making it fast takes longer than running it slowly.
+# Read when JAX is imported, and by the processes that tests start.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from jax.extend.backend import clear_backends  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -65,10 +65,12 @@ def random_params(config: Any, seed: int = 0) -> dict[str, Any]:
     return jax.tree_util.tree_map_with_path(draw, abstract_params(config))
 
 
-def write_model_directory(path, transformer=LPD, tokenizer=VQ, **generation) -> pathlib.Path:
+def write_model_directory(
+    path, transformer=LPD, tokenizer=VQ, image_size=(8, 8), **generation
+) -> pathlib.Path:
     """A model directory of random weights; None leaves a model out."""
     config = {
-        "image_size": [8, 8],
+        "image_size": list(image_size),
         "class_names": CLASS_NAMES,
         "transformer": transformer and config_to_dict(transformer),
         "tokenizer": tokenizer and config_to_dict(tokenizer),

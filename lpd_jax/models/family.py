@@ -24,6 +24,7 @@ __all__ = [
     "family_of",
     "find_family",
     "find_model",
+    "forget",
     "is_tokenizer",
     "published_models",
     "register",
@@ -44,6 +45,11 @@ def register(family: Registered) -> Registered:
         raise ValueError(f"family {family.name!r} is registered already, as {other.__qualname__}")
     _FAMILIES[family.name] = family
     return family
+
+
+def forget(name: str) -> None:
+    """Undoes `register`."""
+    _FAMILIES.pop(name, None)
 
 
 def families() -> Mapping[str, ModelFamily]:

@@ -34,7 +34,7 @@ def test_parameter_counts(name, count):
 
 
 def test_an_unknown_model_gets_the_nearest_name():
-    with pytest.raises(ValueError, match=r"got 'lpd-xl' \(did you mean 'lpd_xl'\?\), allowed are"):
+    with pytest.raises(ValueError, match=r"got 'lpd-xl', allowed are .*; did you mean 'lpd_xl'\?"):
         family.find_model("lpd-xl")
     with pytest.raises(ValueError, match="got 'zebra', allowed are lpd_l, "):
         family.find_model("zebra")

@@ -10,6 +10,7 @@ import pytest
 
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import training_schedules
+from lpd_jax.models import vq_loss
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
@@ -152,7 +153,7 @@ def test_entropy_prefers_sure_latents_that_use_all_codes():
 
 
 def test_entropy_of_many_latents_looks_at_some(monkeypatch):
-    monkeypatch.setattr(losses, "ENTROPY_LATENTS", 2)
+    monkeypatch.setattr(vq_loss, "ENTROPY_LATENTS", 2)
     latents_TE = jnp.eye(4)  # rows 0 and 2 are looked at
     value = codebook_entropy_loss({"codebook": jnp.eye(4)}, latents_TE, temperature=0.1)
     np.testing.assert_allclose(value, -np.log(2), atol=1e-3)

@@ -208,8 +208,12 @@ def test_sizes_that_do_not_fit_are_refused(weights, sizes, words):
         ("cls_embedding.uncond_embedding", (120, 2048), "this LlamaGen draws from text; allowed"),
         ("cls_embedding.cap_proj.fc1.weight", (16, 2048), "cap_proj.fc1.weight: this LlamaGen"),
         ("pos_instruct_embeddings", (1, 16), "unexpected pos_instruct_embeddings"),
-        (CLASSES, (4, 12), rf"{CLASSES}: got shape \(4, 12\), want \(4, 16\)"),
-        ("layers.1.attention.wqkv.weight", (32, 16), r"1.+wqkv.weight: got .*, want \(48, 16\)"),
+        (CLASSES, (4, 12), rf"{CLASSES}: got shape \(4, 12\), allowed is \(4, 16\)"),
+        (
+            "layers.1.attention.wqkv.weight",
+            (32, 16),
+            r"1.+wqkv.weight: got .* is \(48, 16\)",
+        ),
     ],
 )
 def test_checkpoints_of_other_models_are_refused(weights, name, shape, words):
@@ -258,8 +262,8 @@ def test_an_mlp_of_any_larger_width_is_kept(weights):
 def test_directory_config_has_the_published_settings(name, grid, scale, order):
     model = dataclasses.replace(PAR_MODELS[name], grid_size=(grid, grid))
     config = directory_config(model, VQ_MODELS["vq16"])
-    assert config["image_size"] == [16 * grid, 16 * grid]
-    assert config["generation"]["order"] == order
+    assert config.image_size == (16 * grid, 16 * grid)
+    assert config.generation.order == order
     request = make_request(config, [0])
     assert request.schedule == par_schedule(model)
     np.testing.assert_array_equal(request.order, par_order(model)[None])

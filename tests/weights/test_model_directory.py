@@ -3,15 +3,22 @@ import json
 import numpy as np
 import pytest
 
-from lpd_jax.weights import model_directory
-from lpd_jax.weights.model_directory import load_model_directory, save_model_directory
+from lpd_jax.models.family import config_to_dict
+from lpd_jax.models.settings import Generation
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.model_directory import (
+    load_model_directory,
+    read_directory_config,
+    save_model_directory,
+)
+from tests import tiny
 
 CONFIG = {
-    "image_size": [64, 32],
-    "class_names": ["cat", "dög"],
-    "transformer": {"family": "lpd"},
-    "tokenizer": {"family": "vq"},
-    "generation": {"order": "locality", "num_steps": 4, "repulsion_threshold": None},
+    "image_size": [8, 8],
+    "class_names": ["cat", "dög", "owl"],
+    "transformer": config_to_dict(tiny.LPD),
+    "tokenizer": config_to_dict(tiny.VQ),
+    "generation": {"order": "halton", "num_steps": 4, "repulsion_threshold": None},
 }
 
 
@@ -29,7 +36,11 @@ def saved(tmp_path):
 
 def test_what_is_saved_comes_back(saved):
     files = load_model_directory(saved)
-    assert files.config == {"format_version": 1, **CONFIG}
+    assert (files.config.transformer, files.config.tokenizer) == (tiny.LPD, tiny.VQ)
+    assert (files.config.image_size, files.config.class_names) == ((8, 8), ("cat", "dög", "owl"))
+    assert files.config.generation == Generation(4, order="halton", guidance_schedule="linear")
+    again = DirectoryConfig.from_mapping(files.config.to_mapping(), files.config.where)
+    assert again == files.config
     kernel = files.transformer["blocks"]["up"]["kernel"]
     np.testing.assert_array_equal(kernel, params(0)["blocks"]["up"]["kernel"])
     assert files.tokenizer["norm"]["scale"].shape == ()
@@ -112,11 +123,23 @@ def test_truncated_weights_are_named(saved, kept):
     [
         ({"format_version": 2}, "format_version: got 2, allowed is 1; .* newer lpd_jax"),
         ({"format_version": None}, "format_version: got None, allowed is 1"),
-        ({"colour": 1}, "unknown field 'colour'; allowed are format_version, image_size"),
-        ({"generation": {"steps": 1}}, "generation: unknown field 'steps'; allowed are order"),
-        ({"generation": {"top_k": "all"}}, "generation: top_k: got 'all', allowed is int"),
-        ({"class_names": "cat"}, "class_names: got 'cat', allowed is list"),
-        ({"image_size": [64]}, "image_size: got \\[64\\]"),
+        ({"colour": 1}, "colour: unknown field, allowed are format_version, image_size"),
+        ({"generation": {"steps": 1}}, "generation.steps: unknown field"),
+        ({"generation": {"top_k": "all"}}, "generation.top_k: got 'all', allowed is an int"),
+        ({"generation": {"temperature": -1}}, "temperature: got -1.0, allowed are"),
+        ({"class_names": "cat"}, "class_names: got 'cat', allowed is a list"),
+        ({"class_names": ["cat"]}, "class_names: got 1, allowed are none and one for each of 3"),
+        ({"image_size": [64]}, r"image_size: got \[64\], allowed is \[8, 8\]"),
+        (
+            {"image_size": [64, 64]},
+            r"image_size: got \[64, 64\], allowed is \[8, 8\]: a",
+        ),
+        ({"image_size": [64, 0]}, r"image_size: got \[64, 0\], allowed is \[height, width\]"),
+        ({"transformer": {"family": "gpt"}}, "transformer.family: got 'gpt', allowed are lpd, par"),
+        (
+            {"transformer": CONFIG["tokenizer"]},
+            "transformer.family: got 'vq', allowed is that of",
+        ),
         ({"transformer": None, "tokenizer": None}, "neither transformer nor tokenizer"),
     ],
 )
@@ -124,7 +147,7 @@ def test_bad_configs_are_named(saved, changes, message):
     config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
     (saved / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(ValueError, match=message):
-        model_directory.load_config(saved)
+        read_directory_config(saved)
 
 
 def test_truncated_config_is_named(saved):
