@@ -338,6 +338,6 @@ def test_pictures_are_the_decoded_tokens(params):
     tokens_BHW = np.asarray(tokens_BN).reshape(2, 4, 4)
     want_BHWC = to_uint8(jax.jit(tokenizer.decode)(tokens_BHW)).astype(int)
     assert np.abs(want_BHWC - np.asarray(images_BHWC, int)).max() <= 1
-    encoded_BN = generate.encode_images(tiny.VQ, tokenizer_params, images_BHWC)
+    encoded_BN = encode_images(tiny.VQ, tokenizer_params, images_BHWC)
     want_BHW = jax.jit(tokenizer.encode)(to_model_range(images_BHWC))
     np.testing.assert_array_equal(encoded_BN, np.reshape(want_BHW, (2, 16)))
