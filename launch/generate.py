@@ -19,8 +19,8 @@ from lpd_jax import images
 from lpd_jax.generation.request import Request, make_request, names_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
-from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.weights.model_directory import load_config
 from lpd_jax.weights.pretrained import DEFAULT_MODEL, find_model_directory, model_config
 
@@ -98,7 +98,7 @@ def checked_request(config: dict[str, Any], where: str) -> Request:
         labels = [i * num_classes // count for i in range(count)]
     group_sizes = None
     if GROUP_SIZES.value is not None:
-        group_sizes = [whole_number("group_sizes", text) for text in GROUP_SIZES.value]
+        group_sizes = [parse_whole("group_sizes", text) for text in GROUP_SIZES.value]
     return make_request(
         config,
         list(itertools.islice(itertools.cycle(labels), NUM_IMAGES.value or len(labels))),

@@ -21,7 +21,7 @@ from lpd_jax.decoding.schedule import (
     default_num_steps,
 )
 from lpd_jax.decoding.step_table import StepTable, table_of_sizes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole
 
 NUM_RANGES = 8  # of known counts; each is one compilation
 
@@ -47,8 +47,7 @@ def make_frame(num_tokens: int, num_known: int, whole_steps: int) -> Frame:
         ValueError: a number out of range.
     """
     check_num_steps(num_tokens, whole_steps)
-    if not 1 <= num_known < num_tokens:
-        raise UserError(f"num_known: got {num_known}, allowed are 1 to {num_tokens - 1}")
+    check_whole("num_known", num_known, 1, num_tokens - 1)
     width = -(-num_tokens // NUM_RANGES)
     range_index = (num_known - 1) // width
     return range_frame(num_tokens, range_index * width + 1, width, whole_steps)

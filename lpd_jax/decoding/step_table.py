@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole
 
 
 class StepTable(NamedTuple):
@@ -76,8 +76,7 @@ def make_segments(
     Raises:
         ValueError: fewer than one segment.
     """
-    if num_segments < 1:
-        raise UserError(f"num_segments: got {num_segments}, allowed is at least 1")
+    check_whole("num_segments", num_segments, 1)
     previous = np.array([1 + num_known, *schedule.group_sizes[:-1]])
     query = np.array(schedule.group_sizes)
     steps = schedule.num_steps

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lpd_jax.decoding import known_tokens
-from lpd_jax.decoding.order import check_whole
 from lpd_jax.decoding.scan import Known
 from lpd_jax.generation import masks
 from lpd_jax.generation.request import Request, generation_choices, make_request
 from lpd_jax.models.par_layout import PARConfig
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.pretrained import model_config
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpd_jax.decoding.order import check_whole
 from lpd_jax.generation.inpaint import (
     Edited,
     Model,
@@ -25,6 +24,7 @@ from lpd_jax.generation.inpaint import (
     pixels_per_token,
     same_number,
 )
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
 
 SIDES = ("top", "bottom", "left", "right")
