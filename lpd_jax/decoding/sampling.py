@@ -14,7 +14,7 @@ from lpd_jax.runtime.arguments import check_whole, is_finite, shown
 from lpd_jax.runtime.errors import UserError
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
-LEAST_TEMPERATURE = 1e-7  # below it float32 logits that differ at all differ for certain: argmax
+LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
 
 
 @functools.partial(
@@ -39,7 +39,8 @@ class Sampling:
         Args:
             temperature: divides the logits; 0 takes the most likely token.
             top_k: keeps the k most likely tokens, and ties with the k-th; 0 keeps all.
-            top_p: keeps the most likely tokens up to the one that crosses this mass; 1 keeps all.
+            top_p: keeps the smallest set of the most likely tokens whose probability reaches it,
+                and ties with its last; 1 keeps all.
 
         Raises:
             UserError: names the argument, its value and what is allowed.
@@ -125,7 +126,8 @@ def keep_nucleus(logits_BQV: jax.Array, top_p: float | jax.Array) -> jax.Array:
     """Removes all but the smallest set of tokens whose probability reaches `top_p`.
 
     A token stays where the tokens before it, the likeliest first, do not reach `top_p` yet. Of
-    probabilities 0.5 0.3 0.2 these have 0.0 0.5 0.8: one stays for 0.5, two for 0.6.
+    probabilities 0.5 0.3 0.2 these have 0.0 0.5 0.8: one stays for 0.5, two for 0.6. So do ties
+    with the last that stays.
     """
     sorted_BQV = jnp.sort(logits_BQV, axis=-1, descending=True)
     probs_BQV = jax.nn.softmax(sorted_BQV, axis=-1)
