@@ -122,11 +122,11 @@ def test_seeds_of_windows_are_seeds():
         ({"left": 2**40}, "canvas would be 8x1099511627784 pixels, allowed are 67,108,864 in all"),
         ({"left": 2, "overlap": 8}, "overlap: got 8, allowed are whole numbers from 2 to 6"),
         ({"left": 2, "overlap": 3}, "overlap: got 3 pixels, allowed are multiples of 2"),
-        ({"left": 2, "seed": -1}, "seed -1"),
+        ({"left": 2, "seed": -1}, "seed: got -1, allowed are"),
         ({"left": 2, "labels": "wolf"}, "labels: got 'wolf'"),
         ({"left": 2, "labels": [0, 1, 2]}, "got 2 images, 3 labels"),
         ({"left": 2, "images": np.zeros((7, 8, 3), np.uint8)}, r"images: got \(7, 8\) pixels"),
-        ({"left": 2, "seam": -1}, "seam -1"),
+        ({"left": 2, "seam": -1}, "seam: got -1, allowed are"),
         ({"left": 2, "top_k": 33}, "top_k: got 33"),
     ],
 )
