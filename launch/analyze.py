@@ -20,11 +20,11 @@ from absl import flags
 
 from lpd_jax import bundled
 from lpd_jax.data.token_cache import check_cache, open_token_cache, tokenizer_digest
-from lpd_jax.decoding.order import check_whole
 from lpd_jax.generation.request import MAX_SEED
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.arguments import check_whole, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import dependency_report, dependency_study
@@ -100,7 +100,7 @@ def make_plan(grid: tuple[int, int]) -> Plan:
     references = dependency_study.default_references(grid)
     if REFERENCES.value is not None:
         references = tuple(dict.fromkeys(map(parse_cell, REFERENCES.value)))
-    sizes = [whole_number("num_parallel", text) for text in NUM_PARALLEL.value]
+    sizes = [parse_whole("num_parallel", text) for text in NUM_PARALLEL.value]
     return Plan(
         grid=grid,
         references=references,
@@ -114,14 +114,7 @@ def parse_cell(text: str) -> tuple[int, int]:
     row, colon, column = text.partition(":")
     if not colon:
         raise UserError(f"references: got {text!r}, allowed are cells such as 7:5, ROW:COLUMN")
-    return whole_number("references", row), whole_number("references", column)
-
-
-def whole_number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{name}: got {text!r}, allowed are whole numbers") from None
+    return parse_whole("references", row), parse_whole("references", column)
 
 
 def avatar_tokens(files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.ndarray]:

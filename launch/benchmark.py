@@ -31,8 +31,8 @@ from lpd_jax.performance.device_peaks import measure_ceilings
 from lpd_jax.performance.measure import Measurement, Peer, measure
 from lpd_jax.performance.presets import PRESETS
 from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.runtime.errors import UserError
 
 PRESET = flags.DEFINE_enum("preset", None, sorted(PRESETS), "A table by name, with the peer.")
@@ -127,7 +127,7 @@ def task_choices(task: str, is_lpd: bool) -> Iterator[dict[str, Any]]:
 
 def whole_numbers(name: str, texts: list[str] | None) -> list[Any]:
     """Of a list of texts; where none is given, the one choice is None."""
-    return [None] if texts is None else [whole_number(name, text) for text in texts]
+    return [None] if texts is None else [parse_whole(name, text) for text in texts]
 
 
 def find_peer() -> Peer:

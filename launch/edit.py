@@ -25,8 +25,8 @@ from lpd_jax.generation.request import names_of, resolve_labels
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
@@ -115,7 +115,7 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[str |
             f"pixels, the bundled pictures have {bundled.IMAGE_SIZE}x{bundled.IMAGE_SIZE}"
         )
     images_BHWC, labels_B = bundled.load_avatars("validation")
-    rows = [whole_number("bundled", text) for text in BUNDLED.value]
+    rows = [parse_whole("bundled", text) for text in BUNDLED.value]
     if not rows or not 0 <= min(rows) <= max(rows) < len(images_BHWC):
         raise UserError(f"bundled: got {rows}, allowed are numbers 0 to {len(images_BHWC) - 1}")
     return images_BHWC[rows], labels or labels_B[rows].tolist()
@@ -141,7 +141,7 @@ def read_options(command: str) -> dict[str, Any]:
     if options.get("mask") is not None:
         options["mask"] = images.read_image("mask", options["mask"], "L") > 127
     if options.get("box") is not None:
-        options["box"] = [whole_number("box", text) for text in options["box"]]
+        options["box"] = [parse_whole("box", text) for text in options["box"]]
     return options
 
 

@@ -11,11 +11,11 @@ import time
 
 from absl import flags
 
-from lpd_jax.decoding.order import check_grid
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order_bank import load_or_make_bank
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.runtime import command_line
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import parse_whole
 
 ORDER = flags.DEFINE_string("order", "locality", "raster, random, halton or locality.")
 HEIGHT = flags.DEFINE_integer("height", 16, "Rows of the token grid.")
@@ -35,7 +35,10 @@ CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Default: lpd_jax in the user
 
 def main() -> None:
     grid = check_grid((HEIGHT.value, WIDTH.value))
-    schedule = make_schedule(grid[0] * grid[1], NUM_STEPS.value, checked_group_sizes())
+    group_sizes = None
+    if GROUP_SIZES.value is not None:
+        group_sizes = [parse_whole("group_sizes", text) for text in GROUP_SIZES.value]
+    schedule = make_schedule(grid[0] * grid[1], NUM_STEPS.value, group_sizes)
     start = time.perf_counter()
     bank = load_or_make_bank(
         *(ORDER.value, grid, schedule, NUM_ORDERS.value, SEED.value),
@@ -45,16 +48,6 @@ def main() -> None:
     )
     seconds = time.perf_counter() - start
     print(f"{len(bank)} {ORDER.value} orders in {seconds:.1f} s: {bank.path}")
-
-
-def checked_group_sizes() -> list[int] | None:
-    if GROUP_SIZES.value is None:
-        return None
-    try:
-        return [int(size) for size in GROUP_SIZES.value]
-    except ValueError:
-        got = ",".join(GROUP_SIZES.value)
-        raise UserError(f"group_sizes {got!r} must be whole numbers with commas") from None
 
 
 if __name__ == "__main__":

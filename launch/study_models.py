@@ -20,8 +20,8 @@ from lpd_jax.generation.request import generation_choices, make_request
 from lpd_jax.models.par_layout import PARConfig, par_schedule
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import avatars_study, models_report, models_study, steps_study
 from lpd_jax.studies.avatars_study import CHOICES
@@ -111,7 +111,7 @@ def make_entries(classifier: Classifier) -> list[Entry]:
 def entry_steps(model: Any) -> list[int]:
     if isinstance(model, PARConfig):
         return [par_schedule(model).num_steps]
-    return [whole_number("lpd_steps", text) for text in LPD_STEPS.value]
+    return [parse_whole("lpd_steps", text) for text in LPD_STEPS.value]
 
 
 def open_pipe(entry: Entry) -> tuple[Pipeline, Any]:

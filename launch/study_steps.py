@@ -18,8 +18,8 @@ from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
 from lpd_jax.generation.request import generation_choices, make_request
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.command_line import whole_number
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import avatars_study, steps_report, steps_study
 from lpd_jax.studies.avatars_study import CHOICES
@@ -105,7 +105,7 @@ def make_points(config: dict[str, Any], protocol: steps_study.Protocol) -> list[
     labels = steps_study.balanced_labels(protocol.num_images, len(config["class_names"]))
     steps = steps_study.default_steps(height * width)
     if STEPS.value is not None:
-        steps = tuple(whole_number("steps", text) for text in STEPS.value)
+        steps = tuple(parse_whole("steps", text) for text in STEPS.value)
     points = [
         steps_study.Point(order, num_steps)
         for num_steps in sorted(set(steps))

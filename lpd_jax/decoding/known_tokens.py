@@ -1,10 +1,12 @@
 """Editing is decoding that begins late: known tokens come first, the rest follow.
 
-Known tokens are one group that the first step feeds beside the class, so they see each other: fed
-in groups of 8 to 48, as in training, they make the rest no likelier (0.005 nats a token at most,
-bundled model, four masks). What depends on the mask is data: the order, how many tokens are known,
-how many each step draws. What is static is the same for a range of known counts, so that masks
-share compilations. Letters: B images, N tokens per image.
+Known tokens are one group: the first step feeds all of them beside the class, and they see each
+other. To feed them in groups of 8 to 48, as in training, makes the rest no likelier (0.005 nats a
+token at most; bundled model, four masks).
+
+What depends on the mask is data: the order, how many tokens are known, how many each step draws.
+Shapes are the same for a whole range of known counts, so that masks share compilations.
+Letters: B images, N tokens per image.
 """
 
 import functools
@@ -21,13 +23,13 @@ from lpd_jax.decoding.schedule import (
     default_num_steps,
 )
 from lpd_jax.decoding.step_table import StepTable, table_of_sizes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole
 
-NUM_RANGES = 8  # of known counts; each is one compilation
+NUM_RANGES = 8  # how many ranges there are of known counts; each is one compilation
 
 
 class Frame(NamedTuple):
-    """What is static of an edit, and shared by all masks whose known count is in one range."""
+    """The shapes of an edit, shared by all masks whose known count is in one range."""
 
     most_known: int
     num_steps: int
@@ -35,20 +37,17 @@ class Frame(NamedTuple):
 
 
 def make_frame(num_tokens: int, num_known: int, whole_steps: int) -> Frame:
-    """The frame of an edit.
-
-    Counts are rounded up to an eighth of the picture.
+    """The frame of the range that `num_known` is in; a range is an eighth of the picture wide.
 
     Args:
         num_known: 1 to num_tokens - 1.
         whole_steps: steps that the whole picture would be drawn in.
 
     Raises:
-        ValueError: a number out of range.
+        UserError: a number out of range.
     """
     check_num_steps(num_tokens, whole_steps)
-    if not 1 <= num_known < num_tokens:
-        raise UserError(f"num_known: got {num_known}, allowed are 1 to {num_tokens - 1}")
+    check_whole("num_known", num_known, 1, num_tokens - 1)
     width = -(-num_tokens // NUM_RANGES)
     range_index = (num_known - 1) // width
     return range_frame(num_tokens, range_index * width + 1, width, whole_steps)
@@ -56,6 +55,7 @@ def make_frame(num_tokens: int, num_known: int, whole_steps: int) -> Frame:
 
 @functools.lru_cache(maxsize=256)
 def range_frame(num_tokens: int, least_known: int, width: int, whole_steps: int) -> Frame:
+    """The frame of all known counts from `least_known` to before `least_known + width`."""
     most_left = num_tokens - least_known
     least_left = max(1, most_left - width + 1)
     num_steps = share_of_steps(num_tokens, most_left, whole_steps)
@@ -65,10 +65,10 @@ def range_frame(num_tokens: int, least_known: int, width: int, whole_steps: int)
 
 
 def share_of_steps(num_tokens: int, num_left: int, whole_steps: int) -> int:
-    """Steps for what is left of a picture.
+    """How many of a whole picture's steps an edit takes.
 
-    They go by the power of the tokens through the published settings (`default_num_steps`): a
-    quarter of the picture takes 0.42 of the steps. One token a step stays one token a step.
+    Steps grow with tokens as in the published settings (`default_num_steps`): a quarter of the
+    picture takes 0.42 of the steps. One token a step stays one token a step.
     """
     share = default_num_steps(num_left) / default_num_steps(num_tokens)
     fewest = -(-num_left * whole_steps // num_tokens)  # never larger groups on average
@@ -76,18 +76,18 @@ def share_of_steps(num_tokens: int, num_left: int, whole_steps: int) -> int:
 
 
 def step_sizes(num_left: int, num_steps: int) -> tuple[int, ...]:
-    """Tokens of each step, along the cosine; if there are fewer than steps, the first draw none."""
+    """Tokens of each step, along the cosine; with fewer tokens than steps, the first draw none."""
     steps = min(num_steps, num_left)
     return (0,) * (num_steps - steps) + cosine_group_sizes(num_left, steps)
 
 
 def left_schedule(num_left: int, frame: Frame) -> GroupSchedule:
-    """The steps that draw the tokens left, those that draw none left out."""
+    """The schedule of the tokens left, without the steps that draw none."""
     return GroupSchedule(tuple(filter(None, step_sizes(num_left, frame.num_steps))))
 
 
 def frame_table(num_tokens: int, num_known: int, frame: Frame) -> StepTable:
-    """The step table of an edit; as long for all counts of the frame."""
+    """The step table of an edit; all edits of one frame have as many steps."""
     return table_of_sizes(step_sizes(num_tokens - num_known, frame.num_steps), num_known)
 
 
@@ -113,7 +113,7 @@ def locality_order_of_rest(
     proximity_threshold: float = 1.0,
     repulsion_threshold: int | None = None,
 ) -> np.ndarray:
-    """LPD's order of the positions that are not known, to which known ones count as drawn.
+    """LPD's order of the positions that are not known; the known ones count as drawn already.
 
     Args:
         schedule: of the tokens left, as many in every image.

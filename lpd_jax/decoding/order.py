@@ -5,18 +5,20 @@ is the business of the schedule (`schedule.py`). Random draws come from a counte
 addressed by (seed, index of the order): order i is the same however many are asked for.
 """
 
-import difflib
 import math
-import operator
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from lpd_jax.decoding import locality
+from lpd_jax.decoding.grid import (
+    check_grid,
+    check_order,  # noqa: F401  for generation/request.py until it reads decoding/grid.py
+)
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.runtime.arguments import check_whole, is_finite, nearest, shown
 from lpd_jax.runtime.errors import UserError
 
 ORDERS = ("raster", "random", "halton", "locality", "region")
@@ -47,7 +49,7 @@ def make_order(
         int32 [B, N]: rank -> raster position (row * width + column).
 
     Raises:
-        ValueError: unknown kind, a grid that does not hold the schedule's tokens, negative
+        UserError: unknown kind, a grid that does not hold the schedule's tokens, negative
             thresholds, or a count or seed out of range.
     """
     check_kind(kind)
@@ -55,7 +57,8 @@ def make_order(
     num_tokens = math.prod(grid)
     if schedule.num_tokens != num_tokens:
         raise UserError(
-            f"grid {grid} has {num_tokens} tokens, must have the schedule's {schedule.num_tokens}"
+            f"grid: got {grid}, which has {num_tokens} tokens, allowed are grids of the "
+            f"schedule's {schedule.num_tokens}"
         )
     num_orders = check_whole("num_orders", num_orders, 1)
     seed = check_whole("seed", seed, 0, 2**64 - 1)
@@ -154,7 +157,7 @@ def region_order(grid: tuple[int, int], num_regions: int, name: str = "num_regio
     an error calls n.
 
     Raises:
-        ValueError: n is no square of a whole number, or its root does not divide the grid.
+        UserError: n is no square of a whole number, or its root does not divide the grid.
     """
     height, width = grid = check_grid(grid)
     root = math.isqrt(max(0, check_whole(name, num_regions, 1)))
@@ -178,68 +181,20 @@ def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.nda
     return numerator * num_cells // denominator
 
 
-def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:
-    """An order of the user's own as int32 [B, N]; one [N] order serves every image.
-
-    Raises:
-        ValueError: wrong shape or type, or a row that is no permutation of 0..N-1.
-    """
-    order_BN = np.asarray(order)
-    if order_BN.shape not in ((num_tokens,), (batch_size, num_tokens)):
-        raise UserError(
-            f"order has shape {order_BN.shape}, must be ({num_tokens},) or "
-            f"({batch_size}, {num_tokens})"
-        )
-    if not np.issubdtype(order_BN.dtype, np.integer):
-        raise UserError(f"order has type {order_BN.dtype}, must be integers")
-    order_BN = np.broadcast_to(order_BN, (batch_size, num_tokens))
-    is_wrong_B = (np.sort(order_BN, axis=1) != np.arange(num_tokens)[None]).any(axis=1)
-    if is_wrong_B.any():
-        row = int(is_wrong_B.argmax())
-        missing = np.setdiff1d(np.arange(num_tokens), order_BN[row])
-        raise UserError(
-            f"order of image {row} is no permutation of 0..{num_tokens - 1}: {missing.size} "
-            f"positions are missing, the first is {missing[0]}"
-        )
-    return order_BN.astype(np.int32)
-
-
 def check_kind(kind: str) -> None:
     if kind not in ORDERS:
-        close = difflib.get_close_matches(str(kind), ORDERS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"order {kind!r} is unknown; {hint}Known: {', '.join(ORDERS)}")
-
-
-def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = (operator.index(side) for side in grid)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise UserError(f"grid {grid!r} must be (height, width), whole numbers of at least 1")
-    return height, width
-
-
-def check_whole(name: str, value: int, least: int, most: int | None = None) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least or (most is not None and number > most):
-        limit = f"of at least {least}" if most is None else f"in {least}..{most}"
-        raise UserError(f"{name} {value!r} must be a whole number {limit}")
-    return number
+        hint = nearest(kind, ORDERS)
+        raise UserError(f"order: got {kind!r}, allowed are {', '.join(ORDERS)}{hint}")
 
 
 def check_thresholds(
     num_tokens: int, proximity_threshold: float, repulsion_threshold: int | None
 ) -> tuple[float, int]:
     """Both thresholds, None replaced by the default repulsion threshold."""
-    is_number = isinstance(proximity_threshold, int | float | np.integer | np.floating)
-    if not is_number or not math.isfinite(proximity_threshold) or proximity_threshold < 0:
+    if not is_finite(proximity_threshold) or proximity_threshold < 0:
         raise UserError(
-            f"proximity_threshold {proximity_threshold!r} must be a finite number of at least 0"
+            f"proximity_threshold: got {shown(proximity_threshold)}, allowed are finite numbers "
+            "from 0"
         )
     if repulsion_threshold is None:
         repulsion_threshold = locality.default_repulsion_threshold(num_tokens)

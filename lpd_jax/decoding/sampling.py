@@ -6,15 +6,15 @@ temperature or guidance scale does not recompile. Letters: B images, Q query row
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.runtime.arguments import check_whole, is_finite, shown
 from lpd_jax.runtime.errors import UserError
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
-LEAST_TEMPERATURE = 1e-7  # below it float32 logits that differ at all differ for certain: argmax
+LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
 
 
 @functools.partial(
@@ -39,20 +39,20 @@ class Sampling:
         Args:
             temperature: divides the logits; 0 takes the most likely token.
             top_k: keeps the k most likely tokens, and ties with the k-th; 0 keeps all.
-            top_p: keeps the most likely tokens up to the one that crosses this mass; 1 keeps all.
+            top_p: keeps the smallest set of the most likely tokens whose probability reaches it,
+                and ties with its last; 1 keeps all.
 
         Raises:
-            ValueError: names the argument, its value and what is allowed.
+            UserError: names the argument, its value and what is allowed.
         """
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature: got {temperature}, allowed are numbers from 0")
-        if isinstance(top_k, bool) or int(top_k) != top_k or top_k < 0:
-            raise UserError(f"top_k: got {top_k}, allowed are whole numbers from 0 (keep all)")
-        if not 0 < top_p <= 1:
-            raise UserError(f"top_p: got {top_p}, allowed are numbers above 0 and up to 1")
+        if not is_finite(temperature) or temperature < 0:
+            raise UserError(f"temperature: got {shown(temperature)}, allowed are numbers from 0")
+        top_k = check_whole("top_k", top_k, 0)
+        if not is_finite(top_p) or not 0 < top_p <= 1:
+            raise UserError(f"top_p: got {shown(top_p)}, allowed are numbers above 0 and up to 1")
         greedy = temperature < LEAST_TEMPERATURE
         temperature = 1.0 if greedy else float(temperature)
-        return cls(temperature, float(top_p), greedy, int(top_k), bool(top_p < 1))
+        return cls(temperature, float(top_p), greedy, top_k, bool(top_p < 1))
 
 
 @functools.partial(
@@ -68,9 +68,11 @@ class Guidance:
 
     @classmethod
     def make(cls, scale: float = 1.0, schedule: str = "linear") -> "Guidance":
-        """Checks and builds; raises ValueError naming the argument and what is allowed."""
-        if not (math.isfinite(scale) and scale >= 0):
-            raise UserError(f"guidance_scale: got {scale}, allowed are numbers from 0 (1 is off)")
+        """Checks and builds; raises UserError naming the argument and what is allowed."""
+        if not is_finite(scale) or scale < 0:
+            raise UserError(
+                f"guidance_scale: got {shown(scale)}, allowed are numbers from 0 (1 is off)"
+            )
         if schedule not in GUIDANCE_SCHEDULES:
             allowed = ", ".join(GUIDANCE_SCHEDULES)
             raise UserError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
@@ -123,10 +125,12 @@ def filter_logits(logits_BQV: jax.Array, sampling: Sampling) -> jax.Array:
 def keep_nucleus(logits_BQV: jax.Array, top_p: float | jax.Array) -> jax.Array:
     """Removes all but the smallest set of tokens whose probability reaches `top_p`.
 
-    Probabilities 0.5 0.3 0.2, top_p 0.6: the mass before each is 0.0 0.5 0.8, so two stay.
+    A token stays where the tokens before it, the likeliest first, do not reach `top_p` yet. Of
+    probabilities 0.5 0.3 0.2 these have 0.0 0.5 0.8: one stays for 0.5, two for 0.6. So do ties
+    with the last that stays.
     """
     sorted_BQV = jnp.sort(logits_BQV, axis=-1, descending=True)
     probs_BQV = jax.nn.softmax(sorted_BQV, axis=-1)
-    mass_before_BQV = jnp.cumsum(probs_BQV, axis=-1) - probs_BQV
-    kept_BQV = jnp.where(mass_before_BQV <= top_p, sorted_BQV, jnp.inf)
+    mass_before_BQV = jnp.pad(jnp.cumsum(probs_BQV, axis=-1)[..., :-1], ((0, 0), (0, 0), (1, 0)))
+    kept_BQV = jnp.where(mass_before_BQV < top_p, sorted_BQV, jnp.inf)
     return jnp.where(logits_BQV < kept_BQV.min(-1, keepdims=True), -jnp.inf, logits_BQV)

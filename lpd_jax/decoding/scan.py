@@ -2,7 +2,7 @@
 
 A family gives `step`, which turns rows of the step table into logits; this module feeds back the
 previous group, guides, samples and writes. Letters: B images, M slots, P rows of the previous
-group, Q query rows, V codebook; R rows of the batch that the model sees, B or, in pairs, 2B.
+group, Q query rows, V codebook, R rows of the batch that the model sees: B, or 2B with guidance.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SLOT_AXIS = 2  # of every leaf of a cache
 
 
 class StepRows(NamedTuple):
-    """What one decoding step asks of a model, padded to its segment's widths."""
+    """What one decoding step gives a model, padded to the widths of its segment."""
 
     previous_tokens_RP: jax.Array
     previous_positions_RP: jax.Array
@@ -43,8 +43,8 @@ class StepRows(NamedTuple):
 class Known(NamedTuple):
     """Tokens that are there before the first step, and the steps that draw the rest.
 
-    All of it is data, so that another mask does not recompile; what is static is the most tokens
-    that may be known, and the most that each step may draw (the schedule).
+    All of it is data, so that another mask does not recompile. Only two limits are static: how
+    many tokens may be known, and how many each step may draw (the schedule).
     """
 
     tokens_BK: jax.Array | np.ndarray  # of the first ranks; padding where fewer are known
@@ -58,7 +58,7 @@ Step = Callable[[StepRows, Any], tuple[jax.Array, Any]]
 class DecodeState(NamedTuple):
     """Carried from step to step."""
 
-    tokens_BM: jax.Array  # by slot; slot 0 stays unused, padding falls off the end
+    tokens_BM: jax.Array  # by slot; slot 0 stays unused, padding is written past the last token
     cache: Any
 
 
@@ -79,12 +79,12 @@ def decode_tokens(
 
     Args:
         step: the model, cached.
-        cache: of no slots; every leaf has them along `SLOT_AXIS`.
+        cache: empty, a tree of arrays with 0 slots along `SLOT_AXIS`.
         order_BN: generation rank -> raster position.
         keys_B: one key per image.
         schedule: tokens per step; static.
-        num_segments: consecutive scans that the schedule is cut into; more pad less and compile
-            longer. None takes the default.
+        num_segments: consecutive scans that the schedule is cut into. More of them pad less and
+            compile longer. None takes the default.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
@@ -94,8 +94,8 @@ def decode_tokens(
         schedule draws) or None.
 
     Raises:
-        ValueError: the schedule writes another number of tokens than the order has, has no room
-            for what is not known, or fewer than one segment.
+        UserError: the schedule writes another number of tokens than the order has, or has no room
+            for those that are not known; or there is less than one segment.
     """
     num_tokens = order_BN.shape[1]
     segments = checked_segments(schedule, num_segments, num_tokens, known)
@@ -137,7 +137,7 @@ def decode_tokens(
 def checked_segments(
     schedule: GroupSchedule, num_segments: int | None, num_tokens: int, known: Known | None
 ) -> tuple[Segment, ...]:
-    """The scans of `decode_tokens`; known tokens are fed by one scan more."""
+    """The scans of `decode_tokens`; with known tokens one more, for the step that feeds them."""
     num_segments = DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
     if known is not None:
         most_known, num_steps = known.tokens_BK.shape[1], len(known.table.query_start_S)
@@ -157,7 +157,10 @@ def checked_segments(
 
 
 def grow_cache(cache: Any, num_slots: int) -> Any:
-    """A cache of `num_slots` slots. Each segment reads all of its own: a prefix would be copied."""
+    """The cache with `num_slots` slots.
+
+    A segment has no more slots than it reads: to read a part of a longer cache would copy it.
+    """
 
     def grow(leaf: jax.Array) -> jax.Array:
         padding = [(0, 0)] * leaf.ndim
@@ -195,7 +198,7 @@ def step_rows(
 def guided_logits(
     logits_RQV: jax.Array, guidance: Guidance, rank_Q: jax.Array, num_tokens: int
 ) -> jax.Array:
-    """One row of each image's pair; without guidance there is one only."""
+    """The logits of each image: those of its pair combined, or without guidance its only ones."""
     if not guidance.active:
         return logits_RQV
     cond_BQV, uncond_BQV = split_pairs(logits_RQV)
@@ -205,7 +208,8 @@ def guided_logits(
 def join_pairs(cond_B: jax.Array, uncond_B: jax.Array) -> jax.Array:
     """[B, ...] twice -> [2B, ...], row 2i conditional and 2i + 1 unconditional.
 
-    Side by side, a pair is on one device wherever the batch is cut: guidance sends nothing.
+    Side by side, a pair is on one device wherever the batch is cut, so that guidance sends nothing
+    from device to device.
     """
     return jnp.stack([cond_B, uncond_B], axis=1).reshape(-1, *cond_B.shape[1:])
 
@@ -217,7 +221,7 @@ def split_pairs(x_R: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def to_raster(tokens_BN: jax.Array, order_BN: jax.Array) -> jax.Array:
-    """Tokens in raster order, of tokens in generation order."""
+    """Puts tokens `[B, N]` from generation order into raster order."""
     # Image by image: with indices of images, devices would exchange them.
     scatter = jax.vmap(lambda tokens_N, order_N: jnp.zeros_like(tokens_N).at[order_N].set(tokens_N))
     return scatter(tokens_BN, order_BN)

@@ -9,11 +9,11 @@ import dataclasses
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
 
 PUBLISHED_NUM_STEPS = {
@@ -41,20 +41,19 @@ class GroupSchedule:
     """How many tokens each decoding step generates. Hashable, so static under jit.
 
     Raises:
-        ValueError: a group is empty, or a size is not a whole number.
+        UserError: a group is empty, or a size is not a whole number.
     """
 
     group_sizes: tuple[int, ...]
 
     def __post_init__(self):
-        try:
-            sizes = tuple(operator.index(size) for size in self.group_sizes)
-        except TypeError:
+        given = tuple(self.group_sizes) if np.iterable(self.group_sizes) else ()
+        if not given:
             raise UserError(
-                f"group_sizes {self.group_sizes!r} must be a list of whole numbers"
-            ) from None
-        if not sizes or min(sizes) < 1:
-            raise UserError(f"group_sizes {sizes} must be whole numbers of at least 1, one a step")
+                f"group_sizes: got {self.group_sizes!r}, allowed are whole numbers from 1, one for "
+                "each step"
+            )
+        sizes = tuple(check_whole(f"group_sizes[{i}]", size, 1) for i, size in enumerate(given))
         object.__setattr__(self, "group_sizes", sizes)  # plain ints, whatever came in
 
     @property
@@ -95,7 +94,7 @@ def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
     16 tokens in 4 steps.
 
     Raises:
-        ValueError: num_tokens below 1, or num_steps outside 1..num_tokens.
+        UserError: num_tokens below 1, or num_steps outside 1..num_tokens.
     """
     check_num_steps(num_tokens, num_steps)
     ends = [num_tokens * math.cos(math.pi * t / (2 * num_steps)) for t in range(num_steps + 1)]
@@ -112,11 +111,8 @@ def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
 
 
 def check_num_steps(num_tokens: int, num_steps: int) -> None:
-    for name, value in (("num_tokens", num_tokens), ("num_steps", num_steps)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{name} {value!r} must be a whole number of at least 1")
-    if num_steps > num_tokens:
-        raise UserError(f"num_steps {num_steps} must be at most the number of tokens, {num_tokens}")
+    """Raises UserError for no tokens, or for more steps than there are tokens."""
+    check_whole("num_steps", num_steps, 1, check_whole("num_tokens", num_tokens, 1))
 
 
 def default_num_steps(num_tokens: int) -> int:
@@ -138,28 +134,24 @@ def make_schedule(
     the cosine formula where none is published. Without either, `default_num_steps`.
 
     Raises:
-        ValueError: steps outside 1..num_tokens, sizes that do not sum to num_tokens, or
+        UserError: steps outside 1..num_tokens, sizes that do not sum to num_tokens, or
             num_steps and group_sizes that disagree.
     """
     if group_sizes is not None:
-        try:
-            schedule = GroupSchedule(tuple(group_sizes))
-        except TypeError:
-            raise UserError(f"group_sizes {group_sizes!r} must be a list of numbers") from None
+        schedule = GroupSchedule(group_sizes)  # type: ignore[arg-type]  # it makes a tuple
         if schedule.num_tokens != num_tokens:
             raise UserError(
-                f"group_sizes sum to {schedule.num_tokens}, must sum to the number of tokens, "
-                f"{num_tokens}"
+                f"group_sizes: got a sum of {schedule.num_tokens}, allowed is the number of "
+                f"tokens, {num_tokens}"
             )
         if num_steps is not None and num_steps != schedule.num_steps:
             raise UserError(
-                f"num_steps {num_steps} must equal the length of group_sizes, "
-                f"{schedule.num_steps}, or be left out"
+                f"num_steps: got {num_steps!r}, allowed is the length of group_sizes, "
+                f"{schedule.num_steps}; or leave it out"
             )
         return schedule
     if num_steps is None:
-        check_num_steps(num_tokens, 1)
-        num_steps = default_num_steps(num_tokens)
+        num_steps = default_num_steps(check_whole("num_tokens", num_tokens, 1))
     check_num_steps(num_tokens, num_steps)
     published = published_group_sizes(num_tokens)
     return GroupSchedule(published.get(num_steps) or cosine_group_sizes(num_tokens, num_steps))
@@ -174,7 +166,7 @@ def training_schedules(num_tokens: int) -> tuple[GroupSchedule, ...]:
     """
     if published := published_group_sizes(num_tokens):
         return tuple(map(GroupSchedule, published.values()))
-    check_num_steps(num_tokens, 1)
+    check_whole("num_tokens", num_tokens, 1)
     fewest = min(2, num_tokens)  # one step would predict the image without seeing any of it
     steps = {max(fewest, round(num_tokens * t / 256)) for t in PUBLISHED_NUM_STEPS[256]}
     lists = (cosine_group_sizes(num_tokens, t) for t in sorted(steps, reverse=True))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole
 
 
 class StepTable(NamedTuple):
@@ -55,7 +55,7 @@ def make_step_table(schedule: GroupSchedule, num_known: int = 0) -> StepTable:
 
 
 def table_of_sizes(group_sizes: Sequence[int], num_known: int = 0) -> StepTable:
-    """The same for any sizes; a step of none writes nothing."""
+    """The same for any group sizes, 0 among them: such a step writes nothing."""
     query_end = 1 + num_known + np.cumsum(group_sizes, dtype=np.int32)
     query_start = query_end - np.array(group_sizes, np.int32)
     previous_start = np.concatenate([[0], query_start[:-1]]).astype(np.int32)
@@ -74,10 +74,9 @@ def make_segments(
         num_known: the most tokens that the first step feeds beside the class.
 
     Raises:
-        ValueError: fewer than one segment.
+        UserError: fewer than one segment.
     """
-    if num_segments < 1:
-        raise UserError(f"num_segments: got {num_segments}, allowed is at least 1")
+    check_whole("num_segments", num_segments, 1)
     previous = np.array([1 + num_known, *schedule.group_sizes[:-1]])
     query = np.array(schedule.group_sizes)
     steps = schedule.num_steps

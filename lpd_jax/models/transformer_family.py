@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpd_jax.decoding.order import check_order, make_order
+from lpd_jax.decoding.grid import check_order
+from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.scan import DEFAULT_NUM_SEGMENTS, Step
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows

@@ -1,6 +1,7 @@
 """What users give as an argument: whole numbers, and names that are nearly right."""
 
 import difflib
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -38,6 +39,14 @@ def parse_whole(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise UserError(f"{name}: got {text!r}, allowed are whole numbers") from None
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number, neither infinite nor NaN; True is none, and no text is."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(value)
+    except (TypeError, OverflowError):  # no number; an integer beyond all floats
+        return False
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:

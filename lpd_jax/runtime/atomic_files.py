@@ -13,12 +13,14 @@ from lpd_jax.runtime.errors import UserError
 def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...] = ()) -> Path:
     """The path of an output file, checked before the work that fills it.
 
-    Raises ValueError naming the option `name` when the folder is missing or not writable, when the
-    path is a folder itself, or when its ending is none of `suffixes`.
+    Raises:
+        UserError: names the option `name` where the folder is missing or not writable, the path
+            is a folder itself, or its ending is none of `suffixes`.
     """
     path = Path(path).expanduser()
     if suffixes and path.suffix.lower() not in suffixes:
-        raise UserError(f"{name}: got {str(path)!r}, allowed are names ending in {suffixes[0]}")
+        allowed = " or ".join(suffixes)
+        raise UserError(f"{name}: got {str(path)!r}, allowed are names ending in {allowed}")
     if path.is_dir():
         raise UserError(f"{name}: got {str(path)!r}, which is a folder; allowed is a file name")
     if not path.parent.is_dir():

@@ -3,7 +3,6 @@
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
-import difflib
 import logging
 import os
 import re
@@ -14,9 +13,11 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
+from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.errors import UserError
 
 USAGE_EXIT_CODE = 2
+HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
 def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
@@ -24,8 +25,8 @@ def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
 
     With `commands`, one of them must stand among the options, and `main` is given it.
 
-    ValueError, OSError (a missing file, a full disk) and KeyError with a sentence in it are the
-    user's to read. Anything else is a defect and keeps its traceback.
+    UserError and OSError (a missing file, a full disk) are the user's to read. Anything else is a
+    defect of ours and keeps its traceback, a ValueError of NumPy or JAX as well.
     """
     flags.FLAGS.set_gnu_getopt(bool(commands))  # options may follow the command
 
@@ -36,8 +37,8 @@ def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
         compilation_cache.keep_compiled_programs()
         try:
             main(*_chosen_command(argv[1:], commands))
-        except (ValueError, OSError, KeyError) as error:
-            if os.environ.get("LPD_JAX_TRACEBACK") or not _is_for_users(error):
+        except (UserError, OSError) as error:
+            if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(error)
         return 0
@@ -69,30 +70,28 @@ def define_config(help_text: str) -> flags.FlagHolder:
     return holder
 
 
-def whole_number(name: str, text: str) -> int:
-    """One entry of a list flag; ValueError names the flag."""
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{name}: got {text!r}, allowed are whole numbers") from None
-
-
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Like absl's own parser, which exits with code 1 after several lines.
+    """Like absl's own parser, which exits with code 1 after several lines, and after its help.
 
     A config file and its overrides are read here too, hence the other kinds of error.
     """
     try:
         return flags.FLAGS(argv)
+    except SystemExit as end:
+        sys.exit(0 if any(map(HELP_FLAG.fullmatch, argv[1:])) else end.code)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise
-        problem = _unknown_config_field(list(argv))
-        sys.exit(_fail(UserError(problem) if problem else error))
+        problem = error
+        try:
+            _check_config_fields(list(argv))
+        except UserError as unknown_field:
+            problem = unknown_field
+        sys.exit(_fail(problem))
 
 
-def _unknown_config_field(argv: list[str]) -> str | None:
-    """What is wrong with `--config.model.num_layrs=3`, of which ml_collections says 'num_layrs'.
+def _check_config_fields(argv: list[str]) -> None:
+    """Raises UserError for `--config.model.num_layrs=3`, where ml_collections says 'num_layrs'.
 
     The config is read once more, without its overrides; they come from sys.argv, wherever the
     other flags come from.
@@ -102,25 +101,15 @@ def _unknown_config_field(argv: list[str]) -> str | None:
     try:
         flags.FLAGS(argv)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError):
-        return None
+        return  # something else is wrong
     for argument in overrides:
         flag, *path = argument.lstrip("-").split("=")[0].split(".")
-        fields = flags.FLAGS[flag].value if flag in flags.FLAGS else None
+        where, fields = flag, flags.FLAGS[flag].value if flag in flags.FLAGS else None
         for name in path:
             if not isinstance(fields, Mapping | ConfigDict):
                 break
-            if name not in fields:
-                close = difflib.get_close_matches(name, fields, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                known = ", ".join(sorted(fields))
-                return f"{argument}: no config field {name!r}{hint}; allowed are {known}"
-            fields = fields[name]
-    return None
-
-
-def _is_for_users(error: Exception) -> bool:
-    """A bare `KeyError: 'name'` says nothing to a user: it is a defect of ours."""
-    return not isinstance(error, KeyError) or " " in str(error.args[0])
+            check_known(name, sorted(fields), where)
+            fields, where = fields[name], f"{where}.{name}"
 
 
 def _fail(error: Exception) -> int:

@@ -1,13 +1,12 @@
 """Typed, frozen dataclasses from plain mappings, with errors that name the field."""
 
 import dataclasses
-import difflib
-import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from lpd_jax.runtime.arguments import check_whole, is_finite, nearest, shown
 from lpd_jax.runtime.errors import UserError
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
         path: name of the field that holds the mapping, for errors.
 
     Raises:
-        ValueError: an unknown, missing or ill-typed field, by its full name.
+        UserError: an unknown, missing or ill-typed field, by its full name.
     """
     if not isinstance(mapping, Mapping):
         raise UserError(f"{path or cls.__name__}: got {mapping!r}, allowed is a mapping of fields")
@@ -35,7 +34,8 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
         if name in mapping:
             values[name] = to_type(hints[name], mapping[name], join(path, name))
         elif is_required(field):
-            raise UserError(f"{join(path, name)}: missing; it has no default")
+            allowed = describe(hints[name])
+            raise UserError(f"{join(path, name)}: missing, allowed is {allowed}")
     return cls(**values)
 
 
@@ -47,71 +47,87 @@ def to_mapping(value: Any) -> Any:
 
 
 def check_known(name: str, known: typing.Iterable[str], path: str = "") -> None:
-    """Raises ValueError for a name that is not among the known ones, with the nearest."""
+    """Raises UserError for a name that is not among the known ones, with the nearest."""
     known = list(known)
-    if name in known:
-        return
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {close[0]!r}? Allowed" if close else "allowed"
-    raise UserError(f"{join(path, name)}: unknown field; {hint} are {', '.join(known)}")
+    if name not in known:
+        hint = nearest(name, known)
+        raise UserError(
+            f"{join(path, name)}: got an unknown field, allowed are {', '.join(known)}{hint}"
+        )
 
 
 def check_sizes(config: Any, names: typing.Iterable[str]) -> None:
-    """Raises ValueError for the first of these fields that is below 1."""
+    """Raises UserError for the first of these fields that is no whole number from 1."""
     for name in names:
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}: got {getattr(config, name)}, allowed is at least 1")
+        check_whole(name, getattr(config, name), 1)
 
 
 def check_rates(config: Any, names: typing.Iterable[str]) -> None:
-    """Raises ValueError for the first of these fields that is no rate of dropout."""
+    """Raises UserError for the first of these fields that is no rate of dropout."""
     for name in names:
-        if not 0 <= getattr(config, name) < 1:
-            raise UserError(
-                f"{name}: got {getattr(config, name)}, allowed are numbers from 0 to below 1"
-            )
+        rate = getattr(config, name)
+        if not is_finite(rate) or not 0 <= rate < 1:
+            raise UserError(f"{name}: got {shown(rate)}, allowed are numbers from 0 to below 1")
 
 
 def to_type(hint: Any, value: Any, path: str) -> Any:
-    """Checks a value against a type hint; integers pass for floats, lists for tuples."""
+    """A value as its type hint wants it; integers pass for floats, lists for tuples.
+
+    Args:
+        hint: a plain type, a dataclass, a tuple, or a union of such with `|`.
+        path: name of the field, for errors.
+
+    Raises:
+        UserError: names the field, the value and all types that are allowed.
+    """
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_mapping(hint, value, path)  # type: ignore[arg-type]
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return to_union(hint, value, path)
     if typing.get_origin(hint) is tuple:
-        return to_tuple(typing.get_args(hint), value, path)
-    accepted = (int, float) if hint is float else hint
+        return to_tuple(hint, value, path)
+    fits = is_finite(value) if hint is float else isinstance(value, hint)
     # bool is an int to Python, not to a reader of configs.
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{path}: got {value!r}, allowed is {article(hint.__name__)}")
-    if hint is not float:
-        return value
-    if not math.isfinite(value):
-        raise UserError(f"{path}: got {value!r}, allowed is a finite float")
-    return float(value)
+    if not fits or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
+    return float(value) if hint is float else value
 
 
-def to_union(hint: types.UnionType, value: Any, path: str) -> Any:
-    options = typing.get_args(hint)
-    if value is None and type(None) in options:
-        return None
-    try:
-        return to_type(next(x for x in options if x is not type(None)), value, path)
-    except ValueError as error:
-        raise UserError(f"{error} or None") from None
+def to_union(hint: Any, value: Any, path: str) -> Any:
+    """The value as the first type of the union that takes it."""
+    for option in typing.get_args(hint):
+        try:
+            return to_type(option, value, path)
+        except UserError as error:
+            # One about a part of the value says more than that the whole is of no allowed type.
+            if not str(error).startswith(f"{path}: "):
+                raise
+    raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
 
 
-def to_tuple(items: tuple, value: Any, path: str) -> tuple:
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{path}: got {value!r}, allowed is a list")
-    if items[-1] is Ellipsis:
-        return tuple(to_type(items[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if len(value) != len(items):
-        raise UserError(f"{path}: got {value!r}, allowed is a list of {len(items)}")
+def to_tuple(hint: Any, value: Any, path: str) -> tuple:
+    items = typing.get_args(hint)
+    any_length = items[-1] is Ellipsis
+    if not isinstance(value, list | tuple) or not (any_length or len(value) == len(items)):
+        raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
+    item_hints = items[:1] * len(value) if any_length else items
     return tuple(
         to_type(hint, item, f"{path}[{i}]")
-        for i, (hint, item) in enumerate(zip(items, value, strict=True))
+        for i, (hint, item) in enumerate(zip(item_hints, value, strict=True))
     )
+
+
+def describe(hint: Any) -> str:
+    """What a type hint allows, in words: "an int or None" for `int | None`."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(map(describe, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        items = typing.get_args(hint)
+        return "a list" if items[-1] is Ellipsis else f"a list of {len(items)}"
+    if dataclasses.is_dataclass(hint):
+        return "a mapping of fields"
+    names = {float: "a finite float", type(None): "None"}
+    return names.get(hint) or article(hint.__name__)
 
 
 def is_required(field: dataclasses.Field) -> bool:

@@ -1,4 +1,4 @@
-"""Event loops that end what they began before they pass an error on.
+"""Event loops on which all tasks end before the error of one is raised.
 
 Orbax reads all arrays of a checkpoint at once, on an event loop of its own that it closes at the
 first array that cannot be read. The reads beside it go on, hold their memory, and each that ends
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class SettlingLoop(asyncio.SelectorEventLoop):
-    """Where its main task fails, the other tasks end before the error is raised."""
+class TasksEndFirstLoop(asyncio.SelectorEventLoop):
+    """Where the task that it runs fails, the others end before the error is raised."""
 
     def run_until_complete(self, future: Any) -> Any:
         try:
@@ -25,19 +25,21 @@ class SettlingLoop(asyncio.SelectorEventLoop):
             raise
 
 
-class SettlingPolicy(asyncio.DefaultEventLoopPolicy):
-    def new_event_loop(self) -> SettlingLoop:
-        return SettlingLoop()
+class TasksEndFirstPolicy(asyncio.DefaultEventLoopPolicy):
+    """Makes every new event loop a `TasksEndFirstLoop`."""
+
+    def new_event_loop(self) -> TasksEndFirstLoop:
+        return TasksEndFirstLoop()
 
 
 @contextlib.contextmanager
-def settling_loops() -> Iterator[None]:
-    """New event loops of the process are settling ones inside; also a decorator.
+def tasks_end_before_errors() -> Iterator[None]:
+    """Inside, all new event loops of the process are a `TasksEndFirstLoop`; also a decorator.
 
     Policies are the only way to the loops that a library makes; Python 3.14 deprecates them.
     """
     before = asyncio.get_event_loop_policy()
-    asyncio.set_event_loop_policy(SettlingPolicy())
+    asyncio.set_event_loop_policy(TasksEndFirstPolicy())
     try:
         yield
     finally:

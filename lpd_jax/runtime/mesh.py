@@ -48,7 +48,7 @@ def make_mesh(
         num_devices: use only the first ones; None uses all.
 
     Raises:
-        ValueError: the axes do not multiply to the number of devices.
+        UserError: the axes do not multiply to the number of devices.
     """
     count = jax.device_count() if num_devices is None else num_devices
     rest = config.fsdp * config.tensor
@@ -67,7 +67,7 @@ def mesh_of(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> jax.s
     Slices of TPUs, which a slower network joins, each hold an equal part of the data axis.
 
     Raises:
-        ValueError: slices that do not divide the data axis.
+        UserError: slices that do not divide the data axis.
     """
     # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
     axis_types = (jax.sharding.AxisType.Auto,) * len(MESH_AXES)
@@ -87,7 +87,7 @@ def mesh_of(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> jax.s
 def constrain(x: jax.Array, *names: str) -> jax.Array:
     """Shards an activation by logical axis names; outside `jax.set_mesh` it does nothing."""
     if unknown := set(names) - set(RULES):
-        raise UserError(f"logical axes: got {sorted(unknown)}, allowed are {sorted(RULES)}")
+        raise ValueError(f"logical axes: got {sorted(unknown)}, allowed are {sorted(RULES)}")
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, jax.P(*(RULES[name] for name in names)))
@@ -113,7 +113,7 @@ def spread(x: np.ndarray, sharding: jax.sharding.Sharding | None) -> Any:
 
 
 def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh, accumulate_steps: int = 1) -> None:
-    """Raises ValueError where the mesh, or the parts of a step, do not divide the global batch."""
+    """Raises UserError where the mesh, or the parts of a step, do not divide the global batch."""
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size < 1 or batch_size % (shards * accumulate_steps):
         parts = f" x {accumulate_steps} accumulated parts" if accumulate_steps > 1 else ""

@@ -54,7 +54,8 @@ def initialize(
         environment: variables to find a launcher by; None is those of this process.
 
     Raises:
-        ValueError: only some of the three, or a launcher's job that cannot be joined.
+        UserError: only some of the three, an address without a port, or a launcher's job that
+            cannot be joined.
     """
     given = (bool(coordinator_address), num_processes > 0, process_id >= 0)
     if any(given):
@@ -64,20 +65,28 @@ def initialize(
                 f"{num_processes}, {process_id}, allowed are all three, with process_id from 0 to "
                 "num_processes - 1"
             )
+        if not coordinator_address.rpartition(":")[2].isdecimal():
+            raise UserError(
+                f"coordinator_address: got {coordinator_address!r}, allowed is host:port"
+            )
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
         return
     variables = os.environ if environment is None else environment
     launchers = [name for variable, name in LAUNCHERS.items() if variable in variables]
     try:
         jax.distributed.initialize()
-    except ValueError as error:
+    # ValueError: JAX knows no launcher, or not all three. RuntimeError: a launcher's answer is of
+    # no use, or the coordinator cannot be reached.
+    except (ValueError, RuntimeError) as error:
         # Alone is how most runs are; but one process of a job must never train for itself.
         if expects_others(variables):
             raise UserError(
-                f"distributed: started by {' and '.join(launchers)}, but cannot join the other "
-                f"processes: {error}; allowed are --coordinator_address, --num_processes and "
-                "--process_id"
+                f"distributed: got a process of {' and '.join(launchers) or 'a launcher'} that "
+                f"cannot join the others ({error}), allowed are --coordinator_address, "
+                "--num_processes and --process_id"
             ) from error
+        if isinstance(error, RuntimeError):
+            raise
 
 
 def expects_others(variables: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpd_jax import bundled
+from lpd_jax.decoding.order_bank import first_orders
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.pipeline import Pipeline
@@ -15,6 +16,7 @@ from lpd_jax.runtime import provenance
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import steps_study
 
+THRESHOLDS = ("proximity_threshold", "repulsion_threshold")
 CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
 
 
@@ -56,13 +58,30 @@ def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study
     choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
 
     def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
-        request = pipe.request(labels_B, order=point.order, num_steps=point.num_steps, **choices)
+        order = point_order(pipe, len(labels_B), point, protocol.seed)
+        request = pipe.request(labels_B, order=order, num_steps=point.num_steps, **choices)
         compile_seconds = pipe.compile(request)
         start = time.perf_counter()
         images_BHWC, _ = pipe.draw(request)
         return steps_study.Drawing(images_BHWC, time.perf_counter() - start, compile_seconds)
 
     return draw
+
+
+def point_order(
+    pipe: Pipeline, num_images: int, point: steps_study.Point, seed: int
+) -> str | np.ndarray:
+    """The order of a point as a request takes it; locality orders by value, int32 `[B, N]`.
+
+    They are those that the request would make, and come from a bank where there are many: models
+    of one grid, and a study that is run again, do not make the same orders twice.
+    """
+    if point.order != "locality":
+        return point.order
+    one = pipe.request([0], order=point.order, num_steps=point.num_steps, seed=seed)
+    made_for = pipe.config.get("generation", {})
+    thresholds = {name: made_for[name] for name in THRESHOLDS if made_for.get(name) is not None}
+    return first_orders(point.order, pipe.grid_size, one.schedule, num_images, seed, **thresholds)
 
 
 def describe(protocol: steps_study.Protocol, yardstick: Yardstick) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.runtime.event_loops import settling_loops
+from lpd_jax.runtime.event_loops import tasks_end_before_errors as settling_loops
 
 
 class Checkpoints:

@@ -39,9 +39,13 @@ def test_an_edit_takes_its_share_of_the_steps():
     assert shares == [20, 13, 8, 3, 1]
     assert known_tokens.share_of_steps(256, 100, 256) == 100  # one token a step stays that
     assert known_tokens.share_of_steps(256, 100, 1) == 1
-    with pytest.raises(ValueError, match="num_known: got 16, allowed are 1 to 15"):
+    with pytest.raises(
+        ValueError, match="num_known: got 16, allowed are whole numbers from 1 to 15"
+    ):
         known_tokens.make_frame(16, 16, 4)
-    with pytest.raises(ValueError, match="num_steps 17 must be at most"):
+    with pytest.raises(
+        ValueError, match="num_steps: got 17, allowed are whole numbers from 1 to 16"
+    ):
         known_tokens.make_frame(16, 3, 17)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lpd_jax.decoding import order_bank
 from lpd_jax.decoding.order import make_order
-from lpd_jax.decoding.order_bank import load_or_make_bank
+from lpd_jax.decoding.order_bank import first_orders, load_or_make_bank
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 
 GRID = (3, 4)
@@ -88,6 +88,38 @@ def flip_a_bit(path: pathlib.Path):
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["raster", "random", "halton", "locality"])
+@pytest.mark.parametrize("least", [10, 11], ids=["many", "few"])
+def test_first_orders_are_the_same_from_a_bank_and_made(kind, least, tmp_path, monkeypatch):
+    monkeypatch.setattr(order_bank, "LEAST_WORTH_KEEPING", least)
+    options = {"proximity_threshold": 0.5, "repulsion_threshold": 2}
+    want_BN = make_order(kind, GRID, SCHEDULE, num_orders=10, seed=7, **options)
+    for _ in range(2):  # made, then found
+        order_BN = first_orders(kind, GRID, SCHEDULE, 10, 7, **options, cache_dir=tmp_path)
+        assert order_BN.dtype == np.int32
+        np.testing.assert_array_equal(order_BN, want_BN)
+    kept = kind == "locality" and least == 10
+    assert len(list(tmp_path.iterdir())) == 2 * kept
+
+
+def test_first_orders_are_made_once(tmp_path, makes, monkeypatch):
+    monkeypatch.setattr(order_bank, "LEAST_WORTH_KEEPING", 10)
+    first_orders("locality", GRID, SCHEDULE, 10, cache_dir=tmp_path)
+    makes.clear()
+    first_orders("locality", GRID, SCHEDULE, 10, cache_dir=tmp_path)
+    assert sum(makes) <= 1  # one order, to check the request
+
+
+def test_first_orders_need_no_cache(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(order_bank, "LEAST_WORTH_KEEPING", 10)
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    order_BN = first_orders("locality", GRID, SCHEDULE, 10, cache_dir=in_the_way)
+    want_BN = make_order("locality", GRID, SCHEDULE, num_orders=10)
+    np.testing.assert_array_equal(order_BN, want_BN)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])

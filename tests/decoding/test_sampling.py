@@ -73,8 +73,17 @@ def test_nucleus_by_hand():
     assert np.isfinite(filtered(logits, 1.0, 0, 0.6)).tolist() == [[False, True, True]]
     assert np.isfinite(filtered(logits, 1.0, 0, 0.4)).tolist() == [[False, True, False]]
     assert np.isfinite(filtered(logits, 1.0, 0, 1e-9)).tolist() == [[False, True, False]]
+    # The smallest set that reaches 0.5, and no token more.
+    assert np.isfinite(filtered(logits, 1.0, 0, 0.5)).tolist() == [[False, True, False]]
     # Top-k first: 0.5 and 0.3 are 0.625 and 0.375 of what it leaves.
     assert np.isfinite(filtered(logits, 1.0, 2, 0.6)).tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize(("top_p", "num_kept"), [(0.25, 1), (0.5, 1), (0.75, 2), (0.875, 3)])
+def test_a_nucleus_that_reaches_top_p_exactly_takes_no_token_more(top_p, num_kept):
+    """The official filter keeps one more where the mass is reached exactly."""
+    logits = np.log2([[0.5, 0.25, 0.125, 0.0625, 0.0625]]) * np.log(2)
+    assert np.isfinite(filtered(logits, 1.0, 0, top_p)).sum() == num_kept
 
 
 def test_ties_with_the_kth_stay():
@@ -161,6 +170,8 @@ def test_numbers_do_not_retrace():
         ({"top_p": 0}, "top_p: got 0, allowed are numbers above 0 and up to 1"),
         ({"top_p": 1.01}, "top_p: got 1.01"),
         ({"top_p": float("nan")}, "top_p: got nan"),
+        ({"temperature": "hot"}, "temperature: got 'hot', allowed are numbers from 0"),
+        ({"top_p": None}, "top_p: got None, allowed are numbers"),
     ],
 )
 def test_bad_sampling_is_refused(choice, message):

@@ -163,7 +163,7 @@ def test_back_to_raster_order():
 def test_a_schedule_of_other_tokens_is_refused():
     with pytest.raises(ValueError, match="group sizes that sum to 4, allowed is the 16 tokens"):
         decode(toy_step, random_orders(16), GroupSchedule((1, 3)))
-    with pytest.raises(ValueError, match="num_segments: got 0, allowed is at least 1"):
+    with pytest.raises(ValueError, match="num_segments: got 0, allowed are whole numbers from 1"):
         decode(toy_step, random_orders(16), GroupSchedule((1, 15)), num_segments=0)
     for schedule, message in (
         (GroupSchedule((12,)), "known: got 2 steps after at most 5 tokens, allowed are .* 1, "),

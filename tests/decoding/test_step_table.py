@@ -162,5 +162,5 @@ def test_rows_of_the_published_20_steps():
 
 
 def test_at_least_one_segment():
-    with pytest.raises(ValueError, match="num_segments: got 0, allowed is at least 1"):
+    with pytest.raises(ValueError, match="num_segments: got 0, allowed are whole numbers from 1"):
         make_segments(GroupSchedule((1, 3)), 0)

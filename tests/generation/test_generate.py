@@ -15,6 +15,7 @@ from lpd_jax.generation import generate
 from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models.lpd import LPD, LPDConfig
+from lpd_jax.models.pixels import encode_images
 from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.weights.from_torch.conversion import from_torch
 from tests import tiny

@@ -53,8 +53,8 @@ def test_prints_a_table_and_writes_it_as_json_and_markdown(model, tmp_path):
     [
         (["--tasks="], "model, tasks, batch_sizes: got an empty list"),
         (["--batch_sizes=1,x"], "batch_sizes: got 'x', allowed are whole numbers"),
-        (["--num_steps=17"], "num_steps 17"),
-        (["--order=spiral"], "order 'spiral'"),
+        (["--num_steps=17"], "num_steps: got 17"),
+        (["--order=spiral"], "order: got 'spiral'"),
         (["--preset=all"], "flag --preset=all"),
         (["--preset=readme"], "model: given beside preset 'readme'"),
         (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),

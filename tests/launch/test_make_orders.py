@@ -19,10 +19,10 @@ def test_makes_a_bank_and_finds_it_again(tmp_path):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--num_steps=257", ["num_steps 257", "256"]),
-        ("--order=rastre", ["order 'rastre'", "'raster'"]),
-        ("--group_sizes=1,two", ["group_sizes '1,two'"]),
-        ("--width=0", ["grid (16, 0)", "at least 1"]),
+        ("--num_steps=257", ["num_steps: got 257", "from 1 to 256"]),
+        ("--order=rastre", ["order: got 'rastre'", "did you mean 'raster'"]),
+        ("--group_sizes=1,two", ["group_sizes: got 'two'", "whole numbers"]),
+        ("--width=0", ["grid: got (16, 0)", "from 1"]),
     ],
 )
 def test_a_wrong_option_is_one_line(option, words, tmp_path):

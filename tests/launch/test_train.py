@@ -133,7 +133,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
         (
             "vq",
             "--config.model.codebook=3",
-            "model.codebook: unknown field; did you mean 'codebook_",
+            "model.codebook: got an unknown field, allowed are ",
         ),
         ("vq", "--config.batch_size=32", "batch_size: got 32, allowed is at most the 24 valid"),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),

@@ -52,12 +52,15 @@ def test_configs_come_back_from_their_mapping(config):
     [
         ({}, "model.family: got None, allowed are lpd, par, vq"),
         ({"family": "gpt"}, "model.family: got 'gpt', allowed are lpd, par, vq"),
-        ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: unknown field"),
+        ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: got an unknown field"),
         ({"family": "lpd", "num_layers": 2}, "model.embed_dim: missing"),
         ({"family": "lpd", **SMALL, "grid_size": 4}, "model.grid_size: got 4"),
         ({"family": "lpd", **SMALL, "grid_size": [4, 0]}, r"grid_size: got \(4, 0\), allowed is"),
         ({"family": "lpd", **SMALL, "num_heads": 3}, "num_heads: got 3, allowed are divisors"),
-        ({"family": "lpd", **SMALL, "num_heads": 0}, "num_heads: got 0, allowed is at least 1"),
+        (
+            {"family": "lpd", **SMALL, "num_heads": 0},
+            "num_heads: got 0, allowed are whole numbers from 1",
+        ),
         ({"family": "lpd", **SMALL, "num_classes": 0}, "num_classes: got 0"),
         ({"family": "lpd", **SMALL, "dropout_rate": 1.0}, "dropout_rate: got 1.0, allowed are"),
         ({"family": "lpd", **SMALL, "label_drop_rate": -0.1}, "label_drop_rate: got -0.1"),
@@ -65,7 +68,7 @@ def test_configs_come_back_from_their_mapping(config):
         ({"family": "vq", "base_channels": 16, "channel_multipliers": [2]}, "got 16 x 1"),
         ({"family": "vq", "channel_multipliers": []}, "channel_multipliers: got none"),
         ({"family": "vq", "channel_multipliers": [1, 0]}, "got 128 x 0"),
-        ({"family": "vq", "patch_size": 0}, "patch_size: got 0, allowed is at least 1"),
+        ({"family": "vq", "patch_size": 0}, "patch_size: got 0, allowed are whole numbers from 1"),
     ],
 )
 def test_bad_configs_are_refused_by_field(mapping, message):

@@ -10,7 +10,8 @@ from lpd_jax.runtime.command_line import one_line
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SCRIPT = """
 from absl import flags
-from lpd_jax import command_line
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.errors import UserError
 from ml_collections import config_flags
 config_flags.DEFINE_config_file("config")
 SEED = flags.DEFINE_integer("seed", 0, "")
@@ -53,9 +54,8 @@ def test_a_good_run_exits_with_0(script):
         ("--seet=1", "Unknown command line flag 'seet'. Did you mean: seed ?"),
         ("--seed=many", "flag --seed=many: invalid literal for int() with base 10: 'many'"),
         ("pictures", "argument 'pictures': allowed are options of the form --name=value"),
-        ("--error=ValueError('seed: got 1')", "seed: got 1"),
+        ("--error=UserError('seed: got 1')", "seed: got 1"),
         ("--error=FileNotFoundError('no model')", "no model"),
-        ("--error=KeyError('no such model')", "no such model"),
     ],
 )
 def test_a_wrong_argument_gives_one_line_and_exit_code_2(script, argument, line):
@@ -72,16 +72,43 @@ def test_an_unknown_config_field_is_named_with_the_known_ones(script):
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "tool.py: --config.model.wdth=4: no config field 'wdth' (did you mean 'width'?); "
-        "allowed are depth, width\n"
+        "tool.py: config.model.wdth: got an unknown field, allowed are depth, width; "
+        "did you mean 'width'?\n"
     )
 
 
-@pytest.mark.parametrize("error", ["KeyError('params')", "ZeroDivisionError('oops')"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ValueError('operands could not be broadcast together')",
+        "KeyError('no such model')",
+        "ZeroDivisionError('oops')",
+    ],
+)
 def test_a_defect_keeps_its_traceback(script, error):
     result = run_script(script, f"--error={error}")
     assert result.returncode == 1
     assert "Traceback" in result.stderr
+
+
+def test_the_traceback_of_a_users_error_comes_on_request(script, monkeypatch):
+    monkeypatch.setenv("LPD_JAX_TRACEBACK", "1")
+    result = run_script(script, "--error=UserError('seed: got 1')")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr and "seed: got 1" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--help", "-help", "--helpfull", "--helpshort"])
+def test_to_ask_for_help_is_no_error(script, flag):
+    result = run_script(script, "--seed=3", flag)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "--seed:" in result.stdout
+
+
+def test_a_config_that_exits_is_not_help(script):
+    config = script.with_name("exits.py")
+    config.write_text("import sys\nsys.exit(3)\n")
+    assert run_script(script, f"--config={config}").returncode == 3
 
 
 def test_lists_of_problems_are_joined():

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from lpd_jax.runtime.config_fields import from_mapping, to_mapping
+from lpd_jax.runtime.config_fields import check_rates, check_sizes, from_mapping, to_mapping
+from lpd_jax.runtime.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Outer:
     count: int
     name: str = "a"
     limit: int | None = None
+    where: int | str | None = None
+    part: tuple[int, int] | Inner | None = None
     grid: tuple[int, int] = (4, 4)
     sizes: tuple[float, ...] = ()
     inner: Inner = Inner()
@@ -39,32 +42,62 @@ def test_integers_pass_for_floats():
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [{"where": 3}, {"where": "home"}, {"where": None}, {"part": (1, 2)}, {"part": Inner(0.5)}],
+)
+def test_every_type_of_a_union_is_read(fields):
+    outer = Outer(1, **fields)
+    assert from_mapping(Outer, to_mapping(outer)) == outer
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "count: missing; it has no default"),
-        ({"cuont": 1}, "cuont: unknown field; did you mean 'count'? Allowed are count, name, "),
-        ({"zzz": 1}, "zzz: unknown field; allowed are count, name, "),
-        ({"inner": {"raet": 1}}, "inner.raet: unknown field; did you mean 'rate'? Allowed are "),
+        ({}, "count: missing, allowed is an int"),
+        ({"cuont": 1}, "cuont: got an unknown field, allowed are count, name, "),
+        ({"zzz": 1}, "zzz: got an unknown field, allowed are count, name, "),
+        (
+            {"inner": {"raet": 1}},
+            "inner.raet: got an unknown field, allowed are rate, on; did you mean 'rate'?",
+        ),
         ({"count": "3"}, "count: got '3', allowed is an int"),
         ({"count": True}, "count: got True, allowed is an int"),
         ({"count": 1.5}, "count: got 1.5, allowed is an int"),
         ({"limit": "x"}, "limit: got 'x', allowed is an int or None"),
+        ({"where": 1.5}, "where: got 1.5, allowed is an int or a str or None"),
+        ({"part": "x"}, "part: got 'x', allowed is a list of 2 or a mapping of fields or None"),
+        ({"part": [1]}, "part: got [1], allowed is a list of 2 or a mapping of fields or None"),
+        ({"part": [1, "a"]}, "part[1]: got 'a', allowed is an int"),
+        ({"part": {"raet": 1}}, "part.raet: got an unknown field, allowed are rate, on; did you "),
         ({"inner": 3}, "inner: got 3, allowed is a mapping of fields"),
-        ({"inner": {"rate": "x"}}, "inner.rate: got 'x', allowed is a float"),
+        ({"inner": {"rate": "x"}}, "inner.rate: got 'x', allowed is a finite float"),
         ({"inner": {"rate": float("nan")}}, "inner.rate: got nan, allowed is a finite float"),
         ({"inner": {"on": 1}}, "inner.on: got 1, allowed is a bool"),
         ({"grid": [4]}, "grid: got [4], allowed is a list of 2"),
         ({"grid": 4}, "grid: got 4, allowed is a list"),
         ({"grid": [4, "a"]}, "grid[1]: got 'a', allowed is an int"),
-        ({"sizes": [1, None]}, "sizes[1]: got None, allowed is a float"),
+        ({"sizes": [1, None]}, "sizes[1]: got None, allowed is a finite float"),
     ],
 )
 def test_what_does_not_fit_is_named(fields, message):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UserError) as error:
         from_mapping(Outer, fields if not fields or "cuont" in fields else {"count": 1} | fields)
     assert str(error.value).startswith(message)
 
 
 def test_no_mapping_at_all():
-    with pytest.raises(ValueError, match="^Outer: got 3, allowed is a mapping of fields"):
+    with pytest.raises(UserError, match="^Outer: got 3, allowed is a mapping of fields"):
         from_mapping(Outer, 3)
+
+
+def test_sizes_and_rates_are_named():
+    good = Inner(rate=0.0)
+    check_rates(good, ("rate",))
+    check_sizes(Outer(1), ("count",))
+    with pytest.raises(UserError, match="^count: got 2.5, allowed are whole numbers from 1$"):
+        check_sizes(Outer(2.5), ("count",))
+    for rate in (1.0, -0.1, "a", float("nan")):
+        with pytest.raises(
+            UserError, match="^rate: got .*, allowed are numbers from 0 to below 1$"
+        ):
+            check_rates(Inner(rate), ("rate",))

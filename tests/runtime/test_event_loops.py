@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lpd_jax.runtime.event_loops import SettlingLoop, settling_loops
+from lpd_jax.runtime.event_loops import TasksEndFirstLoop, tasks_end_before_errors
 
 
 def run(coroutine):
@@ -33,13 +33,13 @@ def test_others_end_before_the_error_is_raised():
     async def restore():
         await asyncio.gather(read_then_begin_another(), fail())
 
-    with settling_loops(), pytest.raises(ValueError, match="^damaged$"):
+    with tasks_end_before_errors(), pytest.raises(ValueError, match="^damaged$"):
         run(restore())
     assert ended == ["first", "second"]
 
 
 def test_an_interrupt_waits_for_nobody():
-    loop = SettlingLoop()
+    loop = TasksEndFirstLoop()
     other = loop.create_task(asyncio.sleep(0.01))
 
     async def interrupted():
@@ -54,9 +54,9 @@ def test_an_interrupt_waits_for_nobody():
 
 def test_results_come_back_and_later_loops_are_the_usual_ones():
     policy = asyncio.get_event_loop_policy()
-    with settling_loops():
+    with tasks_end_before_errors():
         assert run(asyncio.sleep(0, "result")) == "result"
     assert asyncio.get_event_loop_policy() is policy
-    with pytest.raises(ValueError, match="^damaged$"), settling_loops():
+    with pytest.raises(ValueError, match="^damaged$"), tasks_end_before_errors():
         raise ValueError("damaged")
     assert asyncio.get_event_loop_policy() is policy

@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from lpd_jax.runtime import processes
+from lpd_jax.runtime.errors import UserError
 
 
 @pytest.fixture
@@ -49,5 +50,23 @@ def test_alone_is_fine(calls, variables):
     ],
 )
 def test_one_of_many_never_trains_for_itself(calls, variables, name):
-    with pytest.raises(ValueError, match=f"^distributed: started by {name}, but cannot join"):
+    with pytest.raises(ValueError, match=f"^distributed: got a process of {name} that cannot join"):
         processes.initialize(environment=variables)
+
+
+def test_what_a_launcher_says_and_jax_cannot_use_is_named(monkeypatch):
+    def initialize():
+        raise RuntimeError("Could not parse coordinator IP address from Open MPI environment.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(UserError, match=r"Open MPI that cannot join the others \(Could not parse"):
+        processes.initialize(environment={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
+    with pytest.raises(RuntimeError, match="^Could not parse"):  # alone, it is a defect
+        processes.initialize(environment={})
+
+
+@pytest.mark.parametrize("address", ["host", "host:", "host:port"])
+def test_an_address_without_a_port_is_refused(calls, address):
+    with pytest.raises(UserError, match=f"^coordinator_address: got '{address}', allowed is host"):
+        processes.initialize(address, 4, 3)
+    assert not calls

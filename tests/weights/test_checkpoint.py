@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.runtime.event_loops import SettlingLoop
+from lpd_jax.runtime.event_loops import TasksEndFirstLoop
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.weights.checkpoint import Checkpoints, load_config, load_params, newest_step
 
@@ -138,7 +138,7 @@ def test_no_read_outlives_the_one_that_failed(tmp_path, monkeypatch):
         left.append(asyncio.all_tasks(loop))
         asyncio.SelectorEventLoop.close(loop)
 
-    monkeypatch.setattr(SettlingLoop, "close", close)
+    monkeypatch.setattr(TasksEndFirstLoop, "close", close)
     checkpoints = Checkpoints(tmp_path, read_only=True)
     with pytest.raises(ValueError, match="1: cannot be read: "):
         checkpoints.restore(state)

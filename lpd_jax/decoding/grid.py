@@ -1,0 +1,54 @@
+"""The grid of tokens: its sides, and an order of its cells that a user brings."""
+
+from typing import Any
+
+import numpy as np
+
+from lpd_jax.runtime.arguments import check_whole, shown
+from lpd_jax.runtime.errors import UserError
+
+
+def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    """The grid as (height, width), two plain ints.
+
+    Raises:
+        UserError: not two sides, or a side that is no whole number from 1.
+    """
+    try:
+        height, width = (check_whole("grid", side, 1) for side in grid)
+    except (TypeError, ValueError):  # no list, not two sides, or a side that is no whole number
+        raise UserError(
+            f"grid: got {shown(grid)}, allowed is (height, width), both whole numbers from 1"
+        ) from None
+    return height, width
+
+
+def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:
+    """An order of the user's own as int32 `[B, N]`; one `[N]` order serves every image.
+
+    Raises:
+        UserError: wrong shape or type, or a row that is no permutation of 0 to N - 1.
+    """
+    try:
+        order_BN = np.asarray(order)
+    except ValueError:  # rows of several lengths
+        raise UserError(
+            f"order: got rows of several lengths, allowed are {num_tokens} positions in each"
+        ) from None
+    if order_BN.shape not in ((num_tokens,), (batch_size, num_tokens)):
+        raise UserError(
+            f"order: got shape {order_BN.shape}, allowed are ({num_tokens},) and "
+            f"({batch_size}, {num_tokens})"
+        )
+    if not np.issubdtype(order_BN.dtype, np.integer):
+        raise UserError(f"order: got type {order_BN.dtype}, allowed are integers")
+    order_BN = np.broadcast_to(order_BN, (batch_size, num_tokens))
+    is_wrong_B = (np.sort(order_BN, axis=1) != np.arange(num_tokens)[None]).any(axis=1)
+    if is_wrong_B.any():
+        row = int(is_wrong_B.argmax())
+        missing = np.setdiff1d(np.arange(num_tokens), order_BN[row])
+        raise UserError(
+            f"order: got one for image {row} that lacks {missing.size} of the positions, the "
+            f"first {missing[0]}; allowed are permutations of 0 to {num_tokens - 1}"
+        )
+    return order_BN.astype(np.int32)

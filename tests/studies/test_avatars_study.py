@@ -1,0 +1,69 @@
+"""Who draws for a study asks for the orders that a request would make, and makes them once."""
+
+import numpy as np
+import pytest
+
+import lpd_jax
+from lpd_jax.decoding import order_bank
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies.avatars_study import pipeline_draw
+from lpd_jax.studies.steps_study import Point, Protocol
+from tests import tiny
+
+PROTOCOL = Protocol(
+    model="tiny",
+    model_digest="0123",
+    classifier_digest="4567",
+    num_images=9,
+    seed=4,
+    guidance_scale=1.5,
+    guidance_schedule="linear",
+    temperature=1.0,
+    top_k=0,
+    top_p=1.0,
+)
+LABELS_B = np.arange(9) % 3
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """The requests that a pipeline is asked to draw; nothing is compiled, banks are in a folder."""
+    requests = []
+
+    def draw(self, request):
+        requests.append(request)
+        return np.zeros((len(request.labels), 8, 8, 3), np.uint8), None
+
+    monkeypatch.setattr(lpd_jax.Pipeline, "compile", lambda self, request: 0.0)
+    monkeypatch.setattr(lpd_jax.Pipeline, "draw", draw)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return requests
+
+
+@pytest.mark.parametrize("least", [9, 10], ids=["bank", "made"])
+@pytest.mark.parametrize("thresholds", [{}, {"proximity_threshold": 0.5, "repulsion_threshold": 2}])
+@pytest.mark.parametrize("kind", ["locality", "random"])
+def test_a_point_is_drawn_in_the_orders_of_its_request(
+    kind, thresholds, least, drawn, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(order_bank, "LEAST_WORTH_KEEPING", least)
+    directory = tiny.write_model_directory(tmp_path / "tiny", **thresholds)
+    pipe = lpd_jax.Pipeline.from_pretrained(directory)
+    pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point(kind, 5))
+    want = pipe.request(LABELS_B, order=kind, num_steps=5, guidance_scale=1.5, seed=4)
+    np.testing.assert_array_equal(drawn[0].order, want.order)
+    np.testing.assert_array_equal(drawn[0].labels, want.labels)
+    assert drawn[0].schedule == want.schedule and drawn[0].seed == 4
+    assert drawn[0].guidance == want.guidance and drawn[0].sampling == want.sampling
+    kept = list((tmp_path / "cache").rglob("*.npy"))
+    assert len(kept) == (kind == "locality" and least == 9)
+
+
+def test_a_par_model_is_asked_for_its_own_order(drawn, tmp_path):
+    directory = tiny.write_model_directory(tmp_path / "par", tiny.PAR, order="region", num_steps=7)
+    pipe = lpd_jax.Pipeline.from_pretrained(directory)
+    steps = pipe.request([0]).schedule.num_steps
+    pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point("region", steps))
+    np.testing.assert_array_equal(drawn[0].order, pipe.request(LABELS_B).order)
+    with pytest.raises(UserError, match="^order: got 'locality', allowed is 'region'"):
+        pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point("locality", steps))
