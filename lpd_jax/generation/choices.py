@@ -15,11 +15,17 @@ from absl import flags
 from lpd_jax.models.settings import FIELDS, Generation
 from lpd_jax.runtime.arguments import parse_whole
 
+flags.disclaim_key_flags()  # they are those of the script that asks for them: --help shows them
+
 PARAMETERS = [
     inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
     for name in FIELDS
 ]
-DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+DEFINE: dict[Any, Callable[..., Any]] = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def takes_choices(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,6 @@
 """What the studies of the bundled pictures share: what they may judge, by what, and who draws."""
 
-import dataclasses
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +12,10 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import provenance
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import steps_study
+from lpd_jax.weights.directory_config import DirectoryConfig
 
-CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
+# Fields of `Generation` that a study asks for. All points share them, and its report shows them.
+CHOICES = ("seed", "guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
 
 
 class Yardstick(NamedTuple):
@@ -28,14 +28,19 @@ class Yardstick(NamedTuple):
     sensitivity: list[dict[str, Any]]
 
 
-def check_classes(config: Mapping[str, Any], name: str, classifier: Classifier) -> None:
-    """Raises ValueError for a model of other classes, which would be judged by wrong ones."""
-    names, size = config.get("class_names"), config.get("image_size")
-    wanted = list(classifier.class_names), [classifier.image_size, classifier.image_size]
-    if (names, size) != wanted:
+def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
+    """Raises UserError for a model of other pictures, which would be judged by wrong ones.
+
+    Args:
+        name: what the user calls the model.
+        where: words on when this is asked for, after "allowed".
+    """
+    got = list(config.class_names), config.image_size
+    wanted = list(bundled.CLASS_NAMES), (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
+    if got != wanted:
         raise UserError(
-            f"model: got {name!r} with classes {names} of {size} pixels, allowed are models of the "
-            f"classes {wanted[0]} of {wanted[1]} pixels"
+            f"model: got {name!r} with classes {got[0]} of {got[1]} pixels, allowed{where} are "
+            f"models of the classes {wanted[0]} of {wanted[1]} pixels"
         )
 
 
@@ -51,12 +56,11 @@ def make_yardstick(pipe: Pipeline, classifier: Classifier) -> Yardstick:
     return Yardstick(classifier, reference, len(train_images), list(floors), list(sensitivity))
 
 
-def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study.Draw:
+def pipeline_draw(pipe: Pipeline, settings: steps_study.StudySettings) -> steps_study.Draw:
     """A `Draw` that asks a pipeline; compilation is timed apart."""
-    choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
 
     def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
-        request = pipe.request(labels_B, order=point.order, num_steps=point.num_steps, **choices)
+        request = pipe.request(labels_B, **vars(settings.generation_of(point)))
         compile_seconds = pipe.compile(request)
         start = time.perf_counter()
         images_BHWC, _ = pipe.draw(request)
@@ -65,10 +69,15 @@ def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study
     return draw
 
 
-def describe(protocol: steps_study.Protocol, yardstick: Yardstick) -> dict[str, Any]:
+def describe_study(settings: steps_study.StudySettings, yardstick: Yardstick) -> dict[str, Any]:
     """What a reader must know to compare or repeat a study."""
     accuracy = yardstick.classifier.validation_accuracy
-    return dataclasses.asdict(protocol) | {
+    return {
+        "model": settings.model,
+        "model_digest": settings.model_digest,
+        "classifier_digest": settings.classifier_digest,
+        "num_images": settings.num_images,
+        **{name: getattr(settings.generation, name) for name in CHOICES},
         "labels": "every class equally often",
         "reference": f"all {yardstick.num_reference} training pictures",
         "classifier accuracy on the validation pictures": f"{accuracy:.2%}",
