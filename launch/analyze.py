@@ -19,26 +19,24 @@ import numpy as np
 from absl import flags
 
 from lpd_jax import bundled
-from lpd_jax.data.token_cache import check_cache, open_token_cache, tokenizer_digest
-from lpd_jax.generation.request import MAX_SEED
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.data.token_cache import check_cache, open_token_cache
+from lpd_jax.models.settings import MAX_SEED
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import check_whole, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.studies import dependency_report, dependency_study
-from lpd_jax.studies.dependency import Likelihoods
+from lpd_jax.studies import avatars_study, dependency_report, dependency_study
 from lpd_jax.studies.dependency_study import Plan
-from lpd_jax.studies.steps_study import files_digest
-from lpd_jax.weights.loading import Weights
-from lpd_jax.weights.model_directory import ModelFiles, load_config, load_model_directory
-from lpd_jax.weights.pretrained import (
-    DEFAULT_MODEL,
-    find_model_directory,
-    model_config,
-    put_on_device,
+from lpd_jax.studies.likelihoods import Likelihoods
+from lpd_jax.studies.steps_study import model_digest
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_directory import (
+    ModelFiles,
+    load_model_directory,
+    read_directory_config,
 )
+from lpd_jax.weights.parameters import put_on_device, weights_digest
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory: LPD.")
 DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")
@@ -54,7 +52,7 @@ def main() -> None:
     # All that can be wrong is found before anything is measured.
     folder = check_output_folder(Path(OUTPUT.value).expanduser())
     directory = find_model_directory(MODEL.value)
-    config = model_config(load_config(directory), "transformer", MODEL.value)
+    config = read_directory_config(directory).need("transformer")
     dependency_study.check_model(config, MODEL.value)
     plan = make_plan(config.grid_size)
     batch_size = check_whole("batch_size", BATCH_SIZE.value, 1)
@@ -64,14 +62,14 @@ def main() -> None:
     if DATA.value is None:
         data, tokens_MN, labels_M = avatar_tokens(files, plan.seed)
     else:
-        data, tokens_MN, labels_M = cached_tokens(DATA.value, files, config, plan.seed)
+        data, tokens_MN, labels_M = cached_tokens(DATA.value, files, plan.seed)
 
     likelihoods = Likelihoods(config, params, tokens_MN, labels_M, batch_size)
     study: dict[str, Any] = {"title": f"{Path(MODEL.value).name}, {len(tokens_MN)} images"}
     study["protocol"] = {
         "command": shlex.join(["python", "launch/analyze.py", *sys.argv[1:]]),
         "model": MODEL.value,
-        "model_digest": files_digest(directory),
+        "model_digest": model_digest(files),
         "data": data,
         "num_images": len(tokens_MN),
         "seed": plan.seed,
@@ -86,7 +84,7 @@ def main() -> None:
 
 
 def check_output_folder(folder: Path) -> Path:
-    """A folder to write to, or that can be made; raises ValueError for what is neither."""
+    """A folder to write to, or that can be made; raises UserError for what is neither."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output: got {str(folder)!r}, which is a file; allowed is a folder")
     if not folder.exists():
@@ -121,35 +119,26 @@ def avatar_tokens(files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.nda
     """The bundled validation pictures: what they are, tokens `[M, N]` and labels `[M]`.
 
     Raises:
-        ValueError: a model of other pictures, or without a tokenizer; too many images.
+        UserError: a model of other pictures, or without a tokenizer; too many images.
     """
-    names, size = files.config.get("class_names"), files.config.get("image_size")
-    wanted = list(bundled.CLASS_NAMES), [bundled.IMAGE_SIZE, bundled.IMAGE_SIZE]
-    if (names, size) != wanted:
-        raise UserError(
-            f"model: got {MODEL.value!r} with classes {names} of {size} pixels, allowed without "
-            f"--data are models of the classes {wanted[0]} of {wanted[1]} pixels"
-        )
+    avatars_study.check_pictures(files.config, MODEL.value, " without --data")
     images_BHWC, labels_B = bundled.load_avatars("validation")
     chosen = dependency_study.choose_images(NUM_IMAGES.value, len(labels_B), seed)
-    tokens_MN = Pipeline(files, MODEL.value).encode(images_BHWC[chosen])
+    tokens_MN = Pipeline(files).encode(images_BHWC[chosen])
     return "avatars12 validation", tokens_MN, labels_B[chosen]
 
 
-def cached_tokens(
-    folder: str, files: ModelFiles, config: LPDConfig, seed: int
-) -> tuple[str, np.ndarray, np.ndarray]:
+def cached_tokens(folder: str, files: ModelFiles, seed: int) -> tuple[str, np.ndarray, np.ndarray]:
     """The same of a token cache: the first view of each image.
 
     Raises:
-        ValueError: no cache, one of another tokenizer or of other sizes, or too many images.
+        UserError: no cache, one of another tokenizer or of other sizes, or too many images.
     """
     source = open_token_cache(Path(folder).expanduser())
     digest = source.settings.tokenizer
     if files.tokenizer is not None:
-        tokenizer_config = model_config(files.config, "tokenizer", MODEL.value)
-        digest = tokenizer_digest(Weights(tokenizer_config, files.tokenizer))
-    check_cache(source.settings, config, digest)
+        digest = weights_digest(files.tokenizer, files.config.tokenizer)
+    check_cache(source.settings, files.config.transformer, digest)
     chosen = dependency_study.choose_images(NUM_IMAGES.value, len(source), seed)
     records = [source[int(index)] for index in chosen]
     tokens_MN = np.stack([record["tokens"] for record in records])

@@ -4,8 +4,9 @@
 
 Every DIR is a model directory (launch/export.py). An LPD model draws in its own order, in each of
 `--lpd_steps`; a PAR model has but one order and schedule. All draw the same labels from one seed
-and are judged as in launch/study_steps.py. Writes OUTPUT.json, .md and .png (a row of pictures for
-each model), and OUTPUT_cache.json: a run that was cut off goes on. Delete it to measure anew.
+and are judged as in launch/study_steps.py. What is left out of guidance and sampling is off, and
+the seed 0. Writes OUTPUT.json, .md and .png (a row of pictures for each model), and
+OUTPUT_cache.json: a run that was cut off goes on. Delete it to measure anew.
 """
 
 from pathlib import Path
@@ -16,30 +17,29 @@ from absl import flags
 
 from lpd_jax import bundled, images
 from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
-from lpd_jax.generation.request import generation_choices, make_request
-from lpd_jax.models.par_layout import PARConfig, par_schedule
+from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.generation.request import make_request
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.settings import FIELDS, Generation
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import avatars_study, models_report, models_study, steps_study
-from lpd_jax.studies.avatars_study import CHOICES
-from lpd_jax.weights.model_directory import load_config, load_model_directory, weights_digest
-from lpd_jax.weights.pretrained import find_model_directory, model_config
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import find_model_directory
+from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
+from lpd_jax.weights.parameters import weights_digest
 
 MODELS = flags.DEFINE_list("models", None, "Model directories, in the order of the table.")
-LPD_STEPS = flags.DEFINE_list("lpd_steps", ["20"], "Decoding steps of LPD models.")
+LPD_STEPS = flags.DEFINE_list("lpd_steps", ["20"], "Decoding steps of models of any order.")
 NUM_IMAGES = flags.DEFINE_integer("num_images", 2004, "Of each model; equally many per class.")
-GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", 1.0, "The same for all; 1 is off.")
-GUIDANCE_SCHEDULE = flags.DEFINE_string("guidance_schedule", "constant", "linear or constant.")
-TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "The same for all.")
-TOP_K = flags.DEFINE_integer("top_k", 0, "The same for all; 0 is all.")
-TOP_P = flags.DEFINE_float("top_p", 1.0, "The same for all; 1 is all.")
-SEED = flags.DEFINE_integer("seed", 0, "The same for all.")
+CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/methods", "Beginning of the names of the files.")
 
 ENDINGS = (".json", ".md", ".png", "_cache.json")
+PLAIN = Generation(guidance_schedule="constant")  # without guidance, all tokens at temperature 1
 
 
 class Entry(NamedTuple):
@@ -48,18 +48,19 @@ class Entry(NamedTuple):
     name: str
     directory: Path
     point: steps_study.Point
-    protocol: steps_study.Protocol
+    settings: steps_study.StudySettings
 
 
 def main() -> None:
-    # All that can be wrong is found before the weights are read.
+    # All that can be wrong with the options is found before anything is drawn.
     outputs = [check_output_file("output", f"{OUTPUT.value}{ending}") for ending in ENDINGS]
     json_file, markdown_file, png_file, cache_file = outputs
     classifier = load_classifier()
     entries = make_entries(classifier)
 
-    yardstick = avatars_study.make_yardstick(open_pipe(entries[0])[0], classifier)
-    protocol = avatars_study.describe(entries[0].protocol, yardstick)
+    first = Pipeline(load_model_directory(entries[0].directory))
+    yardstick = avatars_study.make_yardstick(first, classifier)
+    protocol = avatars_study.describe_study(entries[0].settings, yardstick)
     rows, pictures = [], []
     for entry in entries:
         row, shown = run_entry(entry, yardstick, cache_file)
@@ -78,72 +79,74 @@ def main() -> None:
 
 
 def make_entries(classifier: Classifier) -> list[Entry]:
-    """The rows, all checked."""
+    """The rows, all checked; the options first, then the weights."""
     if not MODELS.value:
         raise UserError("models: got none, allowed is at least one model directory")
-    labels = steps_study.balanced_labels(NUM_IMAGES.value, len(classifier.class_names))
-    choices: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*CHOICES, "seed")}
+    points = {name: checked_points(name) for name in MODELS.value}
     entries, tokenizers = [], set()
-    for name in MODELS.value:
+    for name, (generation, model_points) in points.items():
         directory = find_model_directory(name)
-        config = load_config(directory)
-        avatars_study.check_classes(config, name, classifier)
-        model = model_config(config, "transformer", name)
-        model_config(config, "tokenizer", name)
-        tokenizers.add(weights_digest(load_model_directory(directory).tokenizer or {}))
-        order = generation_choices(model, config.get("generation", {}))["order"]
-        protocol = steps_study.Protocol(
+        files = load_model_directory(directory)
+        assert files.tokenizer is not None  # its config is there
+        tokenizers.add(weights_digest(files.tokenizer, files.config.tokenizer))
+        settings = steps_study.StudySettings(
             model=name,
-            model_digest=steps_study.files_digest(directory),
+            model_digest=steps_study.model_digest(files),
             classifier_digest=classifier.digest,
             num_images=NUM_IMAGES.value,
-            **choices,
+            generation=generation,
         )
-        for num_steps in entry_steps(model):
-            make_request(config, labels[:1], num_steps, order=order, **choices, where=name)
-            point = steps_study.Point(order, num_steps)
-            entries.append(Entry(directory.name, directory, point, protocol))
+        entries += [Entry(directory.name, directory, point, settings) for point in model_points]
     if len(tokenizers) > 1:
         raise UserError("models: got several tokenizers, allowed are models of one")
     return entries
 
 
-def entry_steps(model: Any) -> list[int]:
-    if isinstance(model, PARConfig):
-        return [par_schedule(model).num_steps]
+def checked_points(name: str) -> tuple[Generation, list[steps_study.Point]]:
+    """How a model draws, and in which orders and steps."""
+    config = read_directory_config(find_model_directory(name))
+    avatars_study.check_pictures(config, name)
+    config.need("tokenizer")
+    labels = steps_study.balanced_labels(NUM_IMAGES.value, len(bundled.CLASS_NAMES))
+    plain = {choice: getattr(PLAIN, choice) for choice in CHOICES}
+    generation = config.generation.updated(plain).updated(read_flags(CHOICES))
+    points = [steps_study.Point(str(generation.order), n) for n in model_steps(config)]
+    for point in points:
+        make_request(config, labels[:1], **vars(generation.updated(point._asdict())))
+    return generation, points
+
+
+def model_steps(config: DirectoryConfig) -> list[int]:
+    """The decoding steps that are asked for, or the model's own where it knows no others."""
+    family = transformer_of(config.need("transformer"))
+    if not family.any_order:
+        return [family.schedule().num_steps]
     return [parse_whole("lpd_steps", text) for text in LPD_STEPS.value]
-
-
-def open_pipe(entry: Entry) -> tuple[Pipeline, Any]:
-    """The pipeline, and the weights of its transformer."""
-    files = load_model_directory(entry.directory)
-    return Pipeline(files, where=str(entry.directory)), files.transformer
 
 
 def run_entry(
     entry: Entry, yardstick: avatars_study.Yardstick, cache_file: Path
 ) -> tuple[dict[str, Any], np.ndarray]:
     """The numbers of one row, and a picture of every class."""
-    pipe, params = open_pipe(entry)
-    model = model_config(pipe.config, "transformer", entry.name)
-    choices = {name: getattr(entry.protocol, name) for name in (*CHOICES, "seed")}
-    choices |= entry.point._asdict()
-    num_classes = len(pipe.class_names)
+    files = load_model_directory(entry.directory)
+    pipe = Pipeline(files)
     (drawn,) = steps_study.run_points(
         [entry.point],
-        entry.protocol,
-        num_classes,
-        avatars_study.pipeline_draw(pipe, entry.protocol),
+        entry.settings,
+        len(pipe.class_names),
+        avatars_study.pipeline_draw(pipe, entry.settings),
         yardstick.classifier,
         yardstick.reference,
         cache_file,
         progress=False,
     )
+    choices = vars(entry.settings.generation_of(entry.point))
     real_BHWC, labels_B = bundled.load_avatars("validation")
     request = pipe.request(labels_B, **choices)
-    nats = models_study.nats_per_token(model, params, pipe.encode(real_BHWC), request)
-    about = models_study.describe_model(model, request, entry.point.order)
-    shown_BHWC = pipe(list(range(num_classes)), **choices)
+    model = files.config.transformer
+    nats = models_study.nats_per_token(model, files.transformer, pipe.encode(real_BHWC), request)
+    about = models_study.describe_model(model, request)
+    shown_BHWC = pipe(list(range(len(pipe.class_names))), **choices)
     return {"name": entry.name, **about, **drawn, "nats_per_token": nats}, shown_BHWC
 
 

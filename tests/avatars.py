@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from lpd_jax import bundled
-from lpd_jax.models import family
+from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.model_directory import save_model_directory
@@ -43,8 +43,8 @@ def write_model_directory(path, transformer=LPD, seed=0, **generation) -> pathli
     config = {
         "image_size": [64, 64],
         "class_names": list(bundled.CLASS_NAMES),
-        "transformer": family.config_to_dict(transformer),
-        "tokenizer": family.config_to_dict(VQ),
+        "transformer": config_to_dict(transformer),
+        "tokenizer": config_to_dict(VQ),
         "generation": generation,
     }
     params = (tiny.random_params(transformer), tiny.random_params(VQ, seed=seed))

@@ -16,23 +16,23 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from flax import traverse_util
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lpd_jax import bundled
+from lpd_jax.images import to_model_range
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.model_directory import weights_digest
+from lpd_jax.weights.parameters import weights_digest
 
 BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
 FEATURE_DIM = 96
 BATCH_SIZE = 200  # of feature extraction; the last batch is padded, so there is one compilation
 
 
-class Network(nn.Module):
+class AvatarFeatures(nn.Module):
     """Strided convolutions, then one linear map to the features."""
 
     widths: tuple[int, ...] = (24, 48, 96, 128)  # at 1/2, 1/4, 1/8 and 1/16 of the image
@@ -71,7 +71,7 @@ class Classifier:
         """uint8 `[B, H, W, 3]` -> float32 `[B, F]`.
 
         Raises:
-            ValueError: pictures of another type or size.
+            UserError: pictures of another type or size.
         """
         images_BHWC, size = np.asarray(images_BHWC), self.image_size
         if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != (size, size, 3):
@@ -100,21 +100,16 @@ class Classifier:
 
 @jax.jit
 def _features(params: Any, images_BHWC: jax.Array) -> jax.Array:
-    features_BF = Network().apply({"params": params}, to_network_range(images_BHWC))
+    features_BF = AvatarFeatures().apply({"params": params}, to_model_range(images_BHWC))
     assert isinstance(features_BF, jax.Array)  # apply() may also give a pair, with mutable state
     return features_BF
-
-
-def to_network_range(images_BHWC: jax.Array) -> jax.Array:
-    """uint8 -> float32 in [-1, 1]."""
-    return images_BHWC.astype(jnp.float32) / 127.5 - 1.0
 
 
 def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> None:
     """Writes one safetensors file (float16 weights, the rest as metadata), whole or not at all."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    leaves = traverse_util.flatten_dict(classifier.params, sep="/")
+    leaves = flatten_dict(classifier.params, sep="/")
     tensors = {name: np.asarray(leaf, np.float16) for name, leaf in leaves.items()}
     about = {
         "class_names": list(classifier.class_names),
@@ -131,7 +126,7 @@ def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is damaged or was not written by `save_classifier`.
+        UserError: a file that is damaged or was not written by `save_classifier`.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"classifier: no file {path}; launch/train_classifier.py writes it")
@@ -140,11 +135,14 @@ def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
             leaves = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
             about = json.loads((file.metadata() or {})["about"])
         return Classifier(
-            params=traverse_util.unflatten_dict(leaves, sep="/"),
+            params=unflatten_dict(leaves, sep="/"),
             class_names=tuple(about["class_names"]),
             image_size=about["image_size"],
             validation_accuracy=about["validation_accuracy"],
             settings=about["settings"],
         )
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"classifier: {path} is no whole classifier file ({error})") from None
+        raise UserError(
+            f"classifier: got {str(path)!r}, which is no whole classifier file ({error}); allowed "
+            "is what launch/train_classifier.py writes"
+        ) from None

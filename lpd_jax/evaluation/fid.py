@@ -77,7 +77,7 @@ DrawBatch = Callable[[Any, int], np.ndarray]
 
 
 def check_image_size(config: FIDConfig, image_size: int) -> None:
-    """Raises ValueError where the network judges pictures of another size."""
+    """Raises UserError where the network judges pictures of another size."""
     if config.num_images and config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
         raise UserError(
             f"fid.network: got {AVATARS!r}, which judges {bundled.IMAGE_SIZE} pixels; allowed at "
@@ -89,7 +89,7 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
     """Loads the network and the reference, before any image is encoded; None: nothing asked for.
 
     Raises:
-        ValueError: a file that is not there, or is another; no reference, and no images for one.
+        UserError: a file that is not there, or is another; no reference, and no images for one.
     """
     if not config.num_images:
         return None
@@ -115,7 +115,7 @@ def load_network(name: str) -> FeatureNetwork:
         )
     try:
         return load_inception(path)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"fid.network: {error}") from None
 
 
@@ -171,7 +171,7 @@ def measure_training_images(
 def read_reference(path: pathlib.Path) -> metrics.Statistics:
     try:
         return metrics.load_statistics(path)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"fid.reference: {error}") from None
 
 

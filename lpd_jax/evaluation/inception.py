@@ -13,13 +13,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
-from lpd_jax.evaluation.inception_network import FEATURE_DIM, IMAGE_SIZE, TAPS, Network, resize
+from lpd_jax.evaluation.inception_network import (
+    FEATURE_DIM,
+    IMAGE_SIZE,
+    TAPS,
+    InceptionV3,
+    resize,
+)
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
-from lpd_jax.weights.model_directory import flatten_params, unflatten_params, weights_digest
+from lpd_jax.weights.parameters import shapes_of, weights_digest
 
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
@@ -35,7 +42,7 @@ class Inception:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise UserError(f"batch_size: got {self.batch_size}, allowed are numbers from 1")
+            raise UserError(f"batch_size: got {self.batch_size}, allowed are whole numbers from 1")
 
     @functools.cached_property
     def digest(self) -> str:
@@ -46,7 +53,7 @@ class Inception:
         """uint8 `[B, H, W, 3]`, any height and width -> float32 `[B, 2048]`.
 
         Raises:
-            ValueError: pictures of another type or shape.
+            UserError: pictures of another type or shape.
         """
         return self.taps(images_BHWC)[FEATURE_DIM]
 
@@ -54,7 +61,7 @@ class Inception:
         """uint8 `[B, H, W, 3]` -> features of every depth: for each of TAPS, float32 `[B, tap]`.
 
         Raises:
-            ValueError: as `features` does.
+            UserError: as `features` does.
         """
         images_BHWC = np.asarray(images_BHWC)
         shape = images_BHWC.shape
@@ -81,7 +88,7 @@ class Inception:
 
 @jax.jit
 def _taps(params: Any, resized_BHWC: jax.Array) -> dict[int, jax.Array]:
-    taps = Network().apply({"params": params}, resized_BHWC)
+    taps = InceptionV3().apply({"params": params}, resized_BHWC)
     assert isinstance(taps, dict)  # apply() may also give a pair, with mutable state
     return taps
 
@@ -90,9 +97,9 @@ def _taps(params: Any, resized_BHWC: jax.Array) -> dict[int, jax.Array]:
 def leaf_shapes() -> Mapping[str, tuple[int, ...]]:
     """Path -> shape of each leaf of our parameters."""
     images = jax.ShapeDtypeStruct((1, IMAGE_SIZE, IMAGE_SIZE, 3), jnp.float32)
-    leaves = flatten_params(jax.eval_shape(Network().init, jax.random.key(0), images)["params"])
+    params = jax.eval_shape(InceptionV3().init, jax.random.key(0), images)["params"]
     head = {"fc/kernel": (FEATURE_DIM, NUM_CLASSES), "fc/bias": (NUM_CLASSES,)}
-    return {path: leaf.shape for path, leaf in leaves.items()} | head
+    return shapes_of(params) | head
 
 
 def official_weights() -> list[Weight]:
@@ -108,11 +115,11 @@ def _official_weight(path: str, shape: tuple[int, ...]) -> Weight:
     return Weight(name, (shape[-1], shape[-2], *shape[:-2]), path)
 
 
-def from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def inception_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Converts the official state dict to nested float32 parameters.
 
     Raises:
-        ValueError: missing, unexpected or misshapen weights, each named.
+        UserError: missing, unexpected or misshapen weights, each named.
     """
     arrays = {
         name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)
@@ -124,7 +131,7 @@ def from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
         if weight.path.endswith("kernel"):
             source = np.moveaxis(source, (0, 1), (-1, -2))
         flat[weight.path] = np.array(source, np.float32, order="C")
-    return unflatten_params(flat)
+    return unflatten_dict(flat, sep="/")
 
 
 def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> Inception:
@@ -132,11 +139,11 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a damaged file, or weights of another network, each named.
+        UserError: a damaged file, or weights of another network, each named.
     """
     state_dict = read_state_dict(path)
     try:
-        params = from_torch(state_dict)
-    except ValueError as error:
+        params = inception_from_torch(state_dict)
+    except UserError as error:
         raise UserError(f"checkpoint {path}: {error}") from None
     return Inception(jax.device_put(params), batch_size)

@@ -169,7 +169,7 @@ class BlockE(nn.Module):
         )
 
 
-class Network(nn.Module):
+class InceptionV3(nn.Module):
     """All but the class head."""
 
     @nn.compact

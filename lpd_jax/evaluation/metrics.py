@@ -29,7 +29,7 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
     """Fits a Gaussian to features `[B, F]`, in float64.
 
     Raises:
-        ValueError: no matrix, fewer than two images, or values that are not finite.
+        UserError: no matrix, fewer than two images, or values that are not finite.
     """
     features_BF = np.asarray(features_BF, np.float64)
     if features_BF.ndim != 2 or len(features_BF) < 2:
@@ -38,7 +38,7 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
         )
     if not np.isfinite(features_BF).all():
         bad = int((~np.isfinite(features_BF)).any(axis=1).argmax())
-        raise UserError(f"features: row {bad} is not finite, allowed are finite numbers")
+        raise UserError(f"features: got row {bad}, which is not finite, allowed are finite numbers")
     mean_F = features_BF.mean(axis=0)
     centred_BF = features_BF - mean_F[None]
     return Statistics(mean_F, centred_BF.T @ centred_BF / (len(features_BF) - 1), len(features_BF))
@@ -64,7 +64,7 @@ class RunningStatistics:
         self.products_FF += shifted_BF.T @ shifted_BF
 
     def statistics(self) -> Statistics:
-        """What `feature_statistics` gives for all parts together. Raises ValueError likewise."""
+        """What `feature_statistics` gives for all parts together. Raises UserError likewise."""
         if self.count < 2:
             raise UserError(f"features: got {self.count} images, allowed are at least 2")
         mean_F = self.sum_F / self.count
@@ -89,7 +89,7 @@ def load_statistics(path: str | os.PathLike) -> Statistics:
     """Reads `mu` and `sigma` of an .npz, as ADM's reference batches have them too.
 
     Raises:
-        ValueError: no such file, or one without them.
+        UserError: no such file, or one without them.
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
     if not pathlib.Path(path).is_file():
@@ -116,7 +116,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     covariance (fewer images than features) is no special case and there is no epsilon to choose.
 
     Raises:
-        ValueError: the two have different numbers of features.
+        UserError: the two have different numbers of features.
     """
     if first.mean_F.shape != second.mean_F.shape:
         raise UserError(
@@ -161,7 +161,7 @@ def inception_score(logits_BC: np.ndarray, num_splits: int = 10) -> tuple[float,
         num_splits: how many parts; one score each.
 
     Raises:
-        ValueError: more splits than images, or fewer than one.
+        UserError: more splits than images, or fewer than one.
     """
     logits_BC = np.asarray(logits_BC, np.float64)
     if not 1 <= num_splits <= len(logits_BC):

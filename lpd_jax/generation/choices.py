@@ -15,6 +15,8 @@ from absl import flags
 from lpd_jax.models.settings import FIELDS, Generation
 from lpd_jax.runtime.arguments import parse_whole
 
+flags.disclaim_key_flags()  # they are those of the script that asks for them: --help shows them
+
 PARAMETERS = [
     inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
     for name in FIELDS

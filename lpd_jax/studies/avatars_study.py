@@ -1,8 +1,6 @@
 """What the studies of the bundled pictures share: what they may judge, by what, and who draws."""
 
-import dataclasses
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +9,15 @@ from lpd_jax import bundled
 from lpd_jax.decoding.order_bank import first_orders
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
+from lpd_jax.models.settings import Generation
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import provenance
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import steps_study
+from lpd_jax.weights.directory_config import DirectoryConfig
 
-THRESHOLDS = ("proximity_threshold", "repulsion_threshold")
-CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
+# Fields of `Generation` that a study asks for. All points share them, and its report shows them.
+CHOICES = ("seed", "guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
 
 
 class Yardstick(NamedTuple):
@@ -30,14 +30,19 @@ class Yardstick(NamedTuple):
     sensitivity: list[dict[str, Any]]
 
 
-def check_classes(config: Mapping[str, Any], name: str, classifier: Classifier) -> None:
-    """Raises ValueError for a model of other classes, which would be judged by wrong ones."""
-    names, size = config.get("class_names"), config.get("image_size")
-    wanted = list(classifier.class_names), [classifier.image_size, classifier.image_size]
-    if (names, size) != wanted:
+def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
+    """Raises UserError for a model of other pictures, which would be judged by wrong ones.
+
+    Args:
+        name: what the user calls the model.
+        where: words on when this is asked for, after "allowed".
+    """
+    got = list(config.class_names), config.image_size
+    wanted = list(bundled.CLASS_NAMES), (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
+    if got != wanted:
         raise UserError(
-            f"model: got {name!r} with classes {names} of {size} pixels, allowed are models of the "
-            f"classes {wanted[0]} of {wanted[1]} pixels"
+            f"model: got {name!r} with classes {got[0]} of {got[1]} pixels, allowed{where} are "
+            f"models of the classes {wanted[0]} of {wanted[1]} pixels"
         )
 
 
@@ -53,13 +58,13 @@ def make_yardstick(pipe: Pipeline, classifier: Classifier) -> Yardstick:
     return Yardstick(classifier, reference, len(train_images), list(floors), list(sensitivity))
 
 
-def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study.Draw:
+def pipeline_draw(pipe: Pipeline, settings: steps_study.StudySettings) -> steps_study.Draw:
     """A `Draw` that asks a pipeline; compilation is timed apart."""
-    choices = {name: getattr(protocol, name) for name in (*CHOICES, "seed")}
 
     def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
-        order = point_order(pipe, len(labels_B), point, protocol.seed)
-        request = pipe.request(labels_B, order=order, num_steps=point.num_steps, **choices)
+        generation = settings.generation_of(point)
+        order = point_order(pipe, len(labels_B), generation)
+        request = pipe.request(labels_B, **vars(generation) | {"order": order})
         compile_seconds = pipe.compile(request)
         start = time.perf_counter()
         images_BHWC, _ = pipe.draw(request)
@@ -68,26 +73,34 @@ def pipeline_draw(pipe: Pipeline, protocol: steps_study.Protocol) -> steps_study
     return draw
 
 
-def point_order(
-    pipe: Pipeline, num_images: int, point: steps_study.Point, seed: int
-) -> str | np.ndarray:
+def point_order(pipe: Pipeline, num_images: int, generation: Generation) -> Any:
     """The order of a point as a request takes it; locality orders by value, int32 `[B, N]`.
 
     They are those that the request would make, and come from a bank where there are many: models
     of one grid, and a study that is run again, do not make the same orders twice.
     """
-    if point.order != "locality":
-        return point.order
-    one = pipe.request([0], order=point.order, num_steps=point.num_steps, seed=seed)
-    made_for = pipe.config.get("generation", {})
-    thresholds = {name: made_for[name] for name in THRESHOLDS if made_for.get(name) is not None}
-    return first_orders(point.order, pipe.grid_size, one.schedule, num_images, seed, **thresholds)
+    if generation.order != "locality":
+        return generation.order
+    return first_orders(
+        generation.order,
+        pipe.grid_size,
+        pipe.request([0], **vars(generation)).schedule,
+        num_images,
+        generation.seed,
+        proximity_threshold=generation.proximity_threshold,
+        repulsion_threshold=generation.repulsion_threshold,
+    )
 
 
-def describe(protocol: steps_study.Protocol, yardstick: Yardstick) -> dict[str, Any]:
+def describe_study(settings: steps_study.StudySettings, yardstick: Yardstick) -> dict[str, Any]:
     """What a reader must know to compare or repeat a study."""
     accuracy = yardstick.classifier.validation_accuracy
-    return dataclasses.asdict(protocol) | {
+    return {
+        "model": settings.model,
+        "model_digest": settings.model_digest,
+        "classifier_digest": settings.classifier_digest,
+        "num_images": settings.num_images,
+        **{name: getattr(settings.generation, name) for name in CHOICES},
         "labels": "every class equally often",
         "reference": f"all {yardstick.num_reference} training pictures",
         "classifier accuracy on the validation pictures": f"{accuracy:.2%}",

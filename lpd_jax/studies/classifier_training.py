@@ -1,4 +1,4 @@
-"""Trains the classifier of `classifier.py`: minutes on two CPU cores, and the same every time."""
+"""Trains the classifier of `avatar_classifier`: minutes on two CPU cores, and always the same."""
 
 import dataclasses
 import functools
@@ -13,6 +13,7 @@ import tqdm
 
 from lpd_jax import bundled
 from lpd_jax.evaluation import avatar_classifier as classifiers
+from lpd_jax.images import to_model_range
 from lpd_jax.runtime.errors import UserError
 
 CELLS = 4  # the picture is cut into 4x4 cells, some of which come from another picture
@@ -59,7 +60,7 @@ def train_classifier(
         progress: show a bar.
 
     Raises:
-        ValueError: a class with fewer pictures than a batch needs.
+        UserError: a class with fewer pictures than a batch needs.
     """
     settings = settings or Settings()
     rows_of_class = [np.flatnonzero(labels_B == c) for c in range(len(class_names))]
@@ -120,7 +121,7 @@ def class_balanced_batches(rows_of_class: list[np.ndarray], settings: Settings):
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def init_params(key: jax.Array, image_size: int, num_classes: int) -> dict[str, Any]:
     """The network and three linear heads; the last two are for training only."""
-    network = classifiers.Network()
+    network = classifiers.AvatarFeatures()
     images = jnp.zeros((1, image_size, image_size, 3))
     sizes = {
         "class_head": num_classes,
@@ -146,9 +147,9 @@ def train_step(params, opt_state, batch, key, *, settings: Settings, num_steps: 
 def loss_fn(params, batch, key: jax.Array, settings: Settings):
     """Class, swapped cells and small copy, all read off the same features."""
     images_BHWC, labels_B = batch
-    images_BHWC = classifiers.to_network_range(images_BHWC)
+    images_BHWC = to_model_range(images_BHWC)
     images_BHWC, swapped_BQ = swap_cells(key, images_BHWC, settings)
-    features_BF = classifiers.Network().apply({"params": params["network"]}, images_BHWC)
+    features_BF = classifiers.AvatarFeatures().apply({"params": params["network"]}, images_BHWC)
 
     def head(name):
         return features_BF @ params[name]["kernel"] + params[name]["bias"][None]

@@ -23,13 +23,13 @@ def swap_patches(
         seed: of partners and places.
 
     Raises:
-        ValueError: a patch that does not divide the picture, a fraction outside [0, 1].
+        UserError: a patch that does not divide the picture, a fraction outside [0, 1].
     """
     _, height, width, _ = images_BHWC.shape
     if patch < 1 or height % patch or width % patch:
         raise UserError(f"patch: got {patch}, allowed are divisors of {height} and {width}")
     if not 0 <= fraction <= 1:
-        raise UserError(f"fraction: got {fraction}, allowed are 0 to 1")
+        raise UserError(f"fraction: got {fraction}, allowed are numbers from 0 to 1")
     generator = np.random.default_rng(seed)
     partner_B = np.arange(len(images_BHWC))
     for label in np.unique(labels_B):

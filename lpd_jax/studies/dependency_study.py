@@ -15,10 +15,10 @@ import numpy as np
 import tqdm
 
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.family import Family, families, transformer_of
 from lpd_jax.models.par_layout import PARConfig, par_order, par_schedule
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.studies.dependency import NOTHING, Likelihoods
+from lpd_jax.studies.likelihoods import NOTHING, Likelihoods
 
 NUM_REGIONS = {"region": None, "raster": 1}  # of PAR's order; None is one a token of a step
 # (is the class given, do the groups follow each other in a random order). Random contexts are what
@@ -37,7 +37,7 @@ class Plan:
         seed: of the shuffled groups.
 
     Raises:
-        ValueError: a cell that is not in the grid, an n that does not fit it, an empty list.
+        UserError: a cell that is not in the grid, an n that does not fit it, an empty list.
     """
 
     grid: tuple[int, int]
@@ -69,12 +69,14 @@ def default_references(grid: tuple[int, int]) -> tuple[tuple[int, int], ...]:
 
 
 def check_model(config: Any, where: str) -> None:
-    """Raises ValueError for a transformer that does not predict any token from any others."""
-    if not isinstance(config, LPDConfig):
-        family = type(config).__name__.removesuffix("Config")
+    """Raises UserError for a transformer that does not predict any token from any others."""
+    model = transformer_of(config)
+    if not model.any_order:
+        known = families().values()
+        able = [family.title for family in known if issubclass(family, Family) and family.any_order]
         raise UserError(
-            f"model: got {where!r}, a {family} model, allowed are LPD models: they predict any "
-            "token from any others"
+            f"model: got {where!r}, a {model.title} model, allowed are {', '.join(able)} models: "
+            "they predict any token from any others"
         )
 
 
@@ -82,7 +84,7 @@ def choose_images(num_images: int, available: int, seed: int) -> np.ndarray:
     """Indices of images drawn without replacement, in their order.
 
     Raises:
-        ValueError: more than there are, or too few for a standard error.
+        UserError: more than there are, or too few for a standard error.
     """
     if not 2 <= num_images <= available:
         raise UserError(f"num_images: got {num_images}, allowed are 2 to {available}")

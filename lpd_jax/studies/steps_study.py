@@ -17,9 +17,12 @@ import tqdm
 
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
+from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies import corruptions
+from lpd_jax.weights.model_directory import ModelFiles
+from lpd_jax.weights.parameters import weights_digest
 
 # From far too few to one token a step, by way of the published lists where there are some.
 DEFAULT_STEPS = {
@@ -45,19 +48,18 @@ class Drawing(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Protocol:
+class StudySettings:
     """What all points share. Two studies compare only if all of it is equal."""
 
     model: str  # name or path, for the reader
     model_digest: str
     classifier_digest: str
     num_images: int
-    seed: int
-    guidance_scale: float
-    guidance_schedule: str
-    temperature: float
-    top_k: int
-    top_p: float
+    generation: Generation  # but for its order and steps, which are the point's
+
+    def generation_of(self, point: Point) -> Generation:
+        """How the pictures of a point are drawn: every choice."""
+        return self.generation.updated(point._asdict())
 
 
 Draw = Callable[[np.ndarray, Point], Drawing]
@@ -78,7 +80,7 @@ def balanced_labels(num_images: int, num_classes: int) -> np.ndarray:
     """int32 `[B]`: 0, 1, 2, ... in turn, every class equally often.
 
     Raises:
-        ValueError: a number of images that the classes do not divide.
+        UserError: a number of images that the classes do not divide.
     """
     if num_images < 1 or num_images % num_classes:
         raise UserError(
@@ -89,7 +91,7 @@ def balanced_labels(num_images: int, num_classes: int) -> np.ndarray:
 
 def run_points(
     points: Sequence[Point],
-    protocol: Protocol,
+    settings: StudySettings,
     num_classes: int,
     draw: Draw,
     classifier: Classifier,
@@ -103,12 +105,12 @@ def run_points(
         draw: makes the pictures of one point; a test passes a stand-in.
         reference: statistics of the real pictures.
     """
-    labels_B = balanced_labels(protocol.num_images, num_classes)
+    labels_B = balanced_labels(settings.num_images, num_classes)
     known, rows = read_cache(cache_file), []
     bar = tqdm.tqdm(points, "study", unit="point", disable=not progress)
     for point in bar:
         bar.set_postfix_str(f"{point.order}, {point.num_steps} steps")
-        key = point_key(point, protocol)
+        key = point_key(point, settings)
         if key not in known:
             drawing = draw(labels_B, point)
             known[key] = judge(point, drawing, labels_B, classifier, reference)
@@ -126,7 +128,7 @@ def judge(
 ) -> dict[str, Any]:
     """One row of the result: plain numbers, ready for JSON."""
     if len(drawing.images_BHWC) != len(labels_B):
-        raise UserError(f"images: got {len(drawing.images_BHWC)}, allowed are {len(labels_B)}")
+        raise ValueError(f"images: got {len(drawing.images_BHWC)}, allowed are {len(labels_B)}")
     features_BF = classifier.features(drawing.images_BHWC)
     statistics = metrics.feature_statistics(features_BF)
     return {
@@ -185,36 +187,41 @@ def _reference_row(name, images_BHWC, reference, classifier) -> dict[str, Any]:
     return {"name": name, "num_images": len(images_BHWC), "frechet_distance": distance}
 
 
-def point_key(point: Point, protocol: Protocol) -> str:
+def point_key(point: Point, settings: StudySettings) -> str:
     """Names a result by everything that it depends on, the name of the model aside."""
-    parts = point._asdict() | dataclasses.asdict(protocol)
+    parts = dataclasses.asdict(settings)
+    parts["generation"] = dataclasses.asdict(settings.generation_of(point))
     del parts["model"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def files_digest(folder: Path) -> str:
-    """Hash of the files of a model directory."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors"):
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+def model_digest(files: ModelFiles) -> str:
+    """Names the models of a directory, by what they are and not by where they lie."""
+    parts = (
+        (files.transformer, files.config.transformer),
+        (files.tokenizer, files.config.tokenizer),
+    )
+    return "-".join(
+        weights_digest(params, config) for params, config in parts if params is not None
+    )
 
 
 def read_cache(path: Path) -> dict[str, Any]:
     """Finished points by key; none if there is no file.
 
     Raises:
-        ValueError: a file that is not ours.
+        UserError: a file that is not ours.
     """
     if not path.exists():
         return {}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except ValueError:  # of JSON, or of the text's encoding
         known = None
     if not isinstance(known, dict):
-        raise UserError(f"cache: {path} holds no finished points; move it away to start anew")
+        raise UserError(
+            f"cache: got {str(path)!r}, which holds no finished points; move it away to start anew"
+        )
     return known
 
 

@@ -5,7 +5,7 @@ import pytest
 from lpd_jax import bundled
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.token_writer import plan_cache, write_token_cache
-from lpd_jax.models import family
+from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.studies.dependency_report import FILES
@@ -35,8 +35,8 @@ def models(tmp_path_factory):
     config = {
         "image_size": [64, 64],
         "class_names": list(bundled.CLASS_NAMES),
-        "transformer": family.config_to_dict(LPD),
-        "tokenizer": family.config_to_dict(VQ),
+        "transformer": config_to_dict(LPD),
+        "tokenizer": config_to_dict(VQ),
     }
     weights = tiny.random_params(LPD), tiny.random_params(VQ)
     save_model_directory(folder / "avatars", config, *weights)

@@ -7,21 +7,15 @@ import lpd_jax
 from lpd_jax.decoding import order_bank
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.studies.avatars_study import pipeline_draw
-from lpd_jax.studies.steps_study import Point, Protocol
+from lpd_jax.studies.steps_study import Point, StudySettings
 from tests import tiny
 
-PROTOCOL = Protocol(
-    model="tiny",
-    model_digest="0123",
-    classifier_digest="4567",
-    num_images=9,
-    seed=4,
-    guidance_scale=1.5,
-    guidance_schedule="linear",
-    temperature=1.0,
-    top_k=0,
-    top_p=1.0,
-)
+
+def settings(pipe):
+    generation = pipe.config.generation.updated({"seed": 4, "guidance_scale": 1.5})
+    return StudySettings("tiny", "0123", "4567", 9, generation)
+
+
 LABELS_B = np.arange(9) % 3
 
 
@@ -49,7 +43,7 @@ def test_a_point_is_drawn_in_the_orders_of_its_request(
     monkeypatch.setattr(order_bank, "LEAST_WORTH_KEEPING", least)
     directory = tiny.write_model_directory(tmp_path / "tiny", **thresholds)
     pipe = lpd_jax.Pipeline.from_pretrained(directory)
-    pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point(kind, 5))
+    pipeline_draw(pipe, settings(pipe))(LABELS_B, Point(kind, 5))
     want = pipe.request(LABELS_B, order=kind, num_steps=5, guidance_scale=1.5, seed=4)
     np.testing.assert_array_equal(drawn[0].order, want.order)
     np.testing.assert_array_equal(drawn[0].labels, want.labels)
@@ -63,7 +57,7 @@ def test_a_par_model_is_asked_for_its_own_order(drawn, tmp_path):
     directory = tiny.write_model_directory(tmp_path / "par", tiny.PAR, order="region", num_steps=7)
     pipe = lpd_jax.Pipeline.from_pretrained(directory)
     steps = pipe.request([0]).schedule.num_steps
-    pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point("region", steps))
+    pipeline_draw(pipe, settings(pipe))(LABELS_B, Point("region", steps))
     np.testing.assert_array_equal(drawn[0].order, pipe.request(LABELS_B).order)
     with pytest.raises(UserError, match="^order: got 'locality', allowed is 'region'"):
-        pipeline_draw(pipe, PROTOCOL)(LABELS_B, Point("locality", steps))
+        pipeline_draw(pipe, settings(pipe))(LABELS_B, Point("locality", steps))

@@ -147,5 +147,5 @@ def test_bad_input_is_one_clear_line(tiny, tmp_path):
     whole = tmp_path / "whole.safetensors"
     classifiers.save_classifier(whole, tiny)
     (tmp_path / "half.safetensors").write_bytes(whole.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="half.safetensors is no whole classifier file"):
+    with pytest.raises(ValueError, match="half.safetensors', which is no whole classifier"):
         classifiers.load_classifier(tmp_path / "half.safetensors")

@@ -1,26 +1,24 @@
 """The study draws every point once, from the same labels, and goes on where it stopped."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 
 from lpd_jax.evaluation import metrics
+from lpd_jax.models.settings import FIELDS, Generation
 from lpd_jax.studies import steps_report, steps_study
 from lpd_jax.studies.steps_study import Drawing, Point
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.model_directory import ModelFiles
+from tests import tiny
 
-PROTOCOL = steps_study.Protocol(
+SETTINGS = steps_study.StudySettings(
     model="stand-in",
     model_digest="0123",
     classifier_digest="4567",
     num_images=40,
-    seed=0,
-    guidance_scale=1.5,
-    guidance_schedule="linear",
-    temperature=1.0,
-    top_k=0,
-    top_p=1.0,
+    generation=Generation(guidance_scale=1.5, guidance_schedule="linear"),
 )
 POINTS = [Point(order, n) for n in (4, 16) for order in ("raster", "locality")]
 
@@ -62,9 +60,9 @@ def reference():
     return metrics.feature_statistics(BrightnessClassifier().features(pictures))
 
 
-def run(draw, reference, folder, points=POINTS, protocol=PROTOCOL):
+def run(draw, reference, folder, points=POINTS, settings=SETTINGS):
     return steps_study.run_points(
-        points, protocol, 2, draw, BrightnessClassifier(), reference, folder / "c.json", False
+        points, settings, 2, draw, BrightnessClassifier(), reference, folder / "c.json", False
     )
 
 
@@ -95,22 +93,48 @@ def test_finished_points_are_not_drawn_again(reference, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
 
 
-@pytest.mark.parametrize(
-    "field", [f.name for f in dataclasses.fields(steps_study.Protocol) if f.name != "model"]
-)
-def test_a_result_is_not_reused_under_another_protocol(field):
-    value = getattr(PROTOCOL, field)
-    other = dataclasses.replace(PROTOCOL, **{field: value + ("x" if type(value) is str else 1)})
-    assert steps_study.point_key(POINTS[0], other) != steps_study.point_key(POINTS[0], PROTOCOL)
+OTHER_CHOICES = {
+    "guidance_scale": 2.0,
+    "guidance_schedule": "constant",
+    "temperature": 0.5,
+    "top_k": 7,
+    "top_p": 0.5,
+    "seed": 1,
+    "dtype": "bfloat16",
+    "output_size": 32,
+    "proximity_threshold": 0.5,
+    "repulsion_threshold": 1,
+}
+SETTLED_BY_THE_POINT = {"order", "num_steps", "group_sizes"}
+
+
+def test_a_result_is_not_reused_under_another_choice():
+    assert OTHER_CHOICES.keys() | SETTLED_BY_THE_POINT == FIELDS.keys()
+    changes = [
+        {"generation": SETTINGS.generation.updated({name: value})}
+        for name, value in OTHER_CHOICES.items()
+    ]
+    changes += [{"model_digest": "x"}, {"classifier_digest": "x"}, {"num_images": 42}]
+    others = [dataclasses.replace(SETTINGS, **change) for change in changes]
+    keys = {steps_study.point_key(POINTS[0], settings) for settings in (SETTINGS, *others)}
+    assert len(keys) == 1 + len(changes)
+
+
+@pytest.mark.parametrize("own", [{"order": "halton", "num_steps": 2}, {"group_sizes": (1, 15)}])
+def test_order_and_steps_are_those_of_the_point(own):
+    settings = dataclasses.replace(SETTINGS, generation=SETTINGS.generation.updated(own))
+    drawn = settings.generation_of(POINTS[0])
+    assert (drawn.order, drawn.num_steps, drawn.group_sizes) == ("raster", 4, None)
+    assert steps_study.point_key(POINTS[0], settings) == steps_study.point_key(POINTS[0], SETTINGS)
 
 
 def test_the_name_of_the_model_is_not_part_of_a_result():
-    moved = dataclasses.replace(PROTOCOL, model="elsewhere")
-    assert steps_study.point_key(POINTS[0], moved) == steps_study.point_key(POINTS[0], PROTOCOL)
+    moved = dataclasses.replace(SETTINGS, model="elsewhere")
+    assert steps_study.point_key(POINTS[0], moved) == steps_study.point_key(POINTS[0], SETTINGS)
 
 
 def test_every_point_has_its_own_key():
-    assert len({steps_study.point_key(point, PROTOCOL) for point in POINTS}) == len(POINTS)
+    assert len({steps_study.point_key(point, SETTINGS) for point in POINTS}) == len(POINTS)
 
 
 @pytest.mark.parametrize("num_tokens", [1, 16, 64, 96, 256, 1024])
@@ -120,14 +144,22 @@ def test_default_steps_reach_from_few_to_one_token_a_step(num_tokens):
     assert num_tokens < 64 or (len(steps) >= 7 and steps[0] <= 8)
 
 
-def test_model_digest_sees_weights_and_config_but_no_other_file(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    before = steps_study.files_digest(tmp_path)
-    (tmp_path / "notes.txt").write_text("hello")
-    assert steps_study.files_digest(tmp_path) == before
-    (tmp_path / "model.safetensors").write_bytes(b"weightS")
-    assert steps_study.files_digest(tmp_path) != before
+def test_model_digest_sees_weights_and_sizes_but_not_where_they_lie():
+    params = {"kernel": np.arange(4.0)}
+    config = DirectoryConfig(transformer=tiny.LPD)
+    files = ModelFiles(config, params, None)
+    digest = steps_study.model_digest(files)
+    moved = files._replace(config=dataclasses.replace(config, where="elsewhere"))
+    assert steps_study.model_digest(moved) == digest
+    wider = dataclasses.replace(config, transformer=dataclasses.replace(tiny.LPD, mlp_ratio=3))
+    with_tokenizer = dataclasses.replace(config, tokenizer=tiny.VQ)
+    others = [
+        files._replace(transformer={"kernel": np.arange(4.0) + 1}),
+        files._replace(config=wider),
+        ModelFiles(with_tokenizer, params, params),
+        ModelFiles(with_tokenizer, params, {"kernel": np.arange(3.0)}),
+    ]
+    assert len({digest, *map(steps_study.model_digest, others)}) == 1 + len(others)
 
 
 def test_floors_name_the_pictures_and_their_number(reference):
@@ -142,7 +174,7 @@ def make_study(rows):
     line = {"name": "real pictures", "num_images": 20, "frechet_distance": 0.012}
     return {
         "title": "stand-in",
-        "protocol": dataclasses.asdict(PROTOCOL),
+        "protocol": {"guidance_scale": 1.5},
         "floors": [line],
         "sensitivity": [line | {"name": "blurred"}],
         "points": rows,
@@ -177,9 +209,8 @@ def test_bad_input_is_one_clear_line(reference, tmp_path):
     with pytest.raises(ValueError, match="num_images: got 25, allowed are multiples of the 12"):
         steps_study.balanced_labels(25, 12)
     (tmp_path / "c.json").write_text("[1, 2")
-    with pytest.raises(ValueError, match="cache: .*c.json holds no finished points"):
+    with pytest.raises(ValueError, match="cache: got .*c.json', which holds no finished points"):
         run(StandIn(), reference, tmp_path)
-    json.dumps(dataclasses.asdict(PROTOCOL))  # what the report and the key rely on
 
 
 def test_a_generator_that_draws_too_few_pictures_is_refused(reference, tmp_path):
