@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax.models import family
+from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig
+from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.model_directory import save_model_directory
 
@@ -47,7 +48,7 @@ VQ = VQConfig(
 )
 
 
-def random_params(config: family.ModelConfig, seed: int = 0) -> dict[str, Any]:
+def random_params(config: Any, seed: int = 0) -> dict[str, Any]:
     """Weights without compiling an initialiser, so lively that labels and orders show in tokens."""
     rng = np.random.default_rng(seed)
 
@@ -61,7 +62,7 @@ def random_params(config: family.ModelConfig, seed: int = 0) -> dict[str, Any]:
             return (name == "scale") + noise * np.float32(0.1)
         return noise * np.float32(3 if name == "class_embed" else 1)
 
-    return jax.tree_util.tree_map_with_path(draw, family.abstract_params(config))
+    return jax.tree_util.tree_map_with_path(draw, abstract_params(config))
 
 
 def write_model_directory(path, transformer=LPD, tokenizer=VQ, **generation) -> pathlib.Path:
@@ -69,8 +70,8 @@ def write_model_directory(path, transformer=LPD, tokenizer=VQ, **generation) -> 
     config = {
         "image_size": [8, 8],
         "class_names": CLASS_NAMES,
-        "transformer": transformer and family.config_to_dict(transformer),
-        "tokenizer": tokenizer and family.config_to_dict(tokenizer),
+        "transformer": transformer and config_to_dict(transformer),
+        "tokenizer": tokenizer and config_to_dict(tokenizer),
         "generation": {"order": "locality", "num_steps": 4, "guidance_scale": 2.0} | generation,
     }
     save_model_directory(

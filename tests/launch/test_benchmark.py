@@ -7,10 +7,10 @@ import pytest
 from tests import tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "benchmark.py"
-# The device's limits take seconds to measure and are not under test.
+# The device's peaks take seconds to measure and are not under test.
 QUICK = (
-    "from lpd_jax.performance import ceilings; ceilings.SIZES = {};"
-    "ceilings.LARGE_SIZES = (64, 1000);"
+    "from lpd_jax.performance import device_peaks; device_peaks.SIZES = {};"
+    "device_peaks.LARGE_SIZES = (64, 1000);"
 )
 RUN = (
     f"import sys, runpy; sys.argv[0] = {str(SCRIPT)!r};"
@@ -53,8 +53,8 @@ def test_prints_a_table_and_writes_it_as_json_and_markdown(model, tmp_path):
     [
         (["--tasks="], "model, tasks, batch_sizes: got an empty list"),
         (["--batch_sizes=1,x"], "batch_sizes: got 'x', allowed are whole numbers"),
-        (["--num_steps=17"], "num_steps 17"),
-        (["--order=spiral"], "order 'spiral'"),
+        (["--num_steps=17"], "num_steps"),
+        (["--order=spiral"], "order"),
         (["--preset=all"], "flag --preset=all"),
         (["--preset=readme"], "model: given beside preset 'readme'"),
         (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),
