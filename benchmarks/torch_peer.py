@@ -16,19 +16,20 @@ import torch
 
 from benchmarks.torch_lpd import LPD
 from benchmarks.torch_vq import VQTokenizer
-from lpd_jax.models.family import config_from_dict
+from lpd_jax.models.family import family_of
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
-from lpd_jax.performance.benchmark_case import TRAINING, Case, Inputs
+from lpd_jax.performance.benchmark_case import TRAINING, BenchmarkCase, Inputs
 from lpd_jax.performance.benchmark_model import (
+    BenchmarkModel,
     LatestOnly,
-    Subject,
     tokenizer_params,
     transformer_params,
 )
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.optimizer import OptimizerConfig
-from lpd_jax.weights.from_torch.conversion import CODEBOOK_USED, to_torch_names
+from lpd_jax.weights.from_torch.conversion import to_torch_names
+from lpd_jax.weights.from_torch.vq import CODEBOOK_USED
 from lpd_jax.weights.model_directory import load_model_directory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -49,13 +50,14 @@ def load_directory(path: str | PathLike) -> tuple[LPD | None, VQTokenizer | None
     """The models of a model directory; None for one that is not in it.
 
     Raises:
-        ValueError: a transformer of another family.
+        UserError: a model of another family.
     """
     files = load_model_directory(path)
-    configs = [files.config.get(part) for part in ("transformer", "tokenizer")]
-    lpd, vq = (config and config_from_dict(config) for config in configs)
-    if lpd is not None and not isinstance(lpd, LPDConfig):
-        raise UserError(f"{path}: got a {configs[0]['family']} transformer, allowed is lpd")
+    configs = files.config.transformer, files.config.tokenizer
+    for config, known in zip(configs, ("lpd", "vq"), strict=True):
+        if config is not None and family_of(config).name != known:
+            raise UserError(f"{path}: family: got {family_of(config).name!r}, allowed is {known!r}")
+    lpd, vq = configs
     return lpd and load_lpd(lpd, files.transformer), vq and load_vq(vq, files.tokenizer)
 
 
@@ -108,14 +110,14 @@ class Trainer:
 
 
 @LatestOnly
-def module_of(subject: Subject, dtype: str) -> LPD:
-    params = transformer_params(subject, dtype)
-    return load_lpd(subject.transformer, params, dtype)
+def module_of(model: BenchmarkModel, dtype: str) -> LPD:
+    params = transformer_params(model, dtype)
+    return load_lpd(model.transformer, params, dtype)
 
 
 @LatestOnly
-def tokenizer_of(subject: Subject) -> VQTokenizer:
-    return load_vq(subject.tokenizer, tokenizer_params(subject))
+def tokenizer_module_of(model: BenchmarkModel) -> VQTokenizer:
+    return load_vq(model.tokenizer, tokenizer_params(model))
 
 
 class TorchPeer:
@@ -127,7 +129,9 @@ class TorchPeer:
             torch.set_float32_matmul_precision("high")
         self.name = f"PyTorch {torch.__version__}, eager, {torch.get_num_threads()} threads"
 
-    def runner(self, case: Case, subject: Subject, inputs: Inputs) -> Callable[[], object] | None:
+    def runner(
+        self, case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
+    ) -> Callable[[], object] | None:
         """Does a case's task once and waits for the device; None for other families than LPD.
 
         Raises:
@@ -135,22 +139,24 @@ class TorchPeer:
         """
         if DEVICE.type == "cuda":
             torch.cuda.empty_cache()
-        if not isinstance(subject.transformer, LPDConfig):
+        if family_of(model.transformer).name != "lpd":
             return None
         task = self.training if case.task in TRAINING else self.inference
         with memory_errors():
-            return synchronised(task(case, subject, inputs))
+            return synchronised(task(case, model, inputs))
 
-    def inference(self, case: Case, subject: Subject, inputs: Inputs) -> Callable[[], object]:
-        request, grid_size = inputs.request, subject.transformer.grid_size
+    def inference(
+        self, case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
+    ) -> Callable[[], object]:
+        request, grid_size = inputs.request, model.transformer.grid_size
         if case.task == "encode":
             images_BHWC = torch.from_numpy(inputs.images_BHWC).to(DEVICE)
-            return functools.partial(tokenizer_of(subject).encode, images_BHWC)
+            return functools.partial(tokenizer_module_of(model).encode, images_BHWC)
         if case.task == "decode":
             tokens_BN = to_device(inputs.tokens_BN)
-            return functools.partial(tokenizer_of(subject).decode, tokens_BN, grid_size)
+            return functools.partial(tokenizer_module_of(model).decode, tokens_BN, grid_size)
         draw = functools.partial(
-            module_of(subject, case.dtype).eval().generate,
+            module_of(model, case.dtype).eval().generate,
             to_device(request.labels),
             to_device(request.order),
             request.schedule,
@@ -159,12 +165,14 @@ class TorchPeer:
         )
         if case.task == "tokens":
             return draw
-        decode = tokenizer_of(subject).decode
+        decode = tokenizer_module_of(model).decode
         return lambda: decode(draw(), grid_size)
 
-    def training(self, case: Case, subject: Subject, inputs: Inputs) -> Callable[[], object]:
+    def training(
+        self, case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
+    ) -> Callable[[], object]:
         # A schedule of one length, where a run draws among many: all runs take as long.
-        trainer = Trainer(module_of(subject, "float32"), case.dtype)
+        trainer = Trainer(module_of(model, "float32"), case.dtype)
         module_of.forget()  # its weights are about to change
         function = trainer.gradient if case.task == "gradient" else trainer.step
         batch = to_device(inputs.tokens_BN), to_device(inputs.request.labels)

@@ -22,12 +22,12 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax.models.lpd import LPDConfig
+from lpd_jax.models.family import transformer_of
 from lpd_jax.performance import report
 from lpd_jax.performance.allocator import keep_freed_memory
-from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING, Case, make_inputs
-from lpd_jax.performance.benchmark_model import find_subject
-from lpd_jax.performance.device_peaks import measure_ceilings
+from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING, BenchmarkCase, make_inputs
+from lpd_jax.performance.benchmark_model import BenchmarkModel, find_benchmark_model
+from lpd_jax.performance.device_peaks import measure_peaks
 from lpd_jax.performance.measure import Measurement, Peer, measure
 from lpd_jax.performance.presets import PRESETS
 from lpd_jax.runtime import command_line, provenance
@@ -40,11 +40,19 @@ MODEL = flags.DEFINE_list("model", ["lpd_l"], "Published names, or model directo
 TOKENIZER = flags.DEFINE_string("tokenizer", "vq16", "For models by name: a published one.")
 TASK_NAMES = flags.DEFINE_list("tasks", ["tokens"], f"Of {', '.join(TASKS)}.")
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "Images at a time.")
-NUM_STEPS = flags.DEFINE_list("num_steps", None, "Of LPD's; PAR models have their own.")
-ORDER = flags.DEFINE_string("order", None, "Of LPD's; PAR models have their own.")
+NUM_STEPS = flags.DEFINE_list(
+    "num_steps", None, "Of models that draw in any order; others have their own."
+)
+ORDER = flags.DEFINE_string(
+    "order", None, "Of models that draw in any order; others have their own."
+)
 GUIDANCE_SCALE = flags.DEFINE_float("guidance_scale", 4.8, "1 is off.")
-DTYPE = flags.DEFINE_string("dtype", "float32", "What transformers compute in, or bfloat16.")
-NUM_SEGMENTS = flags.DEFINE_list("num_segments", None, "Scans that LPD's schedule is cut into.")
+DTYPE = flags.DEFINE_string(
+    "dtype", "float32", "What transformers compute in: float32 or bfloat16."
+)
+NUM_SEGMENTS = flags.DEFINE_list(
+    "num_segments", None, "Of the same: scans that a schedule is cut into."
+)
 REMAT = flags.DEFINE_string("remat", "none", "Of the training tasks: none, minimal or full.")
 ATTENTION = flags.DEFINE_string("attention", "auto", "Of the training tasks.")
 NUM_REPEATS = flags.DEFINE_integer("num_repeats", 5, "Timed runs of each row.")
@@ -66,54 +74,55 @@ def main() -> None:
     # All that can be wrong is found before anything is measured.
     outputs = [check_output_file("output", f"{OUTPUT.value}.{kind}") for kind in ("json", "md")]
     cases = preset_cases(PRESET.value) if PRESET.value else make_cases()
-    subjects = [find_subject(case.model, case.tokenizer) for case in cases]
+    models = [find_benchmark_model(case.model, case.tokenizer) for case in cases]
     wanted = bool(PRESET.value) if PEER.value is None else PEER.value
     peer = find_peer() if wanted else None
-    for case, subject in zip(cases, subjects, strict=True):
-        make_inputs(dataclasses.replace(case, batch_size=1), subject)
+    for case, model in zip(cases, models, strict=True):
+        make_inputs(dataclasses.replace(case, batch_size=1), model)
 
     protocol = describe(peer)
-    ceilings = measure_ceilings(tuple(dict.fromkeys(["float32", *(c.dtype for c in cases)])))
+    peaks = measure_peaks(tuple(dict.fromkeys(["float32", *(c.dtype for c in cases)])))
     print("\n".join([f"{name}: {value}" for name, value in protocol.items()]))
-    print("\n".join(report.ceiling_lines(ceilings)), flush=True)
+    print("\n".join(report.peak_lines(peaks)), flush=True)
     rows: list[Measurement] = []
-    for case, subject in zip(cases, subjects, strict=True):
-        rows.append(measure(case, subject, ceilings, peer))
+    for case, model in zip(cases, models, strict=True):
+        rows.append(measure(case, model, peaks, peer))
         print(report.progress_line(rows[-1]), flush=True)
-        report.write(report.Report(TITLE, protocol, ceilings, rows), *outputs)
+        report.write(report.Report(TITLE, protocol, peaks, rows), *outputs)
     print("\n".join(["", *report.table(rows), "", report.shared_line(rows)]))
     for path in outputs:
         print(f"wrote {path}")
 
 
-def preset_cases(name: str) -> list[Case]:
+def preset_cases(name: str) -> list[BenchmarkCase]:
     """The cases of a preset, which leaves nothing to choose."""
     if given := [flag for flag in CASE_FLAGS if flags.FLAGS[flag].present]:
         raise UserError(f"{given[0]}: given beside preset {name!r}, allowed is one of the two")
     return PRESETS[name]()
 
 
-def make_cases() -> list[Case]:
+def make_cases() -> list[BenchmarkCase]:
     """All combinations of what the flags list, as far as a task and a model know them."""
     cases = []
-    for model in MODEL.value:
-        subject = find_subject(model, TOKENIZER.value)
-        tokenizer = "" if subject.directory else TOKENIZER.value
+    for name in MODEL.value:
+        model = find_benchmark_model(name, TOKENIZER.value)
+        tokenizer = "" if model.directory else TOKENIZER.value
         for task in TASK_NAMES.value:
-            for choices in task_choices(task, isinstance(subject.transformer, LPDConfig)):
-                cases.append(Case(model, task, tokenizer, num_repeats=NUM_REPEATS.value, **choices))
+            for choices in task_choices(task, model):
+                choices["num_repeats"] = NUM_REPEATS.value
+                cases.append(BenchmarkCase(name, task, tokenizer, **choices))
     if not cases:
         raise UserError("model, tasks, batch_sizes: got an empty list, allowed is at least one")
     return cases
 
 
-def task_choices(task: str, is_lpd: bool) -> Iterator[dict[str, Any]]:
-    """What there is to choose in a task: fields of `Case`."""
+def task_choices(task: str, model: BenchmarkModel) -> Iterator[dict[str, Any]]:
+    """What there is to choose in a task: fields of `BenchmarkCase`."""
     steps = segments = [None]
     common: dict[str, Any] = {}
     if task in DRAWING:
         common = {"dtype": DTYPE.value, "guidance_scale": GUIDANCE_SCALE.value}
-        if is_lpd:
+        if transformer_of(model.transformer).any_order:
             common["order"] = ORDER.value
             steps = whole_numbers("num_steps", NUM_STEPS.value)
             segments = whole_numbers("num_segments", NUM_SEGMENTS.value)

@@ -5,7 +5,9 @@
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 \\
         --config.compute.remat=full
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 --largest
+    python launch/compile_report.py --config=configs/par_l_4x.py --topology=v5e-16 --decode_batch=16
 
+The config is that of a transformer, of any family; the decode draws as its `generation` says.
 Prints, and with --output appends to a file, one row for each program and slice: memory of a device,
 arithmetic, bytes sent, predicted time and scaling efficiency. The global batch is the config's.
 """
@@ -19,13 +21,17 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 from absl import flags  # noqa: E402
 
-from lpd_jax.models.lpd import LPDConfig  # noqa: E402
-from lpd_jax.performance.compile_report import compile_decoding, compile_training, table
+from lpd_jax.performance.benchmark_model import find_tokenizer  # noqa: E402
+from lpd_jax.performance.compile_report import (  # noqa: E402
+    compile_decoding,
+    compile_training,
+    how_to_draw,
+)
 from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
+from lpd_jax.performance.program_needs import table  # noqa: E402
 from lpd_jax.performance.topology import find_slice  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
-from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import read_config  # noqa: E402
 
 CONFIG = command_line.define_config("File with get_config() of a transformer.")
@@ -33,31 +39,31 @@ TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-5
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
 )
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", "vq16", "A published one, whose decoder makes pictures of the tokens."
+)
 LARGEST = flags.DEFINE_boolean(
-    "largest", False, "Find the largest model of the config's kind whose train step fits, instead."
+    "largest", False, "Find the largest model of its family whose train step fits, instead."
 )
 OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 
 
 def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
-    if not isinstance(model, LPDConfig):
-        raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
+    generation, tokenizer = how_to_draw(model, config), find_tokenizer(TOKENIZER.value)
     slices = [find_slice(name) for name in TOPOLOGY.value]
     output = check_output_file("output", OUTPUT.value) if OUTPUT.value else None
     rows = []
-    for where in slices:
+    for tpu_slice in slices:
         if LARGEST.value:
-            rows.append(compile_largest(model, config, where))
+            rows.append(compile_largest(model, config, tpu_slice))
             print(table(rows)[-1], flush=True)
             continue
-        rows.append(compile_training(model, config, where))
+        rows.append(compile_training(model, config, tpu_slice))
         print(table(rows)[-1], flush=True)
         if DECODE_BATCH.value:
-            choices = config.generation
-            num_steps = choices.num_steps or model.num_tokens
-            scale = choices.guidance_scale
-            rows.append(compile_decoding(model, num_steps, scale, DECODE_BATCH.value, where))
+            drawn = model, tokenizer, generation, DECODE_BATCH.value
+            rows.append(compile_decoding(*drawn, tpu_slice))
             print(table(rows)[-1], flush=True)
     print("\n".join(table(rows)))
     if output:

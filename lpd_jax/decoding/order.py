@@ -13,10 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lpd_jax.decoding import locality
-from lpd_jax.decoding.grid import (
-    check_grid,
-    check_order,  # noqa: F401  for generation/request.py until it reads decoding/grid.py
-)
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_whole, is_finite, nearest, shown
 from lpd_jax.runtime.errors import UserError

@@ -1,16 +1,17 @@
 """What is timed: one model, one task, one batch size."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lpd_jax.generation.request import Request, make_request
-from lpd_jax.models.family import config_to_dict
-from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.performance.benchmark_model import Subject
+from lpd_jax.models.family import tokenizer_of, transformer_of
+from lpd_jax.performance.benchmark_model import BenchmarkModel
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.compute_config import ComputeConfig
+from lpd_jax.weights.directory_config import DirectoryConfig
 
 # What each task computes.
 TASKS = {
@@ -26,18 +27,19 @@ MAX_ORDERS = 8  # different ones in a batch: time does not depend on them, but m
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class BenchmarkCase:
     """What varies from row to row of a table.
 
     model: the published name of a transformer, or a model directory.
     tokenizer: the published name of the one beside it; "" is none, or that of the directory.
-    num_steps: None is the published number; PAR has but one.
-    order: None is the family's.
+    num_steps, order, num_segments: None is the family's.
     guidance_scale: 1 is off.
     dtype: what the transformer computes in; the tokenizer stays in float32.
-    num_segments: of LPD's schedule, see `decode_tokens`; None is the default.
     remat, attention: of the training tasks, see `ComputeConfig`.
     num_repeats: how often it is timed.
+
+    Raises:
+        UserError: names the choice that is not allowed.
     """
 
     model: str
@@ -57,9 +59,8 @@ class Case:
         if self.task not in TASKS:
             raise UserError(f"tasks: got {self.task!r}, allowed are {', '.join(TASKS)}")
         for name in ("batch_size", "num_repeats", "num_segments"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}: got {value}, allowed is at least 1")
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1)
         self.compute  # noqa: B018 - its own checks
 
     @property
@@ -82,34 +83,44 @@ class Inputs(NamedTuple):
     images_BHWC: np.ndarray | None  # uint8; None without a tokenizer
 
 
-def make_inputs(case: Case, subject: Subject) -> Inputs:
+def make_inputs(case: BenchmarkCase, model: BenchmarkModel) -> Inputs:
     """Random labels, tokens and pictures; schedule and orders as they are asked for.
 
     Raises:
-        ValueError: a choice that the model does not know, or a tokenizer that is not there.
+        UserError: a choice that the model does not know, or a tokenizer that is not there.
     """
-    model, count = subject.transformer, case.batch_size
+    transformer, count = model.transformer, case.batch_size
     rng = np.random.default_rng(0)
-    config: dict[str, Any] = {"transformer": config_to_dict(model)}
-    request = make_request(
-        config,
-        rng.integers(0, model.num_classes, min(count, MAX_ORDERS)).tolist(),
-        num_steps=case.num_steps if isinstance(model, LPDConfig) else None,
-        order=case.order if isinstance(model, LPDConfig) else None,
-        guidance_scale=case.guidance_scale,
-        where=case.model,
-    )
+    labels_B = rng.integers(0, transformer.num_classes, min(count, MAX_ORDERS))
+    request = make_drawing_request(case, model, labels_B)
     request = request._replace(
         labels=np.resize(request.labels, count),
-        order=np.resize(request.order, (count, model.num_tokens)),
+        order=np.resize(request.order, (count, transformer.num_tokens)),
     )
-    tokens_BN = rng.integers(0, model.codebook_size, (count, model.num_tokens), np.int32)
+    shape = count, transformer.num_tokens
+    tokens_BN = rng.integers(0, transformer.codebook_size, shape, np.int32)
     if case.task not in ("images", *TOKENIZING):
         return Inputs(request, tokens_BN, None)
-    if subject.tokenizer is None:
+    if model.tokenizer is None:
         raise UserError(
             f"tasks: got {case.task!r} for {case.model}, allowed is that with a tokenizer only"
         )
-    height, width = (side * subject.tokenizer.downsample_factor for side in model.grid_size)
+    height, width = tokenizer_of(model.tokenizer).size_of(transformer.grid_size)
     images_BHWC = rng.integers(0, 256, (count, height, width, 3), np.uint8)
     return Inputs(request, tokens_BN, images_BHWC)
+
+
+def make_drawing_request(
+    case: BenchmarkCase, model: BenchmarkModel, labels_B: np.ndarray
+) -> Request:
+    """As the family draws where the case does not say; a directory's own settings do not count."""
+    family = transformer_of(model.transformer)
+    if case.num_segments is not None:
+        family.num_segments(case.num_segments)  # refuses now what it would refuse then
+    return make_request(
+        DirectoryConfig(model.transformer, generation=family.defaults(), where=case.model),
+        labels_B,
+        num_steps=case.num_steps,
+        order=case.order,
+        guidance_scale=case.guidance_scale,
+    )

@@ -7,60 +7,67 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.family import MODELS, TransformerConfig, find_model, init_params
-from lpd_jax.models.transformer import cast_matrices, unstack_blocks
-from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.models.family import is_tokenizer, published_models, tokenizer_of, transformer_of
+from lpd_jax.models.parameters import init_params
+from lpd_jax.models.transformer import cast_matrices
+from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.model_directory import load_config, load_model_directory
-from lpd_jax.weights.pretrained import (
-    NAMED_MODELS,
-    check_sizes,
-    find_model_directory,
-    model_config,
-    put_on_device,
-)
+from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory
+from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
+from lpd_jax.weights.parameters import put_on_device
 
 
-class Subject(NamedTuple):
+class BenchmarkModel(NamedTuple):
     """Configs, and where weights are; without a directory they are random."""
 
     name: str
     transformer: TransformerConfig
-    tokenizer: VQConfig | None
+    tokenizer: Any | None
     directory: Path | None = None
 
 
-def find_subject(name: str, tokenizer: str) -> Subject:
+def find_benchmark_model(name: str, tokenizer: str) -> BenchmarkModel:
     """By a published name or a model directory.
 
     Args:
-        name: of a transformer in the registry, or a directory or bundled model.
-        tokenizer: name of one in the registry, for a transformer by name; "" is none.
+        name: of a published transformer, or what `find_model_directory` takes.
+        tokenizer: published name of the one beside a published transformer; "" is none.
 
     Raises:
-        ValueError, FileNotFoundError: names what is unknown or does not fit.
+        UserError, FileNotFoundError: names what is unknown or does not fit.
     """
-    if name in NAMED_MODELS or Path(name).expanduser().is_dir():
+    is_directory = name in BUNDLED_MODELS or "/" in name or Path(name).expanduser().is_dir()
+    if is_directory:
         directory = find_model_directory(name)
-        config = load_config(directory)
-        transformer = model_config(config, "transformer", name)
-        parts = transformer, None
-        if config.get("tokenizer") is not None:
-            parts = transformer, model_config(config, "tokenizer", name)
-        check_sizes(config, *parts, name)
-        return Subject(name, *parts, directory)
-    transformer = find_model(name)
-    if isinstance(transformer, VQConfig):
-        raise UserError(f"model: got {name!r}, a tokenizer; allowed are transformers")
-    return Subject(name, transformer, find_tokenizer(tokenizer) if tokenizer else None)
+        config = read_directory_config(directory)
+        return BenchmarkModel(name, config.need("transformer"), config.tokenizer, directory)
+    transformers = published(tokenizers=False)
+    if name not in transformers:
+        known = [*transformers, *BUNDLED_MODELS]
+        raise UserError(
+            f"model: got {name!r}, allowed are {', '.join(known)} and model directories"
+            f"{nearest(name, known)}"
+        )
+    return BenchmarkModel(
+        name, transformers[name], find_tokenizer(tokenizer) if tokenizer else None
+    )
 
 
-def find_tokenizer(name: str) -> VQConfig:
-    config = MODELS.get(name)
-    if not isinstance(config, VQConfig):
-        known = [other for other, config in MODELS.items() if isinstance(config, VQConfig)]
-        raise UserError(f"tokenizer: got {name!r}, allowed are {', '.join(known)}")
-    return config
+def find_tokenizer(name: str) -> Any:
+    """The config of a published tokenizer; UserError names them all."""
+    known = published(tokenizers=True)
+    if name not in known:
+        raise UserError(
+            f"tokenizer: got {name!r}, allowed are {', '.join(known)}{nearest(name, known)}"
+        )
+    return known[name]
+
+
+def published(tokenizers: bool) -> dict[str, Any]:
+    """Configs of the published tokenizers, or of the published transformers, by name."""
+    models = published_models().items()
+    return {name: config for name, config in models if is_tokenizer(config) == tokenizers}
 
 
 class LatestOnly:
@@ -87,28 +94,28 @@ class LatestOnly:
 
 
 @LatestOnly
-def transformer_params(subject: Subject, dtype: str) -> Any:
+def transformer_params(model: BenchmarkModel, dtype: str) -> Any:
     """Parameters on the device, their matrices in `dtype`."""
-    params = load_params(subject, "transformer", subject.transformer)
+    params = load_or_init(model, "transformer", model.transformer)
     return params if dtype == "float32" else cast_matrices(params, jnp.dtype(dtype))
 
 
 @LatestOnly
-def drawing_params(subject: Subject, dtype: str) -> Any:
-    """The same, layer by layer, as a pipeline holds them."""
-    return unstack_blocks(transformer_params(subject, dtype), subject.transformer.num_layers)
+def drawing_params(model: BenchmarkModel, dtype: str) -> Any:
+    """The same, as a pipeline holds them."""
+    return transformer_of(model.transformer).for_drawing(transformer_params(model, dtype))
 
 
 @LatestOnly
-def tokenizer_params(subject: Subject) -> Any:
-    """Parameters of the tokenizer on the device, in float32."""
-    return load_params(subject, "tokenizer", subject.tokenizer)
+def tokenizer_params(model: BenchmarkModel) -> Any:
+    """Parameters of the tokenizer on the device, in float32, as a pipeline holds them."""
+    params = load_or_init(model, "tokenizer", model.tokenizer)
+    return tokenizer_of(model.tokenizer).for_drawing(params)
 
 
-def load_params(subject: Subject, part: str, config: Any) -> Any:
-    """Those of the directory, or random ones."""
-    if subject.directory is None:
+def load_or_init(model: BenchmarkModel, part: str, config: Any) -> Any:
+    """Parameters of "transformer" or "tokenizer": those of the directory, or random ones."""
+    if model.directory is None:
         return init_params(config, jax.random.key(0))
-    return put_on_device(
-        getattr(load_model_directory(subject.directory), part), config, subject.name
-    )
+    params = getattr(load_model_directory(model.directory), part)
+    return put_on_device(params, config, model.name)

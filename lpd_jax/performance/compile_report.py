@@ -12,19 +12,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.sampling import Guidance, Sampling
-from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.generation.generate import generate_images
-from lpd_jax.models.family import abstract_params, count_params, init_boxed
-from lpd_jax.models.lpd import LPDConfig
-from lpd_jax.models.vq_tokenizer import VQ_MODELS
-from lpd_jax.performance.hlo import find_collectives
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.parameters import abstract_params, count_params, init_boxed
+from lpd_jax.models.settings import Generation
+from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
-from lpd_jax.runtime.markdown import markdown_table
 from lpd_jax.runtime.mesh import batch_sharding, state_shardings
 from lpd_jax.training.compute_config import transformer_options
 from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.losses import make_lpd_loss
 from lpd_jax.training.optimizer import make_optimizer
 from lpd_jax.training.train_step import abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
@@ -34,63 +31,30 @@ PEAK_SHARE = 0.5  # of the peak that matrix products of these widths are taken t
 REMAT_FACTOR = {"none": 1.0, "minimal": 1.05, "full": 4 / 3}
 
 
-class DoesNotFit(ValueError):  # noqa: N818 - what it says of the program
-    """The program needs more memory than a device has."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CompiledFor:
-    """What a compiled program needs of each device, and how long that is predicted to take."""
-
-    what: str
-    model: str
-    slice: str
-    num_devices: int
-    mesh: tuple[int, ...]
-    batch_per_device: float
-    parts: int  # that the batch is cut into
-    compile_seconds: float
-    memory_bytes: int  # arguments and temporaries at their peak
-    model_flops: float  # of a device
-    sent_bytes: float  # by a device
-    compute_seconds: float
-    link_seconds: float
-
-    @property
-    def seconds(self) -> tuple[float, float]:
-        """With all sending hidden behind arithmetic, and with none."""
-        hidden = max(self.compute_seconds, self.link_seconds)
-        return hidden, self.compute_seconds + self.link_seconds
-
-    @property
-    def efficiency(self) -> tuple[float, float]:
-        """Share of the time that is arithmetic: with no sending hidden, and with all."""
-        hidden, open_ = self.seconds
-        return self.compute_seconds / open_, self.compute_seconds / hidden
-
-
-def compile_training(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
+def compile_training(
+    model: TransformerConfig, config: TrainConfig, tpu_slice: Slice
+) -> ProgramNeeds:
     """Compiles the train step of a config, its whole batch and its mesh's fsdp, for a slice.
 
     Where it does not fit, the batch is cut into twice as many parts, until one image is left.
 
     Raises:
-        ValueError: libtpu is missing, or nothing fits into the devices' memory.
+        UserError: libtpu is missing, or nothing fits into the devices' memory.
     """
     parts = config.compute.accumulate_steps
     while True:
         compute = dataclasses.replace(config.compute, accumulate_steps=parts)
         try:
-            return compile_step(model, dataclasses.replace(config, compute=compute), where)
+            return compile_step(model, dataclasses.replace(config, compute=compute), tpu_slice)
         except DoesNotFit:
-            if config.batch_size % (2 * parts * where.num_devices):
+            if config.batch_size % (2 * parts * tpu_slice.num_devices):
                 raise
             parts *= 2
 
 
-def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
+def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
-    mesh = slice_mesh(where, config.mesh.fsdp)
+    mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
     optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
     options = transformer_options(config.compute, model, "tpu")
 
@@ -105,41 +69,61 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
         "labels": shape((config.batch_size,), jnp.int32, rows),
     }
     step = jit_train_step(
-        make_lpd_loss(model, train=True, **options),
+        transformer_of(model).loss(train=True, **options),
         optimizer,
         jax.tree.map(lambda leaf: leaf.sharding, state),
         config.compute.accumulate_steps,
     )
     compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
-    flops = (training_flops(model) or 0) * config.batch_size / where.num_devices
+    flops = (training_flops(model) or 0) * config.batch_size / tpu_slice.num_devices
     executed = flops * REMAT_FACTOR[config.compute.remat]
-    return read_off(
+    return needs_of(
         compiled,
         mesh,
-        where,
+        tpu_slice,
         what="train step",
         model=size_name(model),
-        batch_per_device=config.batch_size / where.num_devices,
+        batch_per_device=config.batch_size / tpu_slice.num_devices,
         parts=config.compute.accumulate_steps,
         compile_seconds=seconds,
         model_flops=flops,
-        compute_seconds=executed / (PEAK_SHARE * where.chip.peak_flops),
+        compute_seconds=executed / (PEAK_SHARE * tpu_slice.chip.peak_flops),
     )
 
 
+def how_to_draw(model: TransformerConfig, config: TrainConfig) -> Generation:
+    """As the run draws its samples, and as the family does where the config does not say.
+
+    Raises:
+        UserError: a schedule that the family does not know.
+    """
+    family = transformer_of(model)
+    generation = family.defaults().updated(vars(config.generation), "generation")
+    family.schedule(generation.num_steps, generation.group_sizes)
+    return generation
+
+
 def compile_decoding(
-    model: LPDConfig, num_steps: int, guidance_scale: float, batch_per_device: int, where: Slice
-) -> CompiledFor:
-    """Compiles a whole schedule with VQ-16's decoder, in bfloat16, the batch over all devices.
+    model: TransformerConfig,
+    tokenizer: Any,
+    generation: Generation,
+    batch_per_device: int,
+    tpu_slice: Slice,
+) -> ProgramNeeds:
+    """Compiles a whole schedule with the tokenizer's decoder, the batch over all devices.
 
     Where it does not fit, the batch is halved, until one image is left.
 
+    Args:
+        model, tokenizer: their configs.
+        generation: of `how_to_draw`; the transformer computes in bfloat16 whatever it says.
+
     Raises:
-        ValueError: libtpu is missing, or nothing fits into the devices' memory.
+        UserError: libtpu is missing, or nothing fits into the devices' memory.
     """
     while True:
         try:
-            return compile_schedule(model, num_steps, guidance_scale, batch_per_device, where)
+            return compile_schedule(model, tokenizer, generation, batch_per_device, tpu_slice)
         except DoesNotFit:
             if batch_per_device == 1:
                 raise
@@ -147,19 +131,21 @@ def compile_decoding(
 
 
 def compile_schedule(
-    model: LPDConfig, num_steps: int, guidance_scale: float, batch_per_device: int, where: Slice
-) -> CompiledFor:
+    model: TransformerConfig,
+    tokenizer: Any,
+    generation: Generation,
+    batch_per_device: int,
+    tpu_slice: Slice,
+) -> ProgramNeeds:
     """Compiles the decode just as it is asked for; DoesNotFit is what it says."""
-    mesh = slice_mesh(where, 1)
-    rows = batch_sharding(mesh)
-    everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-    tokenizer, schedule = VQ_MODELS["vq16"], make_schedule(model.num_tokens, num_steps)
-    count = batch_per_device * where.num_devices
+    mesh = slice_mesh(tpu_slice, 1)
+    schedule = transformer_of(model).schedule(generation.num_steps, generation.group_sizes)
     draw = functools.partial(
         generate_images,
         schedule=schedule,
-        sampling=Sampling.make(),
-        guidance=Guidance.make(guidance_scale),
+        sampling=generation.sampling,
+        guidance=generation.guidance,
+        output_size=generation.output_size,
         dtype=jnp.bfloat16,
     )
 
@@ -167,46 +153,42 @@ def compile_schedule(
         return draw(model, params, tokenizer, tokenizer_params, labels_B, order_BN, keys_B)[0]
 
     params = [
-        jax.tree.map(
-            lambda leaf, dtype=dtype: shape(leaf.shape, dtype, everywhere), abstract_params(config)
-        )
+        params_everywhere(config, dtype, mesh)
         for config, dtype in ((model, jnp.bfloat16), (tokenizer, jnp.float32))
     ]
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
-    arguments = (
-        shape((count,), jnp.int32, rows),
-        shape((count, model.num_tokens), jnp.int32, rows),
-        shape(keys.shape, keys.dtype, rows),
-    )
-    compiled, seconds = compile_on(mesh, jax.jit(run, out_shardings=rows), *params, *arguments)
-    flops = decoding_flops(model, guidance_scale) * batch_per_device
+    images = images_to_draw(batch_per_device * tpu_slice.num_devices, model.num_tokens, mesh)
+    function = jax.jit(run, out_shardings=batch_sharding(mesh))
+    compiled, seconds = compile_on(mesh, function, *params, *images)
+    flops = drawing_flops(model, generation) * batch_per_device
     weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
-    return read_off(
+    return needs_of(
         compiled,
         mesh,
-        where,
-        what=f"decode, {num_steps} steps",
+        tpu_slice,
+        what=f"decode, {schedule.num_steps} steps",
         model=size_name(model),
         batch_per_device=batch_per_device,
         parts=1,
         compile_seconds=seconds,
         model_flops=flops,
-        compute_seconds=decoding_seconds(flops, weights * num_steps, where.chip),
+        compute_seconds=decoding_seconds(flops, weights * schedule.num_steps, tpu_slice.chip),
     )
 
 
-def read_off(compiled: Any, mesh: jax.sharding.Mesh, where: Slice, **known: Any) -> CompiledFor:
-    """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
-    memory = check_memory(compiled, where)
-    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
-    return CompiledFor(
-        slice=where.name,
-        num_devices=where.num_devices,
-        mesh=tuple(mesh.shape.values()),
-        memory_bytes=memory,
-        sent_bytes=sent,
-        link_seconds=sent / where.chip.axis_bandwidth,
-        **known,
+def params_everywhere(config: Any, dtype: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Shapes of the parameters in `dtype`, whole on every device."""
+    everywhere = jax.sharding.NamedSharding(mesh, jax.P())
+    return jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), abstract_params(config))
+
+
+def images_to_draw(count: int, num_tokens: int, mesh: jax.sharding.Mesh) -> Any:
+    """Shapes of labels, orders and keys, spread over all devices."""
+    rows = batch_sharding(mesh)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    return (
+        shape((count,), jnp.int32, rows),
+        shape((count, num_tokens), jnp.int32, rows),
+        shape(keys.shape, keys.dtype, rows),
     )
 
 
@@ -215,10 +197,10 @@ def decoding_seconds(flops: float, weight_bytes: float, chip: Chip) -> float:
     return max(flops / (PEAK_SHARE * chip.peak_flops), weight_bytes / chip.memory_bandwidth)
 
 
-def decoding_flops(model: LPDConfig, guidance_scale: float) -> float:
-    """FLOPs of one image's exact rows: each token once as a query, once as context."""
-    forward = (training_flops(model) or 0) / 3
-    return forward * (2 if guidance_scale != 1 else 1)
+def drawing_flops(model: TransformerConfig, generation: Generation) -> float:
+    """FLOPs of drawing one image: a teacher-forced pass, which has the rows of all steps."""
+    forward = transformer_of(model).forward_flops() or 0.0
+    return forward * (2 if generation.guidance.active else 1)
 
 
 def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple[Any, float]:
@@ -234,60 +216,13 @@ def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple
     return compiled, time.perf_counter() - start
 
 
-def size_name(model: LPDConfig) -> str:
-    """As "1.41 B, 48 x 1536": parameters, layers, width."""
-    return f"{count_params(model) / 1e9:.3g} B, {model.num_layers} x {model.embed_dim}"
-
-
-def check_memory(compiled: Any, where: Slice) -> int:
-    """Bytes that a program needs of a device; DoesNotFit where that is too much.
-
-    The compiler refuses temporaries that do not fit, but does not count what comes in.
-    """
-    needed = program_bytes(compiled)
-    if needed > where.chip.memory_bytes:
-        raise DoesNotFit(
-            f"memory: the program needs {needed / 1e9:.1f} GB, a device of {where.name} has "
-            f"{where.chip.memory_bytes / 1e9:g}"
-        )
-    return needed
-
-
-def program_bytes(compiled: Any) -> int:
-    """What comes in, what goes out, what is in between; memory used twice is counted once."""
-    stats = compiled.memory_analysis()
-    outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+def size_name(model: TransformerConfig) -> str:
+    """As "LPD 1.41 B, 48 x 1536": method, parameters, and, where it has them, layers and width."""
+    fields = vars(model)
+    sizes = " x ".join(str(fields[name]) for name in ("num_layers", "embed_dim") if name in fields)
+    method = transformer_of(model).describe()["method"]
+    return f"{method} {count_params(model) / 1e9:.3g} B" + (f", {sizes}" if sizes else "")
 
 
 def shape(size: tuple[int, ...], dtype: Any, sharding: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(size, dtype, sharding=sharding)
-
-
-def table(rows: list[CompiledFor]) -> list[str]:
-    """The reports as lines of a Markdown table."""
-    header = [
-        "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
-        "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
-    ]  # fmt: skip
-    return markdown_table(header, map(cells, rows), num_texts=3)
-
-
-def cells(row: CompiledFor) -> list[str]:
-    return [
-        row.what,
-        row.model,
-        row.slice,
-        str(row.num_devices),
-        "x".join(map(str, row.mesh)),
-        f"{row.batch_per_device:g}",
-        str(row.parts),
-        f"{row.compile_seconds:.0f}",
-        f"{row.memory_bytes / 1e9:.2f}",
-        f"{row.model_flops / 1e12:.2f}",
-        f"{row.sent_bytes / 1e9:.2f}",
-        f"{row.compute_seconds:.3f}",
-        f"{row.link_seconds:.3f}",
-        " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
-        " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
-    ]

@@ -14,7 +14,7 @@ NUM_REPEATS = 9
 
 
 @dataclasses.dataclass(frozen=True)
-class Ceilings:
+class DevicePeaks:
     """What no program exceeds, measured in the same run as the programs.
 
     matmul_flops: FLOP/s of a square product, by dtype.
@@ -25,11 +25,11 @@ class Ceilings:
     copy_bandwidth: float
 
 
-def measure_ceilings(dtypes: tuple[str, ...]) -> Ceilings:
+def measure_peaks(dtypes: tuple[str, ...]) -> DevicePeaks:
     """The fastest of a few runs each."""
     side, items = SIZES.get(jax.default_backend(), LARGE_SIZES)
     rates = {dtype: 2 * side**3 / time_product(side, dtype) for dtype in dtypes}
-    return Ceilings(rates, 2 * 4 * items / time_copy(items))
+    return DevicePeaks(rates, 2 * 4 * items / time_copy(items))
 
 
 def time_product(side: int, dtype: str) -> float:

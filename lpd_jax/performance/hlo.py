@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lpd_jax.runtime.errors import UserError
-
 COLLECTIVES = (
     "all-gather",
     "all-reduce",
@@ -71,7 +69,7 @@ def find_collectives(text: str) -> list[Collective]:
             kind = operation.removesuffix("-start")
             if kind in COLLECTIVES:
                 if times is None:
-                    raise UserError(f"hlo: {kind} in {name}, a loop of unknown length")
+                    raise ValueError(f"hlo: {kind} in {name}, a loop of unknown length")
                 found.append(read_collective(kind, shapes, line, times))
             trips = read_trips(line, computations) if operation == "while" else 1
             inside = times * trips if times and trips else None
@@ -96,7 +94,7 @@ def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
         elif name:
             computations[name].append(line)
     if not entry:
-        raise UserError("hlo: got a text without ENTRY, allowed is that of a compiled program")
+        raise ValueError("hlo: got a text without ENTRY, allowed is that of a compiled program")
     return computations, entry
 
 

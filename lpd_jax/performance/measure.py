@@ -1,4 +1,4 @@
-"""One row of a table: a case, compiled, timed, and held against its floors."""
+"""One row of a table: a case, compiled, timed, and held against its lower bounds."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import jax
 
-from lpd_jax.performance.benchmark_case import DRAWING, Case, Inputs, make_inputs
-from lpd_jax.performance.benchmark_model import Subject
-from lpd_jax.performance.compile_report import program_bytes
-from lpd_jax.performance.device_peaks import Ceilings
+from lpd_jax.performance.benchmark_case import DRAWING, BenchmarkCase, Inputs, make_inputs
+from lpd_jax.performance.benchmark_model import BenchmarkModel
+from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.flops_and_bytes import Work, count_work
-from lpd_jax.performance.timing import Spread, compile_twice, time_in_turns
+from lpd_jax.performance.program_needs import program_bytes
+from lpd_jax.performance.timing import Quartiles, compile_twice, time_in_turns
 from lpd_jax.performance.workload import make_workload, runner
 
 
@@ -20,7 +20,9 @@ class Peer(Protocol):
 
     name: str
 
-    def runner(self, case: Case, subject: Subject, inputs: Inputs) -> Callable[[], object] | None:
+    def runner(
+        self, case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
+    ) -> Callable[[], object] | None:
         """Does a case's task once and waits for the device; None for a model it has not.
 
         It raises MemoryError where the task does not fit.
@@ -31,26 +33,26 @@ class Peer(Protocol):
 class Measurement:
     """What became of a case; without a time, its program did not fit into memory."""
 
-    case: Case
+    case: BenchmarkCase
     num_tokens: int
     num_steps: int | None
     work: Work
-    floors: tuple[float, float]  # seconds to read the weights, and to compute
+    lower_bounds: tuple[float, float]  # seconds to read the weights, and to compute
     compile_seconds: float | None = None
     compile_again_seconds: float | None = None  # from the persistent compilation cache
     memory_bytes: int | None = None  # arguments, outputs and temporaries at their peak
     device_peak_bytes: int | None = None  # of the process so far, where the device counts
-    seconds: Spread | None = None
-    peer_seconds: Spread | None = None
+    seconds: Quartiles | None = None
+    peer_seconds: Quartiles | None = None
 
     @property
     def images_per_second(self) -> float | None:
         return self.seconds and self.case.batch_size / self.seconds.median
 
     @property
-    def times_floor(self) -> float | None:
-        """Time over the larger floor."""
-        return self.seconds and self.seconds.median / max(self.floors)
+    def times_lower_bound(self) -> float | None:
+        """Time over the larger of the lower bounds."""
+        return self.seconds and self.seconds.median / max(self.lower_bounds)
 
     @property
     def times_peer(self) -> float | None:
@@ -60,35 +62,39 @@ class Measurement:
         return self.seconds.median / self.peer_seconds.median
 
 
-def measure(case: Case, subject: Subject, ceilings: Ceilings, peer: Peer | None) -> Measurement:
+def measure(
+    case: BenchmarkCase, model: BenchmarkModel, peaks: DevicePeaks, peer: Peer | None
+) -> Measurement:
     """Compiles a case and times it, in turns with the peer where that has the model.
 
     Raises:
-        ValueError: a choice that the model does not know.
+        UserError: a choice that the model does not know.
     """
-    inputs = make_inputs(case, subject)
+    inputs = make_inputs(case, model)
     schedule = inputs.request.schedule
-    work = count_work(case, subject, schedule)
+    work = count_work(case, model, schedule)
     known = Measurement(
         case,
-        subject.transformer.num_tokens,
+        model.transformer.num_tokens,
         schedule.num_steps if case.task in DRAWING else None,
         work,
-        work.floors(ceilings, case.dtype),
+        work.lower_bounds(peaks, case.dtype),
     )
     try:
-        return dataclasses.replace(known, **run(case, subject, inputs, peer))
+        return dataclasses.replace(known, **compile_and_time(case, model, inputs, peer))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return known
 
 
-def run(case: Case, subject: Subject, inputs: Inputs, peer: Peer | None) -> dict[str, Any]:
+def compile_and_time(
+    case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs, peer: Peer | None
+) -> dict[str, Any]:
     """What there is to measure, by the names of `Measurement`."""
     # First, since a training step takes the weights for its own.
-    other = find_runner(peer, case, subject, inputs) if peer else None
-    workload = make_workload(case, subject, inputs)
+    other = find_runner(peer, case, model, inputs) if peer else None
+    workload = make_workload(case, model, inputs)
     executable, first, again = compile_twice(workload.function, workload.arguments)
     runners: dict[str, Callable[[], object]] = {"ours": runner(executable, workload)}
     if other is not None:
@@ -105,11 +111,11 @@ def run(case: Case, subject: Subject, inputs: Inputs, peer: Peer | None) -> dict
 
 
 def find_runner(
-    peer: Peer, case: Case, subject: Subject, inputs: Inputs
+    peer: Peer, case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
 ) -> Callable[[], object] | None:
     """The peer's, if it has the model and this fits; run once to see that."""
     try:
-        other = peer.runner(case, subject, inputs)
+        other = peer.runner(case, model, inputs)
         if other is not None:
             other()
     except MemoryError:

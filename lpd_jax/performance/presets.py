@@ -1,16 +1,18 @@
 """Tables that are made by name."""
 
-from lpd_jax.performance.benchmark_case import Case
+from lpd_jax.performance.benchmark_case import BenchmarkCase
 
 GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
 
 
-def readme_cases() -> list[Case]:
+def readme_cases() -> list[BenchmarkCase]:
     """The README's table: LPD-L beside PAR and LlamaGen of its width, as published; in float32."""
 
-    def drawn(model: str, batch_size: int = 1, num_steps: int | None = None, **choices) -> Case:
+    def drawn(
+        model: str, batch_size: int = 1, num_steps: int | None = None, **choices
+    ) -> BenchmarkCase:
         choices = {"guidance_scale": GUIDED, "num_repeats": 5} | choices
-        return Case(model, batch_size=batch_size, num_steps=num_steps, **choices)
+        return BenchmarkCase(model, batch_size=batch_size, num_steps=num_steps, **choices)
 
     return [
         drawn("lpd_l", 1, 20),
@@ -22,10 +24,10 @@ def readme_cases() -> list[Case]:
         drawn("par_l_16x", 1, num_repeats=3),
         drawn("par_l_4x", 1, num_repeats=3),
         drawn("llamagen_l", 1, num_repeats=3),
-        Case("lpd_l", "decode", "vq16"),
-        Case("lpd_l", "encode", "vq16"),
-        Case("lpd_l", "gradient", batch_size=2, num_repeats=3),
-        Case("lpd_l", "train", batch_size=2, num_repeats=3),
+        BenchmarkCase("lpd_l", "decode", "vq16"),
+        BenchmarkCase("lpd_l", "encode", "vq16"),
+        BenchmarkCase("lpd_l", "gradient", batch_size=2, num_repeats=3),
+        BenchmarkCase("lpd_l", "train", batch_size=2, num_repeats=3),
     ]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING
-from lpd_jax.performance.device_peaks import Ceilings
+from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.measure import Measurement
-from lpd_jax.performance.timing import Spread
+from lpd_jax.performance.timing import Quartiles
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.markdown import markdown_table
 
@@ -35,7 +35,7 @@ class Report:
 
     title: str
     protocol: Mapping[str, Any]  # device, versions, commit, command
-    ceilings: Ceilings
+    peaks: DevicePeaks
     measurements: Sequence[Measurement]
 
 
@@ -49,7 +49,7 @@ def write(report: Report, json_file: Path, markdown_file: Path) -> None:
 
 def to_json(report: Report) -> dict[str, Any]:
     """All numbers, those that follow from others too."""
-    derived = ("images_per_second", "times_floor", "times_peer")
+    derived = ("images_per_second", "times_lower_bound", "times_peer")
     rows = [
         {
             **dataclasses.asdict(one),
@@ -60,11 +60,10 @@ def to_json(report: Report) -> dict[str, Any]:
         }
         for one in report.measurements
     ]
-    ceilings = dataclasses.asdict(report.ceilings)
     return {
         "title": report.title,
         "protocol": dict(report.protocol),
-        "ceilings": ceilings,
+        "peaks": dataclasses.asdict(report.peaks),
         "measurements": rows,
     }
 
@@ -77,7 +76,7 @@ def to_markdown(report: Report) -> str:
     lines += [f"- {text}" for text in COLUMNS]
     lines += ["", "## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in report.protocol.items()]
-    lines += [f"- {line}" for line in ceiling_lines(report.ceilings)]
+    lines += [f"- {line}" for line in peak_lines(report.peaks)]
     return "\n".join(lines) + "\n"
 
 
@@ -85,13 +84,13 @@ def tasks(measurements: Sequence[Measurement]) -> list[str]:
     return list(dict.fromkeys(one.case.task for one in measurements))
 
 
-def ceiling_lines(ceilings: Ceilings) -> list[str]:
-    """The two ceilings in words."""
+def peak_lines(peaks: DevicePeaks) -> list[str]:
+    """How fast the device is at best, in words."""
     lines = [
         f"large {dtype} matrix product: {flops / 1e12:.3g} TFLOP/s"
-        for dtype, flops in ceilings.matmul_flops.items()
+        for dtype, flops in peaks.matmul_flops.items()
     ]
-    return [*lines, f"large copy, read and written: {ceilings.copy_bandwidth / 1e9:.3g} GB/s"]
+    return [*lines, f"large copy, read and written: {peaks.copy_bandwidth / 1e9:.3g} GB/s"]
 
 
 def table(measurements: Sequence[Measurement]) -> list[str]:
@@ -120,7 +119,7 @@ def shared(rows: Sequence[Mapping[str, str | None]]) -> dict[str, str | None]:
 
 def cells(one: Measurement) -> dict[str, str | None]:
     """Texts by the heads of their columns."""
-    case, time, (weights, arithmetic) = one.case, one.seconds, one.floors
+    case, time, (weights, arithmetic) = one.case, one.seconds, one.lower_bounds
     draws, trains = case.task in DRAWING, case.task in TRAINING
     return {
         "model": case.what,
@@ -137,18 +136,18 @@ def cells(one: Measurement) -> dict[str, str | None]:
         "rows": rows_cell(one),
         "compile s": number(one.compile_seconds),
         "again s": number(one.compile_again_seconds),
-        "time s": spread_cell(time) or "does not fit",
+        "time s": quartiles_cell(time) or "does not fit",
         "images/s": number(one.images_per_second),
         "memory GB": None if one.memory_bytes is None else number(one.memory_bytes / 1e9),
         "weights s": number(weights),
         "FLOPs s": number(arithmetic),
-        "x floor": number(one.times_floor),
-        "PyTorch s": spread_cell(one.peer_seconds),
+        "x floor": number(one.times_lower_bound),
+        "PyTorch s": quartiles_cell(one.peer_seconds),
         "x PyTorch": number(one.times_peer),
     }
 
 
-def spread_cell(time: Spread | None) -> str | None:
+def quartiles_cell(time: Quartiles | None) -> str | None:
     if time is None:
         return None
     return f"{number(time.median)} ({number(time.lower_quartile)} to {number(time.upper_quartile)})"

@@ -16,7 +16,7 @@ CACHE_OPTIONS = {
 }
 
 
-class Spread(NamedTuple):
+class Quartiles(NamedTuple):
     """Repeated measurements: the middle one, the middle half, the fastest, how many."""
 
     median: float
@@ -26,17 +26,17 @@ class Spread(NamedTuple):
     num_runs: int
 
 
-def spread(seconds: list[float]) -> Spread:
-    """Quartiles as points between measurements; one measurement has no spread."""
+def quartiles(seconds: list[float]) -> Quartiles:
+    """Quartiles as points between measurements; a single measurement is all of them."""
     if len(seconds) == 1:
-        return Spread(seconds[0], seconds[0], seconds[0], seconds[0], 1)
+        return Quartiles(seconds[0], seconds[0], seconds[0], seconds[0], 1)
     lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Spread(median, lower, upper, min(seconds), len(seconds))
+    return Quartiles(median, lower, upper, min(seconds), len(seconds))
 
 
 def time_in_turns(
     runners: Mapping[str, Callable[[], object]], num_repeats: int, num_warmups: int = 1
-) -> dict[str, Spread]:
+) -> dict[str, Quartiles]:
     """Runs all of them once, then all again: what slows the machine down slows all of them.
 
     Args:
@@ -51,7 +51,7 @@ def time_in_turns(
             run()
             if i >= num_warmups:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: spread(values) for name, values in seconds.items()}
+    return {name: quartiles(values) for name, values in seconds.items()}
 
 
 def compile_twice(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float, float]:

@@ -47,7 +47,7 @@ def find_slice(name: str) -> Slice:
     """A slice by its name: "v5e-16" has 16 chips; "v5p-512" has 512 cores, which is 256 chips.
 
     Raises:
-        ValueError: an unknown name.
+        UserError: an unknown name.
     """
     match = re.fullmatch(r"(v\w+)-(\d+)", name)
     if match and match[1] in CHIPS:
@@ -62,37 +62,37 @@ def find_slice(name: str) -> Slice:
     )
 
 
-def slice_devices(where: Slice) -> Any:
+def slice_devices(tpu_slice: Slice) -> Any:
     """The topology for ahead-of-time compilation; libtpu makes it without a TPU.
 
     Raises:
-        ValueError: libtpu is not installed.
+        UserError: libtpu is not installed.
     """
     from jax.experimental import topologies
 
-    options = {"chips_per_host_bounds": (1, 1, 1)} if where.num_devices == 1 else {}
-    shape = "x".join(map(str, where.shape))
+    options = {"chips_per_host_bounds": (1, 1, 1)} if tpu_slice.num_devices == 1 else {}
+    shape = "x".join(map(str, tpu_slice.shape))
     try:
         return topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{where.chip.name}:{shape}", **options
+            platform="tpu", topology_name=f"{tpu_slice.chip.name}:{shape}", **options
         )
     except RuntimeError as error:
         raise UserError(
-            f"topology: got {where.name!r}, but {error}; it needs the package libtpu, of the "
+            f"topology: got {tpu_slice.name!r}, but {error}; it needs the package libtpu, of the "
             "version that jax[tpu] asks for"
         ) from error
 
 
-def slice_mesh(where: Slice, fsdp: int) -> jax.sharding.Mesh:
+def slice_mesh(tpu_slice: Slice, fsdp: int) -> jax.sharding.Mesh:
     """A mesh whose fsdp axis is the smallest union of whole torus axes that has `fsdp` devices."""
     from jax.experimental import topologies
 
     from lpd_jax.runtime.mesh import MESH_AXES
 
-    sides = {1, *where.shape}
-    for first in where.shape:
-        sides |= {first * side for side in where.shape if where.shape.count(first) > 1}
-    sides = {side for side in sides if where.num_devices % side == 0} | {where.num_devices}
-    size = min(side for side in sides if side >= min(fsdp, where.num_devices))
-    shape = (where.num_devices // size, size, 1)
-    return topologies.make_mesh(slice_devices(where), shape, MESH_AXES)
+    sides = {1, *tpu_slice.shape}
+    for first in tpu_slice.shape:
+        sides |= {first * side for side in tpu_slice.shape if tpu_slice.shape.count(first) > 1}
+    sides = {side for side in sides if tpu_slice.num_devices % side == 0} | {tpu_slice.num_devices}
+    size = min(side for side in sides if side >= min(fsdp, tpu_slice.num_devices))
+    shape = (tpu_slice.num_devices // size, size, 1)
+    return topologies.make_mesh(slice_devices(tpu_slice), shape, MESH_AXES)

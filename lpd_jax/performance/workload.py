@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.generation.generate import decode_images, encode_images, generate_tokens, image_keys
-from lpd_jax.performance.benchmark_case import Case, Inputs
+from lpd_jax.generation.generate import generate_tokens, image_keys
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.performance.benchmark_case import BenchmarkCase, Inputs
 from lpd_jax.performance.benchmark_model import (
-    Subject,
+    BenchmarkModel,
     drawing_params,
     tokenizer_params,
     transformer_params,
 )
 from lpd_jax.training.compute_config import transformer_options
-from lpd_jax.training.losses import make_token_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
 from lpd_jax.training.train_step import init_state, train_step
 
@@ -32,7 +33,7 @@ class Workload(NamedTuple):
     carry: bool = False
 
 
-def make_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
+def make_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
     """The program of a task, its weights loaded."""
     make = {
         "tokens": draw_workload,
@@ -42,7 +43,7 @@ def make_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
         "gradient": gradient_workload,
         "train": train_workload,
     }[case.task]
-    return make(case, subject, inputs)
+    return make(case, model, inputs)
 
 
 def runner(compiled: Any, workload: Workload) -> Callable[[], None]:
@@ -58,16 +59,16 @@ def runner(compiled: Any, workload: Workload) -> Callable[[], None]:
     return run
 
 
-def draw_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
+def draw_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
     """As the pipeline draws: one program; guidance and sampling are data."""
-    request, model = inputs.request, subject.transformer
-    params = {"transformer": drawing_params(subject, case.dtype)}
+    request, transformer = inputs.request, model.transformer
+    params = {"transformer": drawing_params(model, case.dtype)}
     if case.task == "images":
-        params["tokenizer"] = tokenizer_params(subject)
+        params["tokenizer"] = tokenizer_params(model)
 
     def draw(params, labels_B, order_BN, keys_B, sampling, guidance):
         tokens_BN = generate_tokens(
-            model,
+            transformer,
             params["transformer"],
             labels_B,
             order_BN,
@@ -80,7 +81,7 @@ def draw_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
         )
         if case.task == "tokens":
             return tokens_BN
-        pictures = subject.tokenizer, params["tokenizer"], tokens_BN, model.grid_size
+        pictures = model.tokenizer, params["tokenizer"], tokens_BN, transformer.grid_size
         return decode_images(*pictures), tokens_BN
 
     keys_B = image_keys(request.seed, 0, case.batch_size)
@@ -88,37 +89,39 @@ def draw_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
     return Workload(jax.jit(draw), (params, *rows, keys_B, request.sampling, request.guidance))
 
 
-def decode_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
-    decode = functools.partial(decode_images, subject.tokenizer)
-    function = jax.jit(lambda params, tokens: decode(params, tokens, subject.transformer.grid_size))
-    return Workload(function, (tokenizer_params(subject), jax.device_put(inputs.tokens_BN)))
+def decode_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
+    decode = functools.partial(decode_images, model.tokenizer)
+    function = jax.jit(lambda params, tokens: decode(params, tokens, model.transformer.grid_size))
+    return Workload(function, (tokenizer_params(model), jax.device_put(inputs.tokens_BN)))
 
 
-def encode_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
-    function = jax.jit(functools.partial(encode_images, subject.tokenizer))
-    return Workload(function, (tokenizer_params(subject), jax.device_put(inputs.images_BHWC)))
+def encode_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
+    function = jax.jit(functools.partial(encode_images, model.tokenizer))
+    return Workload(function, (tokenizer_params(model), jax.device_put(inputs.images_BHWC)))
 
 
-def gradient_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
-    loss, batch = training_loss(case, subject, inputs)
+def gradient_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
+    loss, batch = training_loss(case, model, inputs)
     function = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    params = transformer_params(subject, "float32")
+    params = transformer_params(model, "float32")
     return Workload(function, (params, batch, jax.random.key(0)))
 
 
-def train_workload(case: Case, subject: Subject, inputs: Inputs) -> Workload:
+def train_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
     """On one device; the optimizer is the published one."""
-    loss, batch = training_loss(case, subject, inputs)
+    loss, batch = training_loss(case, model, inputs)
     optimizer = make_optimizer(OptimizerConfig(), num_steps=1)
     step = functools.partial(train_step, loss_function=loss, optimizer=optimizer)
-    state = init_state(transformer_params(subject, "float32"), optimizer)
+    state = init_state(transformer_params(model, "float32"), optimizer)
     transformer_params.forget()  # the first step takes them over
     function = jax.jit(step, donate_argnums=0)
     return Workload(function, (state, batch, jax.random.key(0)), carry=True)
 
 
-def training_loss(case: Case, subject: Subject, inputs: Inputs) -> tuple[Any, dict[str, jax.Array]]:
+def training_loss(
+    case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs
+) -> tuple[Any, dict[str, jax.Array]]:
     """The loss that training takes, dropout included, and a batch of random tokens."""
-    options = transformer_options(case.compute, subject.transformer)
+    options = transformer_options(case.compute, model.transformer)
     batch = {"tokens": inputs.tokens_BN, "labels": inputs.request.labels}
-    return make_token_loss(subject.transformer, train=True, **options), jax.device_put(batch)
+    return transformer_of(model.transformer).loss(train=True, **options), jax.device_put(batch)

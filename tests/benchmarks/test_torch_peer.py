@@ -10,9 +10,10 @@ from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.generation import generate
 from lpd_jax.models.lpd import LPD
-from lpd_jax.performance.benchmark_case import TASKS, Case, make_inputs
-from lpd_jax.performance.benchmark_model import find_subject
-from lpd_jax.training.losses import cross_entropy
+from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.models.token_loss import cross_entropy
+from lpd_jax.performance.benchmark_case import TASKS, BenchmarkCase, make_inputs
+from lpd_jax.performance.benchmark_model import find_benchmark_model
 from lpd_jax.weights.from_torch.conversion import to_torch_names
 from tests import tiny
 
@@ -101,10 +102,10 @@ def test_pictures_and_tokens_of_the_tokenizer_are_ours(config):
     module = torch_peer.load_vq(config, params)
     side = 4 * config.downsample_factor
     images_BHWC = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
-    want_BN = generate.encode_images(config, params, images_BHWC)
+    want_BN = encode_images(config, params, images_BHWC)
     got_BN = module.encode(torch.from_numpy(images_BHWC).to(torch_peer.DEVICE))
     np.testing.assert_array_equal(got_BN.cpu(), want_BN)
-    want_BHWC = np.asarray(generate.decode_images(config, params, TOKENS, (4, 4)), int)
+    want_BHWC = np.asarray(decode_images(config, params, TOKENS, (4, 4)), int)
     got_BHWC = module.decode(*tensors(TOKENS), (4, 4)).cpu().numpy()
     # Truncation may fall either side of a whole number.
     assert np.abs(got_BHWC - want_BHWC).max() <= 1 and want_BHWC.std() > 10
@@ -113,19 +114,19 @@ def test_pictures_and_tokens_of_the_tokenizer_are_ours(config):
 def test_every_task_runs_on_the_inputs_of_the_benchmark(directory):
     peer = torch_peer.TorchPeer()
     for task in TASKS:
-        case = Case(str(directory), task, batch_size=2, guidance_scale=3.0)
-        subject = find_subject(case.model, case.tokenizer)
-        output = peer.runner(case, subject, make_inputs(case, subject))()
+        case = BenchmarkCase(str(directory), task, batch_size=2, guidance_scale=3.0)
+        model = find_benchmark_model(case.model, case.tokenizer)
+        output = peer.runner(case, model, make_inputs(case, model))()
         wanted = {"encode": (2, 16), "tokens": (2, 16), "gradient": (), "train": ()}
         assert tuple(output.shape) == wanted.get(task, (2, 8, 8, 3)), task
         assert torch.isfinite(output.float()).all()
 
 
 def test_a_train_step_changes_the_weights_and_lowers_the_loss(directory):
-    case = Case(str(directory), "train", batch_size=4)
-    subject = find_subject(case.model, case.tokenizer)
+    case = BenchmarkCase(str(directory), "train", batch_size=4)
+    model = find_benchmark_model(case.model, case.tokenizer)
     torch.manual_seed(0)
-    run = torch_peer.TorchPeer().runner(case, subject, make_inputs(case, subject))
+    run = torch_peer.TorchPeer().runner(case, model, make_inputs(case, model))
     losses = [run().item() for _ in range(200)]
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.5
 
@@ -142,8 +143,8 @@ def test_bfloat16_draws_nearly_the_same(directory):
 
 def test_other_families_have_no_peer(tmp_path):
     tiny.write_model_directory(tmp_path / "par", tiny.PAR, order="region", num_steps=None)
-    with pytest.raises(ValueError, match="got a par transformer, allowed is lpd"):
+    with pytest.raises(ValueError, match="family: got 'par', allowed is 'lpd'"):
         torch_peer.load_directory(tmp_path / "par")
-    subject = find_subject(str(tmp_path / "par"), "")
-    case = Case(subject.name)
-    assert torch_peer.TorchPeer().runner(case, subject, make_inputs(case, subject)) is None
+    model = find_benchmark_model(str(tmp_path / "par"), "")
+    case = BenchmarkCase(model.name)
+    assert torch_peer.TorchPeer().runner(case, model, make_inputs(case, model)) is None

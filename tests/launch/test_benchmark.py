@@ -7,10 +7,10 @@ import pytest
 from tests import tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "benchmark.py"
-# The device's limits take seconds to measure and are not under test.
+# The device's peaks take seconds to measure and are not under test.
 QUICK = (
-    "from lpd_jax.performance import ceilings; ceilings.SIZES = {};"
-    "ceilings.LARGE_SIZES = (64, 1000);"
+    "from lpd_jax.performance import device_peaks; device_peaks.SIZES = {};"
+    "device_peaks.LARGE_SIZES = (64, 1000);"
 )
 RUN = (
     f"import sys, runpy; sys.argv[0] = {str(SCRIPT)!r};"

@@ -1,14 +1,21 @@
 """Reports on compiled programs, here for the CPU's simulated devices in place of a slice."""
 
+import contextlib
 import dataclasses
+import functools
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from lpd_jax.models.family import transformer_of
 from lpd_jax.models.parameters import count_params
+from lpd_jax.models.settings import Generation
 from lpd_jax.performance import compile_report, largest_model
-from lpd_jax.performance.compile_report import DoesNotFit, compile_decoding, compile_training, table
+from lpd_jax.performance.compile_report import compile_decoding, compile_training, how_to_draw
+from lpd_jax.performance.program_needs import DoesNotFit, check_memory, table
 from lpd_jax.performance.topology import CHIPS, Slice
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.config import TrainConfig
@@ -17,32 +24,63 @@ from tests import tiny
 
 SLICE = Slice("v5e-8", CHIPS["v5e"], (2, 4))
 CONFIG = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=4))
+FAMILIES = pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
 
 
-@pytest.fixture(autouse=True)
-def simulated_slice(monkeypatch):
-    monkeypatch.setattr(
-        compile_report, "slice_mesh", lambda where, fsdp: make_mesh(MeshConfig(fsdp=fsdp))
-    )
-    monkeypatch.setitem(compile_report.VQ_MODELS, "vq16", tiny.VQ)
+@pytest.fixture(scope="module", autouse=True)
+def simulated_slice():
+    """Eight simulated devices in place of those that libtpu knows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            compile_report, "slice_mesh", lambda _, fsdp: make_mesh(MeshConfig(fsdp=fsdp))
+        )
+        yield
 
 
-def test_a_train_step_is_reported_as_it_is_compiled():
-    report = compile_training(tiny.LPD, CONFIG, SLICE)
+@functools.cache
+def training_report(model):
+    return compile_training(model, CONFIG, SLICE)
+
+
+@FAMILIES
+def test_a_train_step_is_reported_as_it_is_compiled(model):
+    report = training_report(model)
     assert (report.num_devices, report.mesh, report.batch_per_device) == (8, (2, 4, 1), 2)
-    assert report.model_flops == 2 * training_flops(tiny.LPD)
+    assert report.model_flops == 2 * training_flops(model)
     # Parameters and two moments, a quarter on each device, are the least of what is there.
-    assert report.memory_bytes > 3 * 4 * count_params(tiny.LPD) / 4
+    assert report.memory_bytes > 3 * 4 * count_params(model) / 4
     # A device gives away its part of the gradient at least once.
-    assert report.sent_bytes > 4 * count_params(tiny.LPD) / 4
+    assert report.sent_bytes > 4 * count_params(model) / 4
     low, high = report.seconds
     assert 0 < low <= high and 0 < report.efficiency[0] <= report.efficiency[1] <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "num_steps", "order"),
+    [(tiny.LPD, 2, "locality"), (tiny.PAR, None, "region")],
+    ids=["lpd", "par"],
+)
+def test_a_decode_draws_as_its_family_does_and_sends_nothing(model, num_steps, order):
+    asked = Generation(num_steps=num_steps, guidance_scale=2.0)
+    generation = how_to_draw(model, dataclasses.replace(CONFIG, generation=asked))
+    assert (generation.order, generation.guidance_scale) == (order, 2.0)
+    report = compile_decoding(model, tiny.VQ, generation, 2, SLICE)
+    assert report.what == f"decode, {num_steps or 7} steps"
+    assert (report.batch_per_device, report.sent_bytes) == (2, 0)
+    assert report.model_flops == 2 * 2 * transformer_of(model).forward_flops()  # images, guidance
+
+
+def test_a_schedule_that_the_family_does_not_know_is_refused():
+    config = dataclasses.replace(CONFIG, generation=Generation(num_steps=5))
+    assert how_to_draw(tiny.LPD, config).num_steps == 5
+    with pytest.raises(UserError, match="^num_steps: got 5, allowed is 7: this PAR model"):
+        how_to_draw(tiny.PAR, config)
 
 
 def test_a_batch_that_does_not_fit_is_cut_into_parts(monkeypatch):
     tried = []
 
-    def compile_step(model, config, where):
+    def compile_step(model, config, tpu_slice):
         tried.append(config.compute.accumulate_steps)
         if tried[-1] < enough:
             raise DoesNotFit("memory: too much")
@@ -58,19 +96,19 @@ def test_a_batch_that_does_not_fit_is_cut_into_parts(monkeypatch):
     assert tried == [1, 2]
 
 
-def test_a_decode_sends_nothing_and_halves_what_does_not_fit(monkeypatch):
-    report = compile_decoding(tiny.LPD, 4, 2.0, 2, SLICE)
-    assert report.what == "decode, 4 steps" and report.batch_per_device == 2
-    assert report.sent_bytes == 0
-    whole = compile_report.compile_on
+@pytest.mark.parametrize(("enough", "want"), [(4, [4]), (1, [4, 2, 1]), (0, [4, 2, 1])])
+def test_a_decode_that_does_not_fit_is_halved(enough, want, monkeypatch):
+    tried = []
 
-    def compile_on(mesh, function, *arguments):
-        if arguments[2].shape[0] > 8:
+    def compile_schedule(model, tokenizer, generation, batch_per_device, tpu_slice):
+        tried.append(batch_per_device)
+        if batch_per_device > enough:
             raise DoesNotFit("memory: too much")
-        return whole(mesh, function, *arguments)
 
-    monkeypatch.setattr(compile_report, "compile_on", compile_on)
-    assert compile_decoding(tiny.LPD, 4, 2.0, 4, SLICE).batch_per_device == 1
+    monkeypatch.setattr(compile_report, "compile_schedule", compile_schedule)
+    with contextlib.nullcontext() if enough else pytest.raises(DoesNotFit):
+        compile_decoding(tiny.LPD, tiny.VQ, Generation(), 4, SLICE)
+    assert tried == want
 
 
 def test_only_a_lack_of_memory_is_one():
@@ -88,24 +126,31 @@ def test_only_a_lack_of_memory_is_one():
         compile_report.compile_on(mesh, Fails("INTERNAL: a bug"))
 
 
-def test_a_program_too_large_for_a_device_does_not_fit():
+@pytest.fixture(scope="module")
+def small_program():
+    """Compiled: 4000 bytes in, 4000 out."""
+    return jax.jit(jnp.negative).lower(jnp.ones(1000)).compile()
+
+
+def test_a_program_too_large_for_a_device_does_not_fit(small_program):
+    assert check_memory(small_program, SLICE) >= 8000
     small = SLICE._replace(chip=SLICE.chip._replace(memory_bytes=1000.0))
-    with pytest.raises(DoesNotFit, match=r"^memory: the program needs 0.0 GB, a device of v5e-8 h"):
-        compile_report.compile_step(tiny.LPD, CONFIG, small)
+    with pytest.raises(DoesNotFit, match="^memory: got a program of 0.0 GB, allowed are the 1e-06"):
+        check_memory(small_program, small)
 
 
 def test_a_table_has_a_cell_for_each_heading():
-    report = compile_training(tiny.LPD, CONFIG, SLICE)
-    header, rule, row = table([report])
-    assert header.count("|") == rule.count("|") == row.count("|")
-    assert row.startswith("| train step | ") and "| 2x4x1 |" in row
+    header, rule, lpd, par = table([training_report(tiny.LPD), training_report(tiny.PAR)])
+    assert len({line.count("|") for line in (header, rule, lpd, par)}) == 1
+    assert lpd.startswith("| train step | LPD ") and "| 2x4x1 |" in lpd
+    assert par.startswith("| train step | PAR ")
 
 
 @pytest.mark.parametrize(("widest", "guess"), [(2048, 4), (2048, 2), (2048, 6), (512, 3)])
 def test_the_largest_model_is_next_to_one_that_does_not_fit(widest, guess, monkeypatch):
     tried = []
 
-    def compile_step(model, config, where):
+    def compile_step(model, config, tpu_slice):
         tried.append(model.embed_dim)
         assert (config.batch_size, config.mesh.fsdp, config.compute.remat) == (8, 8, "full")
         assert (model.num_layers, model.num_heads) == (model.embed_dim // 32, model.embed_dim // 64)
@@ -119,12 +164,17 @@ def test_the_largest_model_is_next_to_one_that_does_not_fit(widest, guess, monke
     assert widest + 512 in tried and len(tried) == len(set(tried))
 
 
+def test_a_model_that_does_not_grow_in_width_is_refused():
+    with pytest.raises(UserError, match="^model: got a TrainConfig without embed_dim, num_heads"):
+        largest_model.compile_largest(CONFIG, CONFIG, SLICE)
+
+
 def test_a_slice_that_nothing_fits_is_refused(monkeypatch):
     def compile_step(*_):
         raise DoesNotFit("memory: too much")
 
     monkeypatch.setattr(largest_model, "compile_step", compile_step)
-    with pytest.raises(ValueError, match=r"^topology: got 'v5e-8', which no model fits"):
+    with pytest.raises(UserError, match=r"^topology: got 'v5e-8', which no model fits"):
         largest_model.compile_largest(tiny.LPD, CONFIG, SLICE)
 
 
@@ -136,7 +186,8 @@ def test_a_first_guess_leaves_room_for_activations():
     assert taken[0] < room / 2 <= taken[1]
 
 
-def test_remat_is_counted_as_arithmetic():
+def test_remat_is_counted_as_arithmetic(small_program, monkeypatch):
+    monkeypatch.setattr(compile_report, "compile_on", lambda *_: (small_program, 0.0))
     full = dataclasses.replace(CONFIG, compute=ComputeConfig(remat="full"))
     plain, again = (compile_training(tiny.LPD, config, SLICE) for config in (CONFIG, full))
     assert again.model_flops == plain.model_flops

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from lpd_jax.performance import device_peaks, measure, report
-from lpd_jax.performance.benchmark_case import TASKS, Case
-from lpd_jax.performance.benchmark_model import LatestOnly, find_subject
-from lpd_jax.performance.device_peaks import Ceilings
+from lpd_jax.performance.benchmark_case import TASKS, BenchmarkCase
+from lpd_jax.performance.benchmark_model import LatestOnly, find_benchmark_model
+from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.presets import PRESETS
 from lpd_jax.performance.workload import Workload, make_workload, runner
+from lpd_jax.runtime.errors import UserError
 from tests import tiny
 
-LIMITS = Ceilings({"float32": 1e11}, 1e10)
+PEAKS = DevicePeaks({"float32": 1e11}, 1e10)
 
 
 class OtherImplementation:
@@ -27,7 +28,7 @@ class OtherImplementation:
     def __init__(self):
         self.runs = 0
 
-    def runner(self, case, subject, inputs):
+    def runner(self, case, model, inputs):
         def run():
             self.runs += 1
 
@@ -40,14 +41,28 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def par_directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "par"
+    return str(tiny.write_model_directory(path, tiny.PAR, order="region", num_steps=None))
+
+
+@pytest.fixture(scope="module")
 def rows(directory):
     """Two measured cases, the first beside a peer, and one that did not fit."""
-    peer, subject = OtherImplementation(), find_subject(directory, "")
+    peer, model = OtherImplementation(), find_benchmark_model(directory, "")
     cases = [
-        Case(directory, "tokens", batch_size=2, num_steps=4, guidance_scale=2.0, num_repeats=3),
-        Case(directory, "decode", batch_size=2, num_repeats=2),
+        BenchmarkCase(
+            directory,
+            "tokens",
+            batch_size=2,
+            num_steps=4,
+            guidance_scale=2.0,
+            num_segments=1,
+            num_repeats=3,
+        ),
+        BenchmarkCase(directory, "decode", batch_size=2, num_repeats=2),
     ]
-    measured = [measure.measure(case, subject, LIMITS, peer) for case in cases]
+    measured = [measure.measure(case, model, PEAKS, peer) for case in cases]
     assert peer.runs == 5  # to see that it runs, to warm up, and three that count
     nothing = dataclasses.replace(
         measured[1], seconds=None, memory_bytes=None, compile_seconds=None
@@ -58,11 +73,11 @@ def rows(directory):
 def test_every_column_is_filled(rows):
     drawn, decoded, _ = rows
     for one in (drawn, decoded):
-        assert one.seconds.median > 0 and min(one.floors) > 0
+        assert one.seconds.median > 0 and min(one.lower_bounds) > 0
         assert one.compile_seconds > 0 and one.compile_again_seconds > 0
         assert one.memory_bytes > 4 * 16 * 16  # one matrix, by far
         assert one.images_per_second == pytest.approx(2 / one.seconds.median)
-        assert one.times_floor == pytest.approx(one.seconds.median / max(one.floors))
+        assert one.times_lower_bound == pytest.approx(one.seconds.median / max(one.lower_bounds))
     assert (drawn.num_steps, drawn.num_tokens, drawn.seconds.num_runs) == (4, 16, 3)
     assert drawn.times_peer > 1 and decoded.times_peer is None
     assert drawn.work.padded_rows >= drawn.work.exact_rows == 1 + 16 + 16 - 7
@@ -80,11 +95,11 @@ def test_a_table_leaves_out_choices_that_all_rows_share(rows):
 
 def test_json_and_markdown_hold_all_of_it(rows, tmp_path):
     protocol = {"device": "a slow one", "commit": "abc"}
-    whole = report.Report("A title", protocol, LIMITS, rows)
+    whole = report.Report("A title", protocol, PEAKS, rows)
     report.write(whole, tmp_path / "r.json", tmp_path / "r.md")
     told = json.loads((tmp_path / "r.json").read_text())
     assert told["protocol"] == protocol
-    assert told["ceilings"] == {"matmul_flops": {"float32": 1e11}, "copy_bandwidth": 1e10}
+    assert told["peaks"] == {"matmul_flops": {"float32": 1e11}, "copy_bandwidth": 1e10}
     first, _, last = told["measurements"]
     assert first["case"]["num_steps"] == 4 and first["seconds"]["num_runs"] == 3
     assert first["work"]["exact_rows"] == 26 and first["times_peer"] > 1
@@ -100,8 +115,10 @@ def test_what_does_not_fit_is_a_row_and_other_errors_are_errors(directory, monke
         def run(*arguments):
             raise jax.errors.JaxRuntimeError(message)
 
-        monkeypatch.setattr(measure, "run", run)
-        return measure.measure(Case(directory), find_subject(directory, ""), LIMITS, None)
+        monkeypatch.setattr(measure, "compile_and_time", run)
+        return measure.measure(
+            BenchmarkCase(directory), find_benchmark_model(directory, ""), PEAKS, None
+        )
 
     row = fail("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
     assert row.seconds is None and row.work.exact_rows
@@ -114,32 +131,51 @@ def test_a_peer_that_does_not_fit_is_left_out(directory):
         def runner(self, *arguments):
             raise MemoryError
 
-    case, subject = Case(directory), find_subject(directory, "")
-    inputs = measure.make_inputs(case, subject)
-    assert measure.find_runner(Greedy(), case, subject, inputs) is None
-    assert measure.find_runner(OtherImplementation(), case, subject, inputs)
+    case, model = BenchmarkCase(directory), find_benchmark_model(directory, "")
+    inputs = measure.make_inputs(case, model)
+    assert measure.find_runner(Greedy(), case, model, inputs) is None
+    assert measure.find_runner(OtherImplementation(), case, model, inputs)
 
 
 def test_large_batches_share_a_few_orders():
-    inputs = measure.make_inputs(Case("lpd_l", batch_size=20), find_subject("lpd_l", ""))
+    inputs = measure.make_inputs(
+        BenchmarkCase("lpd_l", batch_size=20), find_benchmark_model("lpd_l", "")
+    )
     assert inputs.request.order.shape == (20, 256) and inputs.request.labels.shape == (20,)
     assert len(np.unique(inputs.request.order, axis=0)) == 8
     np.testing.assert_array_equal(inputs.request.order[:12], inputs.request.order[8:])
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_tasks_of_both_families_trace(task, tmp_path):
-    for name, model in (("lpd", tiny.LPD), ("par", tiny.PAR)):
-        config = {} if model is tiny.LPD else {"order": "region", "num_steps": None}
-        directory = str(tiny.write_model_directory(tmp_path / name, model, **config))
-        case = Case(directory, task, batch_size=2, guidance_scale=2.0, dtype="bfloat16")
-        subject = find_subject(directory, "")
-        inputs = measure.make_inputs(case, subject)
-        workload = make_workload(case, subject, inputs)
+def test_tasks_of_both_families_trace(task, directory, par_directory):
+    for name in (directory, par_directory):
+        case = BenchmarkCase(name, task, batch_size=2, guidance_scale=2.0, dtype="bfloat16")
+        model = find_benchmark_model(name, "")
+        inputs = measure.make_inputs(case, model)
+        workload = make_workload(case, model, inputs)
         outputs = jax.eval_shape(workload.function, *workload.arguments)
         shape = {"tokens": (2, 16), "images": (2, 8, 8, 3), "decode": (2, 8, 8, 3)}.get(task)
         if shape:
             assert jax.tree.leaves(outputs)[0].shape == shape
+
+
+def test_a_family_refuses_what_it_cannot_draw(par_directory):
+    model = find_benchmark_model(par_directory, "")
+    for choices, words in (
+        ({"num_steps": 5}, "num_steps: got 5, allowed is 7"),
+        ({"order": "raster"}, "order: got 'raster', allowed is 'region'"),
+        ({"num_segments": 2}, "num_segments: got 2, allowed for PAR are None and 3 or more"),
+    ):
+        with pytest.raises(UserError, match=words):
+            measure.make_inputs(BenchmarkCase(par_directory, **choices), model)
+    inputs = measure.make_inputs(BenchmarkCase(par_directory, num_segments=3), model)
+    assert inputs.request.schedule.num_steps == 7
+
+
+def test_a_directory_without_a_transformer_is_refused(tmp_path):
+    tiny.write_model_directory(tmp_path / "vq", transformer=None)
+    with pytest.raises(UserError, match="^this model directory holds only a tokenizer"):
+        find_benchmark_model(str(tmp_path / "vq"), "")
 
 
 def test_a_step_takes_what_the_last_one_left():
@@ -155,10 +191,10 @@ def test_a_step_takes_what_the_last_one_left():
     assert seen == [0.0, 1.0, 2.0]
 
 
-def test_ceilings_are_rates_of_this_device(monkeypatch):
+def test_peaks_are_rates_of_this_device(monkeypatch):
     monkeypatch.setattr(device_peaks, "SIZES", {})
     monkeypatch.setattr(device_peaks, "LARGE_SIZES", (64, 1000))
-    found = device_peaks.measure_ceilings(("float32", "bfloat16"))
+    found = device_peaks.measure_peaks(("float32", "bfloat16"))
     assert set(found.matmul_flops) == {"float32", "bfloat16"}
     assert 0 < found.copy_bandwidth < 1e14 and 0 < found.matmul_flops["float32"] < 1e16
 
@@ -178,39 +214,43 @@ def test_cases_of_presets_are_known_and_their_models_too():
         cases = make()
         assert len(set(cases)) == len(cases) > 5
         for case in cases:
-            subject = find_subject(case.model, case.tokenizer)
-            assert measure.make_inputs(dataclasses.replace(case, batch_size=1), subject)
+            model = find_benchmark_model(case.model, case.tokenizer)
+            assert measure.make_inputs(dataclasses.replace(case, batch_size=1), model)
 
 
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
         ({"task": "dream"}, "tasks: got 'dream', allowed are tokens, images"),
-        ({"batch_size": 0}, "batch_size: got 0, allowed is at least 1"),
+        ({"batch_size": 0}, "batch_size: got 0, allowed are whole numbers from 1"),
         ({"num_segments": 0}, "num_segments: got 0"),
         ({"dtype": "int8"}, "compute.dtype: got 'int8'"),
         ({"remat": "some"}, "compute.remat: got 'some'"),
     ],
 )
 def test_a_wrong_choice_is_named(choices, words):
-    with pytest.raises(ValueError, match=words):
-        Case("lpd_l", **choices)
+    with pytest.raises(UserError, match=words):
+        BenchmarkCase("lpd_l", **choices)
 
 
 @pytest.mark.parametrize(
     ("name", "tokenizer", "words"),
     [
-        ("lpd_m", "vq16", "model: got 'lpd_m' .did you mean"),
-        ("vq16", "vq16", "model: got 'vq16', a tokenizer; allowed are transformers"),
+        (
+            "lpd_m",
+            "vq16",
+            "model: got 'lpd_m', allowed are lpd_.*avatars12 and model.*; did you mean",
+        ),
+        ("vq16", "vq16", "model: got 'vq16', allowed are lpd_l, "),
         ("lpd_l", "lpd_l", "tokenizer: got 'lpd_l', allowed are vq16, vq8"),
     ],
 )
 def test_a_wrong_model_is_named(name, tokenizer, words):
-    with pytest.raises(ValueError, match=words):
-        find_subject(name, tokenizer)
+    with pytest.raises(UserError, match=words):
+        find_benchmark_model(name, tokenizer)
 
 
 def test_pictures_need_a_tokenizer():
-    case = Case("lpd_l", "images")
-    with pytest.raises(ValueError, match="tasks: got 'images' for lpd_l, allowed is that with"):
-        measure.make_inputs(case, find_subject(case.model, case.tokenizer))
+    case = BenchmarkCase("lpd_l", "images")
+    with pytest.raises(UserError, match="tasks: got 'images' for lpd_l, allowed is that with"):
+        measure.make_inputs(case, find_benchmark_model(case.model, case.tokenizer))

@@ -6,9 +6,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from lpd_jax.performance import timing
 
 
-def test_a_spread_is_quartiles():
-    assert timing.spread([4.0, 1.0, 3.0, 2.0, 10.0]) == (3.0, 2.0, 4.0, 1.0, 5)
-    assert timing.spread([2.0]) == (2.0, 2.0, 2.0, 2.0, 1)
+def test_repeated_measurements_are_told_by_quartiles():
+    assert timing.quartiles([4.0, 1.0, 3.0, 2.0, 10.0]) == (3.0, 2.0, 4.0, 1.0, 5)
+    assert timing.quartiles([2.0]) == (2.0, 2.0, 2.0, 2.0, 1)
 
 
 def test_runners_take_turns_and_warm_up(monkeypatch):

@@ -1,0 +1,113 @@
+"""What a compiled program needs of each device, and how long that is predicted to take."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from lpd_jax.performance.hlo import find_collectives
+from lpd_jax.performance.topology import Slice
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.markdown import markdown_table
+
+
+class DoesNotFit(UserError):  # noqa: N818 - what it says of the program
+    """The program needs more memory than a device has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramNeeds:
+    """What a compiled program needs of each device, and how long that is predicted to take."""
+
+    what: str
+    model: str
+    slice: str
+    num_devices: int
+    mesh: tuple[int, ...]
+    batch_per_device: float
+    parts: int  # that the batch is cut into
+    compile_seconds: float
+    memory_bytes: int  # arguments and temporaries at their peak
+    model_flops: float  # of a device
+    sent_bytes: float  # by a device
+    compute_seconds: float
+    link_seconds: float
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """With all sending hidden behind arithmetic, and with none."""
+        hidden = max(self.compute_seconds, self.link_seconds)
+        return hidden, self.compute_seconds + self.link_seconds
+
+    @property
+    def efficiency(self) -> tuple[float, float]:
+        """Share of the time that is arithmetic: with no sending hidden, and with all."""
+        hidden, open_ = self.seconds
+        return self.compute_seconds / open_, self.compute_seconds / hidden
+
+
+def needs_of(
+    compiled: Any, mesh: jax.sharding.Mesh, tpu_slice: Slice, **known: Any
+) -> ProgramNeeds:
+    """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
+    memory = check_memory(compiled, tpu_slice)
+    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
+    return ProgramNeeds(
+        slice=tpu_slice.name,
+        num_devices=tpu_slice.num_devices,
+        mesh=tuple(mesh.shape.values()),
+        memory_bytes=memory,
+        sent_bytes=sent,
+        link_seconds=sent / tpu_slice.chip.axis_bandwidth,
+        **known,
+    )
+
+
+def check_memory(compiled: Any, tpu_slice: Slice) -> int:
+    """Bytes that a program needs of a device; DoesNotFit where that is too much.
+
+    The compiler refuses temporaries that do not fit, but does not count what comes in.
+    """
+    needed = program_bytes(compiled)
+    if needed > tpu_slice.chip.memory_bytes:
+        raise DoesNotFit(
+            f"memory: got a program of {needed / 1e9:.1f} GB, allowed are the "
+            f"{tpu_slice.chip.memory_bytes / 1e9:g} GB of a device of {tpu_slice.name}"
+        )
+    return needed
+
+
+def program_bytes(compiled: Any) -> int:
+    """What comes in, what goes out, what is in between; memory used twice is counted once."""
+    stats = compiled.memory_analysis()
+    outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return int(stats.argument_size_in_bytes + stats.temp_size_in_bytes + outputs)
+
+
+def table(rows: list[ProgramNeeds]) -> list[str]:
+    """Programs as lines of a Markdown table."""
+    header = [
+        "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
+        "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
+    ]  # fmt: skip
+    return markdown_table(header, map(cells, rows), num_texts=3)
+
+
+def cells(row: ProgramNeeds) -> list[str]:
+    return [
+        row.what,
+        row.model,
+        row.slice,
+        str(row.num_devices),
+        "x".join(map(str, row.mesh)),
+        f"{row.batch_per_device:g}",
+        str(row.parts),
+        f"{row.compile_seconds:.0f}",
+        f"{row.memory_bytes / 1e9:.2f}",
+        f"{row.model_flops / 1e12:.2f}",
+        f"{row.sent_bytes / 1e9:.2f}",
+        f"{row.compute_seconds:.3f}",
+        f"{row.link_seconds:.3f}",
+        " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
+        " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
+    ]

@@ -1,0 +1,80 @@
+"""What families count from sizes, against masks, parameters and what XLA counts."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.decoding.step_table import teacher_forcing_mask
+from lpd_jax.models.family import find_model, tokenizer_of, transformer_of
+from lpd_jax.models.par_layout import slot_mask
+from lpd_jax.models.parameters import abstract_params, count_params
+from lpd_jax.models.pixels import decode_images, encode_images
+from tests import tiny
+
+LPD_L = find_model("lpd_l")
+
+
+@pytest.mark.parametrize("num_steps", [1, 20, 256])
+def test_a_lpd_step_sees_what_the_training_mask_shows(num_steps):
+    schedule, D = make_schedule(256, num_steps), LPD_L.embed_dim
+    mask_TT = np.asarray(teacher_forcing_mask(schedule.group_of_rank()))
+    fed = 1 + schedule.group_starts[-1]  # nobody looks at the last group's tokens
+    products = 2 * 12 * D**2 * (fed + 256)
+    attention = 4 * D * (mask_TT[:fed].sum() + mask_TT[256:].sum())
+    logits = 2 * D * LPD_L.codebook_size * 256
+    want = LPD_L.num_layers * (products + attention) + logits
+    family = transformer_of(LPD_L)
+    assert family.decoding_flops(schedule) == pytest.approx(want, rel=1e-12)
+    assert family.count_rows(schedule).exact == fed + 256
+
+
+@pytest.mark.parametrize("name", ["llamagen_l", "par_l_4x", "par_l_16x"])
+def test_a_par_step_sees_what_its_mask_shows(name):
+    model = find_model(name)
+    products = 2 * 576 * (4 * model.embed_dim**2 + 3 * model.embed_dim * model.mlp_dim)
+    attention = 4 * model.embed_dim * slot_mask(model).sum()
+    logits = 2 * model.embed_dim * model.codebook_size * 576
+    want = model.num_layers * (products + attention) + logits
+    family = transformer_of(model)
+    assert family.decoding_flops(family.schedule()) == pytest.approx(want, rel=1e-12)
+    assert family.count_rows(family.schedule()) == (576, 576, None)
+
+
+@pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
+def test_matrices_of_a_layer_are_those_of_the_parameters(model):
+    blocks = jax.tree_util.tree_leaves_with_path(abstract_params(model)["blocks"])
+    kernels = sum(leaf.size for path, leaf in blocks if path[-1].key == "kernel")
+    assert transformer_of(model).layer_weights() * model.num_layers == kernels
+
+
+def test_segments_pad_rows_and_enough_of_them_pad_none():
+    family, schedule = transformer_of(LPD_L), make_schedule(256, 20)
+    assert family.count_rows(schedule, 1) == (493, 800, 1)
+    assert family.count_rows(schedule, 20)[:2] == (493, 493)
+    assert 493 <= family.count_rows(schedule).padded < 800
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_tokenizer_costs_what_xla_counts(part):
+    config = dataclasses.replace(
+        tiny.VQ, base_channels=64, channel_multipliers=(1, 2), patch_size=2
+    )
+    params = abstract_params(config)
+    if part == "encoder":
+        pictures = jax.ShapeDtypeStruct((1, 128, 128, 3), np.uint8)
+        lowered = encode_images.lower(config, params, pictures)
+    else:
+        tokens = jax.ShapeDtypeStruct((1, 1024), np.int32)
+        lowered = decode_images.lower(config, params, tokens, (32, 32))
+    counted = lowered.cost_analysis()["flops"]
+    # XLA adds norms and activations, and leaves out products with the edge's zeros.
+    assert tokenizer_of(config).part_flops(part, (32, 32)) == pytest.approx(counted, rel=0.08)
+
+
+def test_parts_of_a_tokenizer_are_all_of_it_but_the_codebook():
+    family, codebook = tokenizer_of(tiny.VQ), tiny.VQ.codebook_size * tiny.VQ.codebook_dim
+    parts = family.part_bytes("encoder") + family.part_bytes("decoder")
+    assert parts == 4 * (count_params(tiny.VQ) - codebook)
