@@ -91,11 +91,11 @@ def compile_training(model: LPDConfig, config: TrainConfig, where: Slice) -> Com
 def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> CompiledFor:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(where, config.mesh.fsdp)
-    optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
+    optimizer = make_optimizer(config.optimizer, config.num_steps)
     options = transformer_options(config.compute, model, "tpu")
 
     def init(key: jax.Array) -> Any:
-        return init_state(init_boxed(model, key), optimizer)
+        return init_state(init_boxed(model, key), optimizer, config.ema_decay)
 
     key = jax.random.key(0)
     state = abstract_state(init, state_shardings(init, mesh, key), key)
@@ -109,6 +109,7 @@ def compile_step(model: LPDConfig, config: TrainConfig, where: Slice) -> Compile
         optimizer,
         jax.tree.map(lambda leaf: leaf.sharding, state),
         config.compute.accumulate_steps,
+        config.ema_decay,
     )
     compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
     flops = (training_flops(model) or 0) * config.batch_size / where.num_devices

@@ -17,7 +17,7 @@ from lpd_jax.data.token_cache import (
     open_token_cache,
     tokenizer_digest,
 )
-from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.data.token_writer import Exchange, plan_cache, write_token_cache
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
@@ -60,11 +60,16 @@ class Task(NamedTuple):
     draw: Draw
 
 
-def make_task(model: ModelConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
-    """The task that a model's family calls for."""
+def make_task(
+    model: ModelConfig,
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
+) -> Task:
+    """The task that a model's family calls for; `exchange` is that of `write_token_cache`."""
     if isinstance(model, VQConfig):
         return tokenizer_task(model, config)
-    return token_task(model, config, workdir)
+    return token_task(model, config, workdir, exchange)
 
 
 def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
@@ -98,7 +103,12 @@ def tokenizer_task(model: VQConfig, config: TrainConfig) -> Task:
     return Task(model, training, validation, loss_function, loss_function, draw_samples, draw)
 
 
-def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
+def token_task(
+    model: TransformerConfig,
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
+) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     # What the config asks for in vain is refused before any image is encoded.
@@ -113,7 +123,7 @@ def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.P
     def draw_samples(params: Any) -> np.ndarray:
         return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
 
-    training, validation = open_tokens(model, config, tokenizer, workdir)
+    training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     return Task(model, training, validation, training_loss, validation_loss, draw_samples, draw)
 
 
@@ -149,7 +159,11 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
 
 
 def open_tokens(
-    model: TransformerConfig, config: TrainConfig, tokenizer: Weights, workdir: pathlib.Path
+    model: TransformerConfig,
+    config: TrainConfig,
+    tokenizer: Weights,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
 ) -> list[TokenSource]:
     """Both splits as tokens: from the cache that the config names, or from images, encoded now.
 
@@ -173,5 +187,5 @@ def open_tokens(
         check_cache(job.settings, model, digest)
     folders = [workdir / TOKENS_FOLDER / split for split in SPLITS]
     for folder, job in zip(folders, jobs.values(), strict=True):
-        write_token_cache(folder, job, num_threads=data.num_threads)
+        write_token_cache(folder, job, num_threads=data.num_threads, exchange=exchange)
     return [open_token_cache(folder) for folder in folders]

@@ -1,6 +1,5 @@
 """Weights that a run takes over: of a model directory, or of another run's newest checkpoint."""
 
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +8,16 @@ import numpy as np
 from lpd_jax.models.family import ModelConfig, abstract_params, config_from_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
+from lpd_jax.runtime.buckets import local_copy, reachable
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.checkpoint import load_params
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_params
 from lpd_jax.weights.from_torch.conversion import resize_position_embedding
-from lpd_jax.weights.model_directory import CONFIG_FILE, flatten_params, load_model_directory
+from lpd_jax.weights.model_directory import (
+    CONFIG_FILE,
+    WEIGHT_FILES,
+    flatten_params,
+    load_model_directory,
+)
 
 # What may differ between the model that weights come from and the model that starts from them.
 FREE_FIELDS = ("grid_size", "label_drop_rate", "token_drop_rate", "dropout_rate")
@@ -27,22 +32,23 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     """One model of a model directory, or of a training run's workdir.
 
     Args:
-        path: the folder.
+        path: the folder, local or of a bucket (`gs://...`).
         part: "transformer" or "tokenizer".
         field: the config field that holds the path, for errors.
 
     Raises:
-        ValueError: no path, no such folder, or none of `part` in it.
+        UserError: no path, no such folder, none of `part` in it, or a bucket that cannot be read.
     """
     allowed = f"allowed is a model directory or a workdir that holds a {part}"
     if not path:
         raise UserError(f"{field}: missing; {allowed}")
-    folder = pathlib.Path(path).expanduser()
+    folder = reachable(field, path)
     if (folder / CONFIG_FILE).is_file():
-        files = load_model_directory(folder)
+        with local_copy(folder, (CONFIG_FILE, *WEIGHT_FILES.values())) as local:
+            files = load_model_directory(local)
         config, params = files.config.get(part), getattr(files, part)
-    elif (folder / "checkpoints").is_dir():
-        params, saved = load_params(folder / "checkpoints")
+    elif (folder / CHECKPOINTS_FOLDER).is_dir():
+        params, saved = saved_params(folder / CHECKPOINTS_FOLDER)
         config = saved["model"]
     else:
         raise UserError(f"{field}: got {path!r}, which is neither; {allowed}")
@@ -56,7 +62,7 @@ def initial_params(path: str, model: ModelConfig) -> Any:
     """Parameters to start training `model` from; the position table is resized to its grid.
 
     Raises:
-        ValueError: weights of another model, naming all in which it differs.
+        UserError: weights of another model, naming all in which it differs.
     """
     part = "tokenizer" if isinstance(model, VQConfig) else "transformer"
     source = load_weights(path, part, "init_from")
@@ -77,7 +83,7 @@ def initial_params(path: str, model: ModelConfig) -> Any:
 
 
 def check_shapes(params: Any, model: ModelConfig, path: str) -> None:
-    """Raises one ValueError naming every leaf that is missing, unexpected or misshapen."""
+    """Raises one UserError naming every leaf that is missing, unexpected or misshapen."""
     got = {name: leaf.shape for name, leaf in flatten_params(params).items()}
     want = {name: leaf.shape for name, leaf in flatten_params(abstract_params(model)).items()}
     problems = [
