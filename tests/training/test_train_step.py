@@ -4,7 +4,9 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lpd_jax.models.family import init_boxed
@@ -101,6 +103,44 @@ def test_saved_on_eight_devices_it_goes_on_on_two(unsharded, sharded, tmp_path):
     got, want = (flatten_params(jax.device_get(s.params)) for s in (state, unsharded[0]))
     del got["blocks/qkv/bias"], want["blocks/qkv/bias"]
     chex.assert_trees_all_close(got, want, atol=1e-4)
+
+
+def averaging(decay):
+    """The average as it was kept before: last in the optimizer's chain, with its own count."""
+
+    def update(updates, state, params):
+        average, count = state
+        now = jnp.minimum(decay, (1 + count) / (10 + count))
+        new_params = optax.apply_updates(params, updates)
+        return updates, (optax.incremental_update(new_params, average, 1 - now), count + 1)
+
+    return optax.GradientTransformation(lambda params: (params, jnp.zeros((), jnp.int32)), update)
+
+
+def test_the_average_follows_the_parameters_and_changes_nothing():
+    def loss_function(params, batch, key):
+        return (params["w"] * batch).sum(), {}
+
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=0.5), num_steps=20)
+    params, decay, batch = {"w": jnp.ones((2, 1))}, 0.2, jnp.ones((2, 1))
+    # Compiled one by one, operations round alike wherever they stand.
+    step = functools.partial(train_step, loss_function=loss_function)
+    plain = init_state(params, optimizer)
+    state = init_state(params, optimizer, ema_decay=decay)
+    chain = optax.chain(optimizer, averaging(decay))
+    before = init_state(params, chain)
+    assert plain.evaluated_params is plain.params
+    averages = [1.0]
+    for expected in (1 / 10, 2 / 11, 0.2, 0.2):  # (1 + n) / (10 + n), until it is above 0.2
+        state, _ = step(state, batch, jax.random.key(0), optimizer=optimizer, ema_decay=decay)
+        plain, _ = step(plain, batch, jax.random.key(0), optimizer=optimizer)
+        before, _ = step(before, batch, jax.random.key(0), optimizer=chain)
+        chex.assert_trees_all_equal(state[:3], plain[:3])
+        now = float(state.params["w"][0, 0])
+        averages.append(expected * averages[-1] + (1 - expected) * now)
+        np.testing.assert_allclose(state.ema_params["w"], averages[-1], rtol=1e-6)
+        chex.assert_trees_all_equal(state.ema_params, before.opt_state[-1][0])
+        assert state.evaluated_params is state.ema_params
 
 
 def test_steps_draw_different_random_numbers(unsharded):
