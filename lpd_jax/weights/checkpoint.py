@@ -82,7 +82,7 @@ class Checkpoints:
             warn: told of each newer checkpoint that cannot be read; it is renamed, never deleted.
 
         Raises:
-            ValueError: there is none that can be read.
+            UserError: there is none that can be read.
         """
         step, (state, position) = self.newest_readable(
             functools.partial(self.read_state, like=abstract_state), warn
@@ -217,10 +217,12 @@ def saved_config(folder: str | PathLike) -> dict:
 def newest_step(folder: str | PathLike) -> int | None:
     """The step of the newest finished checkpoint in a folder, None without one; writes nothing."""
     path = absolute(folder)
-    numbered = [x for x in path.iterdir() if x.name.isdecimal()] if path.is_dir() else []
-    # A bucket cannot rename: there an unfinished one has its final name already.
-    finished = (int(x.name) for x in numbered if ocp.utils.is_checkpoint_finalized(x))
-    return max(finished, default=None)
+    names = [x.name for x in path.iterdir()] if path.is_dir() else []
+    for step in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
+        # A bucket cannot rename: there an unfinished one has its final name already.
+        if ocp.utils.is_checkpoint_finalized(path / str(step)):
+            return step
+    return None
 
 
 def descend(tree: Any, keys: Iterable[Any]) -> Any:

@@ -85,7 +85,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_unbroken_run(tmp_path, num_
 def compare(unbroken: Run, broken: Run, num_kills: int, num_steps: int) -> None:
     unbroken.start()
     assert unbroken.wait() == 0
-    chance = random.Random(0)
+    chance = random.Random(181)  # the fast case has a kill in the set-up among its three
     kills = 0
     while kills < num_kills:
         before = broken.saved()
