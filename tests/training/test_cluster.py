@@ -30,7 +30,6 @@ def start(
     environment = tiny.process_environment(workdir.parent / "compiled")
     # The many small programs of the set-up together take as long as the large ones.
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    environment["JAX_SHARE_BINARY_BETWEEN_HOSTS"] = "1"  # the first process compiles for both
     devices = 8 // num_processes
     return [
         subprocess.Popen(

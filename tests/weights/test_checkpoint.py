@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.event_loops import SettlingLoop
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
@@ -159,9 +160,10 @@ def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     assert newest_step(folder) == 3
     damage(folder, 1), damage(folder, 2), damage(folder, 3)
     checkpoints = Checkpoints(folder)
-    with pytest.raises(ValueError, match=r"3: cannot be read: .*1: cannot be read: "):
+    with pytest.raises(UserError, match=r"3: cannot be read: .*1: cannot be read: ") as error:
         checkpoints.restore(abstract, warnings.append)
     checkpoints.close()
+    assert error.value.__cause__ is not None  # what the reader said stays to be seen
     assert newest_step(folder) == 3
 
 
