@@ -7,7 +7,6 @@ that of --tokenizer_workdir; a tokenizer's run makes a directory with only a tok
 model directory is replaced; other files in it, such as licences, are kept.
 """
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,15 +15,18 @@ from absl import flags, logging
 from lpd_jax.data.pictures import image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.buckets import is_bucket, reachable
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
-from lpd_jax.weights.checkpoint import load_config
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Training run of a transformer or a tokenizer.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Training run of a transformer or a tokenizer; gs://... too."
+)
 TOKENIZER_WORKDIR = flags.DEFINE_string(
     "tokenizer_workdir", None, "Training run, or model directory, of the transformer's tokenizer."
 )
@@ -36,16 +38,19 @@ def main() -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     if not OUTPUT.value:
         raise UserError("output: not given; give the model directory to write as --output=DIR")
+    if is_bucket(OUTPUT.value):
+        raise UserError(f"output: got {OUTPUT.value!r}, allowed is a folder of this machine")
     workdir = WORKDIR.value or TOKENIZER_WORKDIR.value
     if not workdir:
         raise UserError("workdir: not given; give the training run to export as --workdir=DIR")
-    checkpoints = Path(workdir).expanduser() / "checkpoints"
+    folder = reachable("workdir" if WORKDIR.value else "tokenizer_workdir", workdir)
+    checkpoints = folder / CHECKPOINTS_FOLDER
     if not checkpoints.is_dir():
         raise FileNotFoundError(f"workdir: got {workdir!r}, which has no folder checkpoints")
-    model, run = read_config(load_config(checkpoints))
+    model, run = read_config(saved_config(checkpoints))
     sources = find_sources(workdir, model, run)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
-    config = directory_config(parts, run, read_class_names(Path(workdir).expanduser()))
+    config = directory_config(parts, run, read_class_names(folder))
     params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(OUTPUT.value, config, **params, dtype=DTYPE.value)
     for part, weights in params.items():

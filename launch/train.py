@@ -21,7 +21,7 @@ from lpd_jax.training.train import train
 
 CONFIG = command_line.define_config("File with get_config().")
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for checkpoints, samples and logs.", required=True
+    "workdir", None, "Folder, gs://... too, for checkpoints, samples, logs.", required=True
 )
 PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)

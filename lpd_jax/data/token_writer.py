@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -40,6 +40,16 @@ class Job(NamedTuple):
     tokenizer: Weights
     source: ImageSource
     settings: CacheSettings
+
+
+class Exchange(Protocol):
+    """Brings files to other processes, where each writes to a folder of its own."""
+
+    def push(self) -> None:
+        """Gives what this process wrote since it last did."""
+
+    def pull(self) -> None:
+        """Takes what others gave and is not here yet."""
 
 
 def plan_cache(
@@ -91,10 +101,11 @@ def write_token_cache(
     batch_size: int = 64,
     num_threads: int = 8,
     share: Share | None = None,
+    exchange: Exchange | None = None,
 ) -> None:
     """Writes the shards of this process that are not there yet; process 0 ends with the index.
 
-    All processes must see the same folder. A cache that is finished is left as it is.
+    A cache that is finished is left as it is.
 
     Args:
         folder: of the cache; may hold shards that an earlier, stopped run wrote.
@@ -102,13 +113,15 @@ def write_token_cache(
         batch_size: images encoded together on the devices of a process.
         num_threads: that read images ahead, one batch each.
         share: this process's part of the shards; None divides over all processes.
+        exchange: between the folders of the processes; None: all see the same folder.
 
     Raises:
-        ValueError: the folder holds the cache of another tokenizer, dataset or setting, cannot be
+        UserError: the folder holds the cache of another tokenizer, dataset or setting, cannot be
             written to, or a shard in it is damaged; an image cannot be read.
     """
     share = share or process_share()
     prepare_folder(folder, job.settings, share)
+    wait_for_files("token cache is begun", exchange)
     if (folder / INDEX_FILE).is_file():
         return
     settings = job.settings
@@ -128,10 +141,12 @@ def write_token_cache(
             images = settings.shard_images(shard)
             batches = read_batches(job.source, settings, images, batch_size, num_threads)
             write_shard(folder, settings, shard, encoder, batches, bar)
-    wait_for_all("token shards are written")
+            if exchange is not None:
+                exchange.push()
+    wait_for_files("token shards are written", exchange)
     if share.index == 0:
         write_text(folder / INDEX_FILE, to_json(CacheIndex(settings, finished(folder, settings))))
-    wait_for_all("token index is written")
+    wait_for_files("token index is written", exchange)
 
 
 def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) -> None:
@@ -154,7 +169,6 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
             raise UserError(
                 f"output: got {str(folder)!r}, which cannot be written to ({error.strerror})"
             ) from None
-    wait_for_all("token cache is begun")
 
 
 def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
@@ -230,6 +244,15 @@ def flush_to_disk(path: pathlib.Path) -> None:
     """After it, not even a power cut leaves less of a file than was written."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def wait_for_files(event: str, exchange: Exchange | None) -> None:
+    """After it every process sees what all of them have written."""
+    if exchange is not None:
+        exchange.push()
+    wait_for_all(event)
+    if exchange is not None:
+        exchange.pull()
 
 
 def wait_for_all(event: str) -> None:

@@ -55,11 +55,11 @@ def compile_training(
 def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
-    optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
+    optimizer = make_optimizer(config.optimizer, config.num_steps)
     options = transformer_options(config.compute, model, "tpu")
 
     def init(key: jax.Array) -> Any:
-        return init_state(init_boxed(model, key), optimizer)
+        return init_state(init_boxed(model, key), optimizer, config.ema_decay)
 
     key = jax.random.key(0)
     state = abstract_state(init, state_shardings(init, mesh, key), key)
@@ -73,6 +73,7 @@ def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice
         optimizer,
         jax.tree.map(lambda leaf: leaf.sharding, state),
         config.compute.accumulate_steps,
+        config.ema_decay,
     )
     compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
     flops = (training_flops(model) or 0) * config.batch_size / tpu_slice.num_devices

@@ -81,9 +81,10 @@ def point_order(pipe: Pipeline, num_images: int, generation: Generation) -> Any:
     """
     if generation.order != "locality":
         return generation.order
+    height, width = pipe.grid_size
     return first_orders(
         generation.order,
-        pipe.grid_size,
+        (height, width),
         pipe.request([0], **vars(generation)).schedule,
         num_images,
         generation.seed,

@@ -1,7 +1,9 @@
 """Where a run's numbers and pictures go: TensorBoard, a JSON-lines file, Weights & Biases."""
 
+import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from lpd_jax.runtime.errors import UserError
 METRICS_FILE = "metrics.jsonl"
 
 
-class Sink(Protocol):
+class MetricWriter(Protocol):
     """Takes metrics of a step by kind ("train", "validation"), and pictures uint8 `[H, W, C]`."""
 
     def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None: ...
@@ -71,7 +73,7 @@ def keep_before(path: pathlib.Path, first_step: int) -> None:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
             step = json.loads(line)["step"]
-        except (ValueError, KeyError):
+        except (json.JSONDecodeError, KeyError):
             continue
         if step < first_step and line.endswith("\n"):
             kept.append(line)
@@ -80,7 +82,7 @@ def keep_before(path: pathlib.Path, first_step: int) -> None:
 
 
 def check_wandb(project: str) -> None:
-    """Raises ValueError where a project is named and its package is not installed."""
+    """Raises UserError where a project is named and its package is not installed."""
     if project and importlib.util.find_spec("wandb") is None:
         raise UserError(
             f"wandb_project: got {project!r}, but the package wandb is not installed; allowed "
@@ -88,18 +90,35 @@ def check_wandb(project: str) -> None:
         )
 
 
-class WeightsAndBiases:
-    """A run of a Weights & Biases project; a resumed training goes on with the same one."""
+def run_id(project: str, workdir: str | os.PathLike) -> str:
+    """Names a run by its project and its whole path: `a/lpd` and `b/lpd` are two."""
+    return hashlib.sha256(f"{project}\n{os.fspath(workdir)}".encode()).hexdigest()[:16]
 
-    def __init__(self, folder: pathlib.Path, project: str, config: Mapping[str, Any]):
+
+class WeightsAndBiases:
+    """A run of a Weights & Biases project; a resumed training goes on with the same one.
+
+    Args:
+        folder: local, for the package's own files.
+        project: that the run belongs to.
+        config: shown beside the run.
+        workdir: full path of the run, local or of a bucket: the same path is the same run.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        project: str,
+        config: Mapping[str, Any],
+        workdir: str | os.PathLike,
+    ):
         import wandb
 
         self.wandb: Any = wandb
-        name = folder.absolute().name
         self.run = wandb.init(
             project=project,
-            name=name,
-            id=name,
+            name=pathlib.PurePosixPath(workdir).name,
+            id=run_id(project, workdir),
             resume="allow",
             dir=str(folder),
             config=dict(config),

@@ -1,10 +1,9 @@
 """AdamW with clipping, and the warm-up, constant, cosine learning rate (LPD, section 4.1)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from lpd_jax.runtime.errors import UserError
@@ -50,7 +49,7 @@ def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedul
     """Learning rate by training step.
 
     Raises:
-        ValueError: warm-up and cosine do not fit into the run.
+        UserError: warm-up and cosine do not fit into the run.
     """
     constant_steps = num_steps - config.warmup_steps - config.cosine_steps
     if min(config.warmup_steps, config.cosine_steps, constant_steps) < 0:
@@ -65,15 +64,9 @@ def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedul
     return optax.join_schedules([warmup, optax.constant_schedule(peak), cosine], boundaries)
 
 
-def make_optimizer(
-    config: OptimizerConfig, num_steps: int, ema_decay: float = 0.0
-) -> optax.GradientTransformation:
-    """Clips by global norm, then AdamW; biases and norms do not decay.
-
-    With `ema_decay` its state holds a running average of the parameters too: see
-    `averaged_params`.
-    """
-    transforms = [
+def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
+    """Clips by global norm, then AdamW; biases and norms do not decay."""
+    return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(
             make_learning_rate(config, num_steps),
@@ -83,40 +76,7 @@ def make_optimizer(
             weight_decay=config.weight_decay,
             mask=decays,
         ),
-    ]
-    return optax.chain(*transforms, *([average_params(ema_decay)] if ema_decay else []))
-
-
-class AverageState(NamedTuple):
-    """The name of the first field is how a reader of checkpoints finds it."""
-
-    average: Any
-    num_updates: jax.Array
-
-
-def average_params(decay: float) -> optax.GradientTransformation:
-    """Last in a chain: averages the parameters that the updates make, and changes nothing.
-
-    The first steps count for more, or the average would remember the random weights:
-    the decay of update n (from 0) is at most (1 + n) / (10 + n).
-    """
-
-    def init(params: Any) -> AverageState:
-        return AverageState(jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
-
-    def update(updates: Any, state: AverageState, params: Any) -> tuple[Any, AverageState]:
-        now = jnp.minimum(decay, (1 + state.num_updates) / (10 + state.num_updates))
-        new_params = optax.apply_updates(params, updates)
-        average = optax.incremental_update(new_params, state.average, 1 - now)
-        return updates, AverageState(average, state.num_updates + 1)
-
-    return optax.GradientTransformation(init, update)
-
-
-def averaged_params(params: Any, opt_state: Any) -> Any:
-    """The running average where the optimizer keeps one, else the parameters themselves."""
-    averages = [part.average for part in opt_state if isinstance(part, AverageState)]
-    return averages[0] if averages else params
+    )
 
 
 def decays(params: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a bar with images/s, lines, train.log, and its sinks."""
+"""What a run tells while it goes on: a bar with images/s, train.log, and its metric writers."""
 
 import contextlib
 import pathlib
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lpd_jax.images import save_png
-from lpd_jax.training.metric_writers import Sink
+from lpd_jax.training.metric_writers import MetricWriter
 from lpd_jax.training.utilization import peak_flops
 
 LOG_FILE = "train.log"
@@ -63,7 +63,7 @@ class Stopwatch:
 
 
 class Progress:
-    """Writes to the terminal, to a workdir's train.log and samples, and to the sinks.
+    """Writes to the terminal, to a workdir's train.log and samples, and by the metric writers.
 
     Of several processes the first one tells, the others are silent and write nothing.
     """
@@ -75,11 +75,11 @@ class Progress:
         last_step: int,
         batch_size: int,
         *,
-        sinks: Sequence[Sink] = (),
+        writers: Sequence[MetricWriter] = (),
         image_flops: float | None = None,
         push: Callable[[], None] = lambda: None,
     ):
-        self.workdir, self.batch_size, self.sinks = workdir, batch_size, sinks
+        self.workdir, self.batch_size, self.writers = workdir, batch_size, writers
         self.push = push  # brings what was written to where it is kept
         self.tells = jax.process_index() == 0
         self.stopwatch = Stopwatch(batch_size, image_flops)
@@ -107,20 +107,20 @@ class Progress:
         if kind == "train":
             values |= self.stopwatch.read()
             self.bar.set_postfix_str(f"loss {values['loss']:.3f}")
-        for sink in self.sinks:
-            sink.metrics(step, kind, values)
+        for writer in self.writers:
+            writer.metrics(step, kind, values)
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.line(f"step {step} {kind}: {text}", show=kind != "train")
 
     def picture(self, step: int, picture_HWC: np.ndarray) -> None:
-        """Saves a uint8 picture as `samples/step_0000500.png`, and gives it to the sinks."""
+        """Saves a uint8 picture as `samples/step_0000500.png`; metric writers get it too."""
         if not self.tells:
             return
         folder = self.workdir / SAMPLES_FOLDER
         folder.mkdir(exist_ok=True)
         save_png(folder / f"step_{step:07d}.png", picture_HWC)
-        for sink in self.sinks:
-            sink.picture(step, picture_HWC)
+        for writer in self.writers:
+            writer.picture(step, picture_HWC)
 
     def line(self, text: str, show: bool = True) -> None:
         """Adds a line to train.log, and shows it above the bar."""
@@ -136,7 +136,7 @@ class Progress:
 
     def __exit__(self, *error: Any) -> None:
         self.bar.close()
-        for sink in self.sinks:
-            sink.close()
+        for writer in self.writers:
+            writer.close()
         if self.file is not None:
             self.file.close()

@@ -12,7 +12,7 @@ import numpy as np
 from lpd_jax.data.batches import Source
 from lpd_jax.data.pictures import image_size, open_images
 from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open_token_cache
-from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.data.token_writer import Exchange, plan_cache, write_token_cache
 from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
@@ -47,11 +47,18 @@ class Task(NamedTuple):
     draw: Draw
 
 
-def make_task(model: Any, config: TrainConfig, workdir: pathlib.Path) -> Task:
-    """The task of a model: pictures for a tokenizer, their tokens for a transformer."""
+def make_task(
+    model: Any, config: TrainConfig, workdir: pathlib.Path, exchange: Exchange | None = None
+) -> Task:
+    """The task of a model: pictures for a tokenizer, their tokens for a transformer.
+
+    Args:
+        workdir: local; gets tokens that the run encodes itself.
+        exchange: see `write_token_cache`.
+    """
     if is_tokenizer(model):
         return tokenizer_task(model, config)
-    return token_task(model, config, workdir)
+    return token_task(model, config, workdir, exchange)
 
 
 def tokenizer_task(model: Any, config: TrainConfig) -> Task:
@@ -84,7 +91,12 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     return Task(model, training, validation, loss_function, loss_function, draw_samples, draw)
 
 
-def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.Path) -> Task:
+def token_task(
+    model: TransformerConfig,
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
+) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     # What the config asks for in vain is refused before any image is encoded.
@@ -98,7 +110,7 @@ def token_task(model: TransformerConfig, config: TrainConfig, workdir: pathlib.P
     def draw_samples(params: Any) -> np.ndarray:
         return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
 
-    training, validation = open_tokens(model, config, tokenizer, workdir)
+    training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     return Task(model, training, validation, training_loss, validation_loss, draw_samples, draw)
 
 
@@ -140,7 +152,11 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
 
 
 def open_tokens(
-    model: TransformerConfig, config: TrainConfig, tokenizer: Weights, workdir: pathlib.Path
+    model: TransformerConfig,
+    config: TrainConfig,
+    tokenizer: Weights,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
 ) -> list[TokenSource]:
     """Both splits as tokens: from the cache that the config names, or from images, encoded now.
 
@@ -164,5 +180,5 @@ def open_tokens(
         check_cache(job.settings, model, digest)
     folders = [workdir / TOKENS_FOLDER / split for split in SPLITS]
     for folder, job in zip(folders, jobs.values(), strict=True):
-        write_token_cache(folder, job, num_threads=data.num_threads)
+        write_token_cache(folder, job, num_threads=data.num_threads, exchange=exchange)
     return [open_token_cache(folder) for folder in folders]

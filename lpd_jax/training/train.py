@@ -4,7 +4,6 @@ import collections
 import contextlib
 import functools
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,12 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from lpd_jax.data.batches import (
-    TrainingBatches,
-    batch_share,
-    to_devices,
-    validation_batches,
-)
+from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.mesh import (
@@ -28,23 +22,25 @@ from lpd_jax.runtime.mesh import (
     state_shardings,
 )
 from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.health import check_health
 from lpd_jax.training.metric_writers import (
     JsonLines,
-    Sink,
+    MetricWriter,
     TensorBoard,
     WeightsAndBiases,
     check_wandb,
 )
-from lpd_jax.training.optimizer import averaged_params, make_learning_rate, make_optimizer
+from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_health, check_same_config, check_validation
+from lpd_jax.training.resume import check_same_config
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
+from lpd_jax.training.validation import check_validation, mean_metrics
 from lpd_jax.training.workdir import Workdir, write_class_names
-from lpd_jax.weights.checkpoint import Checkpoints, load_config, newest_step
+from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config
 from lpd_jax.weights.loading import initial_params
 
 
@@ -74,15 +70,15 @@ def train(
     Args:
         model: what to train.
         config: the run.
-        workdir: gets `checkpoints/`, `samples/`, train.log, metrics.jsonl and TensorBoard events.
-            All processes must reach it.
+        workdir: local, or of a bucket (`gs://...`); all processes must reach it. It gets
+            `checkpoints/`, `samples/`, train.log, metrics.jsonl and TensorBoard events.
         profile: steps to record.
 
     Returns:
         The final state, or the one that SIGTERM made it save.
 
     Raises:
-        ValueError: a workdir of another config, or that cannot be written to; a batch that the
+        UserError: a workdir of another config, or that cannot be written to; a batch that the
             mesh does not divide; a tokenizer or initial weights that do not fit. Nothing is
             written then.
         FloatingPointError: the loss or its gradient is not finite, or the gradient explodes.
@@ -90,22 +86,23 @@ def train(
     mesh = make_mesh(config.mesh)
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     check_wandb(config.wandb_project)
-    optimizer = make_optimizer(config.optimizer, config.num_steps, config.ema_decay)
+    optimizer = make_optimizer(config.optimizer, config.num_steps)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
         resumes = newest_step(place.checkpoints) is not None
         if resumes:
-            check_same_config(config_to_json(model, config), load_config(place.checkpoints))
+            check_same_config(config_to_json(model, config), saved_config(place.checkpoints))
         fresh = config.init_from and not resumes
         params = initial_params(config.init_from, model) if fresh else None
         fid = open_fid(config.fid, config.data)
-        task = make_task(model, config, place.local)
+        task = make_task(model, config, place.local, place)
         check_validation(len(task.validation), config.batch_size)
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         kept = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
         checkpoints = stack.enter_context(contextlib.closing(kept))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
         fid = with_reference(fid, config.data, place.local)
+        place.push()  # it took long to measure
         run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
         progress = stack.enter_context(open_progress(run, place, int(state.step) + 1))
@@ -123,7 +120,7 @@ def open_progress(run: Run, place: Workdir, first_step: int) -> Progress:
         first_step,
         run.config.num_steps,
         run.config.batch_size,
-        sinks=open_sinks(run.task.model, run.config, place.local, first_step),
+        writers=open_writers(run.task.model, run.config, place, first_step),
         image_flops=training_flops(run.task.model),
         push=place.push,
     )
@@ -141,17 +138,18 @@ def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> Tr
     )
 
 
-def open_sinks(
-    model: Any, config: TrainConfig, workdir: pathlib.Path, first_step: int
-) -> list[Sink]:
+def open_writers(
+    model: Any, config: TrainConfig, place: Workdir, first_step: int
+) -> list[MetricWriter]:
     """Where numbers go; nowhere on all processes but the first."""
     if jax.process_index() > 0:
         return []
-    sinks: list[Sink] = [TensorBoard(workdir, first_step), JsonLines(workdir, first_step)]
-    if config.wandb_project:
-        saved_config = config_to_json(model, config)
-        sinks.append(WeightsAndBiases(workdir, config.wandb_project, saved_config))
-    return sinks
+    folder = place.local
+    writers: list[MetricWriter] = [TensorBoard(folder, first_step), JsonLines(folder, first_step)]
+    if project := config.wandb_project:
+        shown = config_to_json(model, config)
+        writers.append(WeightsAndBiases(folder, project, shown, workdir=place.path))
+    return writers
 
 
 def start_state(run: Run, params: Any = None) -> TrainState:
@@ -162,7 +160,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
     """
 
     def init(key: jax.Array) -> TrainState:
-        return init_state(init_boxed(run.task.model, key), run.optimizer)
+        return init_state(init_boxed(run.task.model, key), run.optimizer, run.config.ema_decay)
 
     key = jax.random.key(run.config.seed)
     if run.checkpoints.latest_step() is not None:
@@ -172,7 +170,8 @@ def start_state(run: Run, params: Any = None) -> TrainState:
         return state
     if params is None:
         return init_sharded(init, run.mesh, key)
-    start = functools.partial(init_state, optimizer=run.optimizer)
+    options = {"optimizer": run.optimizer, "ema_decay": run.config.ema_decay}
+    start = functools.partial(init_state, **options)
     return jax.jit(start, out_shardings=state_shardings(init, run.mesh, key))(params)
 
 
@@ -188,6 +187,7 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
         run.optimizer,
         jax.tree.map(lambda leaf: leaf.sharding, state),
         config.compute.accumulate_steps,
+        config.ema_decay,
     )
 
     def finish(step: int, metrics: dict) -> None:
@@ -230,11 +230,14 @@ def keep_and_show(
     progress: Progress,
 ) -> None:
     """Saves, judges and draws, as far as `events` say so."""
-    shown = averaged_params(state.params, state.opt_state)
+    config, shown = run.config, state.evaluated_params
     if "save" in events:
-        saved_config = config_to_json(run.task.model, run.config)
-        run.checkpoints.save(step, state, run.batches.get_state(), saved_config)
-    judged = mean_metrics(run, evaluate, shown) if "evaluate" in events else {}
+        written_config = config_to_json(run.task.model, config)
+        run.checkpoints.save(step, state, run.batches.get_state(), written_config)
+    judged = {}
+    if "evaluate" in events:
+        source, threads = run.task.validation, config.data.num_threads
+        judged = mean_metrics(evaluate, shown, source, config.batch_size, run.mesh, threads)
     if "fid" in events and run.fid:
         judged["fid"] = measure_fid(run.fid, functools.partial(draw_batch, run), shown)
     if judged:
@@ -250,24 +253,6 @@ def draw_batch(run: Run, params: Any, first: int) -> np.ndarray:
     """A global batch of images, drawn on all devices: image `first` and those after it."""
     with jax.set_mesh(run.mesh):
         return run.task.draw(params, first, run.config.batch_size, batch_sharding(run.mesh))
-
-
-def mean_metrics(run: Run, evaluate: Callable, params: Any) -> dict[str, float]:
-    """Mean of the validation metrics over the validation set, the same random numbers each time."""
-    sharding = batch_sharding(run.mesh)
-    results = []
-    batches = validation_batches(
-        run.task.validation,
-        run.config.batch_size,
-        num_threads=run.config.data.num_threads,
-        share=batch_share(sharding, run.config.batch_size),
-    )
-    for i, batch in enumerate(batches):
-        key = jax.random.fold_in(jax.random.key(0), i)
-        with jax.set_mesh(run.mesh):
-            loss, metrics = evaluate(params, to_devices(batch, sharding), key)
-        results.append(jax.device_get({"loss": loss, **metrics}))
-    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
 
 def describe(run: Run, state: TrainState, workdir: str | os.PathLike) -> str:

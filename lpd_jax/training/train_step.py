@@ -14,13 +14,25 @@ LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Ar
 
 
 class TrainState(NamedTuple):
+    """All that a step changes. `ema_params` is the running average of `params`; None: none kept."""
+
     step: jax.Array
     params: Any
     opt_state: Any
+    ema_params: Any = None
+
+    @property
+    def evaluated_params(self) -> Any:
+        """What is validated, drawn with and exported: the average where there is one."""
+        return self.params if self.ema_params is None else self.ema_params
 
 
-def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+def init_state(
+    params: Any, optimizer: optax.GradientTransformation, ema_decay: float = 0.0
+) -> TrainState:
+    """The state before the first step; an average begins as a copy of the parameters."""
+    ema_params = jax.tree.map(jnp.copy, params) if ema_decay else None
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), ema_params)
 
 
 def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
@@ -38,6 +50,7 @@ def jit_train_step(
     optimizer: optax.GradientTransformation,
     shardings: Any,
     accumulate_steps: int = 1,
+    ema_decay: float = 0.0,
 ) -> Any:
     """`train_step`, compiled: the old state's memory becomes the new one's, laid out alike."""
     step = functools.partial(
@@ -45,6 +58,7 @@ def jit_train_step(
         loss_function=loss_function,
         optimizer=optimizer,
         accumulate_steps=accumulate_steps,
+        ema_decay=ema_decay,
     )
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
@@ -57,6 +71,7 @@ def train_step(
     loss_function: LossFunction,
     optimizer: optax.GradientTransformation,
     accumulate_steps: int = 1,
+    ema_decay: float = 0.0,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update. Random numbers derive from (key, step), so that a resumed run draws the same.
 
@@ -67,6 +82,7 @@ def train_step(
         loss_function: mean over the batch it is given.
         optimizer: of `state.opt_state`.
         accumulate_steps: parts to cut the batch into, whose gradients are averaged.
+        ema_decay: of the running average, where the state has one.
 
     Returns:
         The new state, and metrics: `loss`, `grad_norm` before clipping, and the loss's own.
@@ -80,8 +96,21 @@ def train_step(
         (loss, metrics), grads = mean
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    ema_params = state.ema_params
+    if ema_params is not None:
+        ema_params = update_average(ema_params, params, state.step, ema_decay)
     metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return TrainState(state.step + 1, params, opt_state, ema_params), metrics
+
+
+def update_average(average: Any, params: Any, step: jax.Array, ema_decay: float) -> Any:
+    """The running average after the update of `step`, which made `params`.
+
+    The first steps count for more, or the average would remember the random weights: the decay of
+    update n (from 0) is at most (1 + n) / (10 + n).
+    """
+    decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
+    return optax.incremental_update(params, average, 1 - decay)
 
 
 def mean_over_parts(

@@ -1,39 +1,40 @@
 """A run's folder: on a disk, or in a bucket that takes whole files only."""
 
 import json
+import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from typing import Any
 
-import jax
 from etils import epath
 
+from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
-from lpd_jax.training.resume import check_writable
-from lpd_jax.weights.checkpoint import absolute
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 
-CHECKPOINTS_FOLDER = "checkpoints"
 DATA_FILE = "data.json"  # what an exported model tells of its data
+# What a run goes on with beside its checkpoints: lines it adds to, and what took long to make.
+RESUMED = (LOG_FILE, METRICS_FILE, "fid_reference_*.npz", "tokens/*/*")
 
 
 class Workdir:
     """Where a run writes. Checkpoints go to `checkpoints` directly; all else is written under
 
-    `local`, which is the folder itself, or a temporary one that `push` copies to the bucket.
+    `local`, which is the folder itself, or, of a bucket, a temporary one for each process. `push`
+    copies what this process wrote to the bucket, `pull` from it what a run goes on with.
 
     Raises:
-        ValueError: a folder that cannot be written to.
+        UserError: a folder that cannot be written to, or a bucket that cannot be reached.
     """
 
-    def __init__(self, path: Any, is_bucket: bool | None = None):
-        self.path = absolute(path)
-        self.is_bucket = "://" in str(path) if is_bucket is None else is_bucket
+    def __init__(self, path: str | os.PathLike):
+        self.path = buckets.reachable("workdir", path)
+        self.is_bucket = buckets.is_bucket(path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
-        self.pushed: dict[pathlib.Path, tuple[int, int]] = {}
+        self.in_bucket: dict[pathlib.Path, tuple[int, int]] = {}  # size and time of what is there
         self.temporary: tempfile.TemporaryDirectory | None = None
         if not self.is_bucket:
             self.local = pathlib.Path(self.path)
@@ -41,33 +42,29 @@ class Workdir:
             return
         self.temporary = tempfile.TemporaryDirectory(prefix="lpd_jax_")
         self.local = pathlib.Path(self.temporary.name)
-        try:
-            self.pull()
-        except ImportError as error:
-            self.temporary.cleanup()
-            raise UserError(
-                f"workdir: got {str(path)!r}, but {error}; allowed is a folder of this machine, or "
-                "that after `pip install gcsfs`"
-            ) from None
+        self.pull()
 
     def pull(self) -> None:
-        """Copies from the bucket what a resumed run adds lines to."""
-        for name in (LOG_FILE, METRICS_FILE):
-            if (self.path / name).exists():
-                (self.local / name).write_bytes((self.path / name).read_bytes())
+        """Copies from the bucket what a run goes on with, as far as it is not here yet."""
+        if not self.is_bucket:
+            return
+        buckets.forget_listings(self.path)
+        for file in (file for pattern in RESUMED for file in self.path.glob(pattern)):
+            target = self.local / file.relative_to(self.path)
+            if not target.exists():
+                buckets.copy_file(file, target)
+                self.in_bucket[target] = stamp(target)
 
     def push(self) -> None:
-        """Copies what is new or longer to the bucket, from the process that writes it."""
-        if not self.is_bucket or jax.process_index() > 0:
+        """Copies to the bucket what this process wrote since it last did."""
+        if not self.is_bucket:
             return
         for file in sorted(path for path in self.local.rglob("*") if path.is_file()):
-            stat = file.stat()
-            if self.pushed.get(file) == (stamp := (stat.st_size, stat.st_mtime_ns)):
+            # A name with a dot in front is that of a file still being written.
+            if file.name.startswith(".") or self.in_bucket.get(file) == (now := stamp(file)):
                 continue
-            target = self.path / epath.Path(file.relative_to(self.local))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
-            self.pushed[file] = stamp
+            buckets.copy_file(file, self.path / epath.Path(file.relative_to(self.local)))
+            self.in_bucket[file] = now
 
     def close(self) -> None:
         self.push()
@@ -75,16 +72,33 @@ class Workdir:
             self.temporary.cleanup()
 
 
+def stamp(file: pathlib.Path) -> tuple[int, int]:
+    """Changes when a file does."""
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def check_writable(name: str, folder: pathlib.Path) -> None:
+    """Raises UserError where a folder is not, and cannot become, a place to write; makes none."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        problem = "cannot be written to" if nearest.is_dir() else "is a file"
+        raise UserError(
+            f"{name}: got {str(folder)!r}, but {nearest} {problem}; allowed is a new folder or "
+            "that of a run to go on with"
+        )
+
+
 def write_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
     with replacing_file(folder / DATA_FILE) as temporary:
         temporary.write_text(json.dumps({"class_names": list(names)}, indent=1) + "\n", "utf-8")
 
 
-def read_class_names(folder: pathlib.Path) -> list[str]:
+def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
     """Of the data that a run was trained on; none where they have none.
 
     Raises:
-        ValueError: the file that says so is damaged.
+        UserError: the file that says so is damaged.
     """
     file = folder / DATA_FILE
     if not file.is_file():
@@ -93,6 +107,6 @@ def read_class_names(folder: pathlib.Path) -> list[str]:
         names = json.loads(file.read_text("utf-8"))["class_names"]
         if not all(isinstance(name, str) for name in names):
             raise UserError("class_names: allowed is a list of strings")
-    except (ValueError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, UserError, KeyError, TypeError) as error:
         raise UserError(f"workdir: {file} is damaged ({error}); delete it") from None
     return list(names)

@@ -9,11 +9,25 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
-from etils import epath
 from jax.experimental import multihost_utils
 
+from lpd_jax.runtime.buckets import absolute
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.runtime.event_loops import tasks_end_before_errors as settling_loops
+from lpd_jax.runtime.event_loops import tasks_end_before_errors
+from lpd_jax.weights.checkpoint_layout import (
+    AVERAGE,
+    average_from_optimizer,
+    average_to_optimizer,
+    averages_in_optimizer,
+    from_saved,
+    params_path,
+    to_saved,
+)
+
+CHECKPOINTS_FOLDER = "checkpoints"  # in the workdir of a run
+
+# Shown by launch scripts, which silence the warnings of libraries.
+log_damage = logging.error
 
 
 class Checkpoints:
@@ -48,7 +62,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, data_position: dict, config: dict) -> None:
         """Starts saving; returns once the arrays are copied, while files are still written."""
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
+            state=ocp.args.StandardSave(to_saved(state)),
             data=ocp.args.JsonSave(data_position),
             config=ocp.args.JsonSave(config),
         )
@@ -58,7 +72,7 @@ class Checkpoints:
         return self.manager.latest_step()
 
     def restore(
-        self, abstract_state: Any, warn: Callable[[str], None] = logging.warning
+        self, abstract_state: Any, warn: Callable[[str], None] = log_damage
     ) -> tuple[Any, dict]:
         """The newest state that can be read, and its data position.
 
@@ -68,34 +82,80 @@ class Checkpoints:
             warn: told of each newer checkpoint that cannot be read; it is renamed, never deleted.
 
         Raises:
-            ValueError: there is none that can be read.
+            UserError: there is none that can be read.
         """
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
+        step, (state, position) = self.newest_readable(
+            functools.partial(self.read_state, like=abstract_state), warn
         )
-        step, restored = self.newest_readable(items, warn)
         for newer in self.newer_than(step):
             self.set_aside(newer)
-        return restored.state, restored.data
+        return state, position
 
-    def config(self) -> dict:
-        """The config that the newest checkpoint was saved with."""
+    def read_state(self, step: int, like: Any) -> tuple[Any, dict]:
+        """State and data position of one checkpoint, of today's layout or of that before."""
+        wanted = to_saved(like)
+        is_old = AVERAGE in wanted and averages_in_optimizer(self.saved_tree(step))
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(average_to_optimizer(wanted) if is_old else wanted),
+            data=ocp.args.JsonRestore(),
+        )
+        restored = self.manager.restore(step, args=items)
+        saved = average_from_optimizer(restored.state) if is_old else restored.state
+        return from_saved(saved, like), restored.data
+
+    def read_params(self, step: int) -> tuple[dict, dict]:
+        """Parameters, or their average, of one checkpoint on one device, and its config."""
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        saved = self.saved_tree(step)
+        *parents, name = params_path(saved)
+        # Of all else, the optimizer's moments above all, nothing is read.
+        wanted = jax.tree.map(lambda _: ocp.PLACEHOLDER, saved)
+        descend(wanted, parents)[name] = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            descend(saved, parents)[name],
+        )
+        arguments = ocp.args.PyTreeRestore(
+            wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
+        )
+        path = self.folder / str(step) / "state"
+        restored = ocp.PyTreeCheckpointer().restore(path, arguments)
+        return descend(restored, parents)[name], self.read_config(step)
+
+    def read_config(self, step: int) -> dict:
+        """The config that one checkpoint was saved with."""
         items = ocp.args.Composite(config=ocp.args.JsonRestore())
-        return self.newest_readable(items, warn=lambda text: None)[1].config
+        return self.manager.restore(step, args=items).config
 
-    @settling_loops()
-    def newest_readable(self, items: Any, warn: Callable[[str], None]) -> tuple[int, Any]:
-        """Step and items of the newest checkpoint whose items can be read."""
-        problems = []
+    def saved_tree(self, step: int) -> dict:
+        """What one checkpoint holds: shapes and dtypes in place of arrays."""
+        return dict(self.manager.item_metadata(step).state)
+
+    @tasks_end_before_errors()
+    def newest_readable(
+        self, read: Callable[[int], Any], warn: Callable[[str], None]
+    ) -> tuple[int, Any]:
+        """The newest step at which `read(step)` succeeds, and what it returns.
+
+        Args:
+            read: raises anything for a checkpoint that is damaged.
+            warn: told of each that is.
+
+        Raises:
+            UserError: there is none, or none that can be read.
+        """
+        problems: list[str] = []
+        last_error = None
         for step in self.newer_than(-1):
             try:
-                return step, self.manager.restore(step, args=items)
+                return step, read(step)
             # Whatever a damaged file makes its reader raise.
             except Exception as error:  # noqa: BLE001
                 reason = next(iter(str(error).splitlines()), "") or type(error).__name__
                 problems.append(f"checkpoint {self.folder / str(step)}: cannot be read: {reason}")
                 warn(problems[-1] + "; taking the one before")
-        raise UserError("; ".join(problems) or f"checkpoint folder: {self.folder} holds none")
+                last_error = error
+        message = "; ".join(problems) or f"checkpoint folder: {self.folder} holds none"
+        raise UserError(message) from last_error
 
     def newer_than(self, step: int) -> list[int]:
         """Steps of the checkpoints after `step`, newest first."""
@@ -118,68 +178,52 @@ class Checkpoints:
         self.manager.close()
 
 
-def absolute(folder: str | PathLike) -> epath.Path:
-    """A local folder from the root on, or that of a bucket as it is."""
-    path = epath.Path(folder)
-    return path if "://" in str(folder) else epath.Path(path.expanduser().absolute())
+def saved_params(
+    folder: str | PathLike, warn: Callable[[str], None] = log_damage
+) -> tuple[dict, dict]:
+    """Parameters and config of a run's newest checkpoint, on one device; writes nothing.
 
+    Where the run keeps a running average of the parameters, it is taken.
 
-@settling_loops()
-def load_params(folder: str | PathLike) -> tuple[dict, dict]:
-    """Parameters and config of the newest checkpoint of a run, on one device; writes nothing.
-
-    Where the optimizer's state holds a running average of the parameters, it is taken.
+    Args:
+        folder: of the checkpoints.
+        warn: told of each newer checkpoint that cannot be read.
 
     Raises:
-        ValueError: the folder holds no checkpoint.
+        UserError: the folder holds no checkpoint, or none that can be read.
     """
-    step = newest_step(folder)
-    if step is None:
+    if newest_step(folder) is None:
         raise UserError(f"checkpoint folder: got {str(folder)!r}, which holds no checkpoint")
     checkpoints = Checkpoints(folder, read_only=True)
     try:
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        saved = dict(checkpoints.manager.item_metadata(step).state)
-        *parents, name = params_path(saved)
-        # Of all else, the optimizer's moments above all, nothing is read.
-        wanted = jax.tree.map(lambda _: ocp.PLACEHOLDER, saved)
-        descend(wanted, parents)[name] = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            descend(saved, parents)[name],
-        )
-        arguments = ocp.args.PyTreeRestore(
-            wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
-        )
-        path = checkpoints.folder / str(step) / "state"
-        restored = ocp.PyTreeCheckpointer().restore(path, arguments)
-        return descend(restored, parents)[name], checkpoints.config()
+        return checkpoints.newest_readable(checkpoints.read_params, warn)[1]
     finally:
         checkpoints.close()
 
 
-def params_path(saved: dict) -> tuple:
-    """Keys that lead to the parameters, or to their average: last in the optimizer's chain."""
-    last = (saved.get("opt_state") or [None])[-1]
-    if isinstance(last, dict) and "average" in last:
-        return "opt_state", -1, "average"
-    return ("params",)
+def saved_config(folder: str | PathLike) -> dict:
+    """The config that a run's newest checkpoint was saved with; writes nothing.
 
-
-def descend(tree: Any, keys: Iterable[Any]) -> Any:
-    return functools.reduce(operator.getitem, keys, tree)
-
-
-def load_config(folder: str | PathLike) -> dict:
-    """The config that the newest checkpoint of a run was saved with; writes nothing."""
+    Raises:
+        UserError: the folder holds no checkpoint, or none whose config can be read.
+    """
     checkpoints = Checkpoints(folder, read_only=True)
     try:
-        return checkpoints.config()
+        return checkpoints.newest_readable(checkpoints.read_config, warn=lambda text: None)[1]
     finally:
         checkpoints.close()
 
 
 def newest_step(folder: str | PathLike) -> int | None:
-    """The step of the newest checkpoint in a folder, None if there is none; writes nothing."""
+    """The step of the newest finished checkpoint in a folder, None without one; writes nothing."""
     path = absolute(folder)
-    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-    return max((int(name) for name in names if name.isdecimal()), default=None)
+    names = [x.name for x in path.iterdir()] if path.is_dir() else []
+    for step in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
+        # A bucket cannot rename: there an unfinished one has its final name already.
+        if ocp.utils.is_checkpoint_finalized(path / str(step)):
+            return step
+    return None
+
+
+def descend(tree: Any, keys: Iterable[Any]) -> Any:
+    return functools.reduce(operator.getitem, keys, tree)

@@ -1,15 +1,15 @@
 """Weights that a run takes over: of a model directory, or of another run's newest checkpoint."""
 
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer
+from lpd_jax.runtime.buckets import local_copy, reachable
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.checkpoint import load_params
-from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_params
+from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 
 # What may differ between the model that weights come from and the model that starts from them.
@@ -25,22 +25,23 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     """One model of a model directory, or of a training run's workdir.
 
     Args:
-        path: the folder.
+        path: the folder, local or of a bucket (`gs://...`).
         part: "transformer" or "tokenizer".
         field: the config field that holds the path, for errors.
 
     Raises:
-        ValueError: no path, no such folder, or none of `part` in it.
+        UserError: no path, no such folder, none of `part` in it, or a bucket that cannot be read.
     """
     allowed = f"allowed is a model directory or a workdir that holds a {part}"
     if not path:
         raise UserError(f"{field}: missing; {allowed}")
-    folder = pathlib.Path(path).expanduser()
+    folder = reachable(field, path)
     if (folder / CONFIG_FILE).is_file():
-        files = load_model_directory(folder)
+        with local_copy(folder, (CONFIG_FILE, *WEIGHT_FILES.values())) as local:
+            files = load_model_directory(local)
         model, params = getattr(files.config, part), getattr(files, part)
-    elif (folder / "checkpoints").is_dir():
-        params, saved = load_params(folder / "checkpoints")
+    elif (folder / CHECKPOINTS_FOLDER).is_dir():
+        params, saved = saved_params(folder / CHECKPOINTS_FOLDER)
         model = config_from_dict(saved["model"], f"{field}: {path}: model")
     else:
         raise UserError(f"{field}: got {path!r}, which is neither; {allowed}")
@@ -53,7 +54,7 @@ def initial_params(path: str, model: Any) -> Any:
     """Parameters to start training `model` from; the position table is resized to its grid.
 
     Raises:
-        ValueError: weights of another model, naming all in which it differs.
+        UserError: weights of another model, naming all in which it differs.
     """
     part = "tokenizer" if is_tokenizer(model) else "transformer"
     source = load_weights(path, part, "init_from")

@@ -103,8 +103,8 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import pathlib
 from array_record.python import array_record_module
-from lpd_jax.training import (token_writer)
-from tests.training import test_token_cache as here
+from lpd_jax.data import (token_writer)
+from tests.data import test_token_cache as here
 
 class Writer(array_record_module.ArrayRecordWriter):
     written = 0
@@ -152,7 +152,7 @@ import pathlib, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 jax.distributed.initialize(f"127.0.0.1:{sys.argv[3]}", 2, int(sys.argv[4]))
-from tests.training import test_token_cache as here
+from tests.data import test_token_cache as here
 assert len(jax.devices()) == 8 and len(jax.local_devices()) == 4
 here.write(pathlib.Path(sys.argv[2]), here.plan(sys.argv[1]))
 """

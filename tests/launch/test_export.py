@@ -67,12 +67,35 @@ def test_a_tokenizers_run_makes_a_directory_of_a_tokenizer(runs, tmp_path):
     np.testing.assert_array_equal(files.tokenizer["codebook"], half)
 
 
+# launch/export.py where the bucket `runs` is the folder it is started in.
+IN_A_BUCKET = f"""
+import pathlib, runpy, sys
+from tests.buckets import folder_buckets
+sys.argv = ["export.py", *sys.argv[1:]]
+with folder_buckets(pathlib.Path.cwd().parent):
+    runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+
+
+def test_runs_of_a_bucket_are_exported(runs, tmp_path):
+    bucket, output = f"gs://{runs.name}", f"--output={tmp_path / 'model'}"
+    options = [f"--workdir={bucket}/lpd", f"--tokenizer_workdir={bucket}/vq", output]
+    result = tiny.run_python("-c", IN_A_BUCKET, *options, cwd=runs)
+    assert (result.returncode, result.stderr) == (0, "")
+    files = load_model_directory(tmp_path / "model")
+    chex.assert_trees_all_equal(files.transformer, tiny.random_params(LPD, seed=2))
+    chex.assert_trees_all_equal(files.tokenizer, tiny.random_params(VQ, seed=2))
+    assert files.config["class_names"] == NAMES
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--workdir=lpd"], "output: not given"),
         (["--output=model"], "workdir: not given"),
         (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
+        (["--output=gs://b/model", "--workdir=lpd"], "output: got 'gs://b/model', allowed is a f"),
+        (["--output=model", "--workdir=gs://b/lpd"], "workdir: got 'gs://b/lpd', but"),
         (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
         (
             ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],

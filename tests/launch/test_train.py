@@ -17,14 +17,14 @@ import os, runpy, sys
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-from lpd_jax.training import (sources)
+from lpd_jax.data import (pictures)
 
-def load_few(split, load_avatars=sources.load_avatars):
+def load_few(split, load_avatars=pictures.load_avatars):
     images, labels = load_avatars(split)
     rows = {{"train": slice(None, None, 225), "validation": slice(None, None, 50)}}[split]
     return images[rows], labels[rows]
 
-sources.load_avatars = load_few
+pictures.load_avatars = load_few
 sys.argv = [{script!r}, *sys.argv[1:]]
 runpy.run_path({script!r}, run_name="__main__")
 """

@@ -12,7 +12,7 @@ from lpd_jax.performance.allocator import keep_freed_memory
 SCRIPT = """
 import resource
 import numpy as np
-from lpd_jax.performance.allocator import keep_freed_memory
+from lpd_jax.performance.allocator import (keep_freed_memory)
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -10,8 +10,8 @@ from lpd_jax.runtime.command_line import one_line
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SCRIPT = """
 from absl import flags
-from lpd_jax.runtime import command_line
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime import (command_line)
+from lpd_jax.runtime.errors import (UserError)
 from ml_collections import config_flags
 config_flags.DEFINE_config_file("config")
 SEED = flags.DEFINE_integer("seed", 0, "")

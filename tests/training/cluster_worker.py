@@ -1,10 +1,15 @@
 """One process of a training job on this machine: a tiny LPD on random tokens.
 
-python cluster_worker.py WORKDIR NUM_STEPS PROCESS_ID NUM_PROCESSES PORT DEVICES
+python cluster_worker.py WORKDIR NUM_STEPS JUDGED_EVERY PROCESS_ID NUM_PROCESSES PORT DEVICES
+
+With `preempted` behind them it trains slowly, and after its second step gets a SIGTERM.
 """
 
+import os
 import pathlib
+import signal
 import sys
+import time
 
 import jax
 import numpy as np
@@ -14,24 +19,25 @@ from lpd_jax.evaluation import fid as fid_module
 from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.evaluation.metrics import Statistics, save_statistics
 from lpd_jax.images import image_grid
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.settings import Generation
 from lpd_jax.runtime import processes
 from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
-from lpd_jax.training.losses import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task, make_sampler
 from lpd_jax.weights.loading import Weights
 from tests import tiny
 
 
-def make_task(model, config, workdir) -> Task:
+def make_task(model, config, *_) -> Task:
     rng = np.random.default_rng(0)
     tokens_BN = rng.integers(model.codebook_size, size=(48, model.num_tokens), dtype=np.int32)
     labels_B = rng.integers(model.num_classes, size=48, dtype=np.int32)
     source = ArraySource({"tokens": tokens_BN, "labels": labels_B})
     tokenizer = Weights(tiny.VQ, tiny.random_params(tiny.VQ))
-    losses = (make_lpd_loss(model, train) for train in (True, False))
+    losses = (transformer_of(model).loss(train=train) for train in (True, False))
     draw = make_sampler(model, config, tokenizer)
 
     def draw_samples(params):
@@ -49,8 +55,26 @@ class Means:
         return images_BHWC.mean((1, 2)).astype(np.float32)
 
 
+def preempted(batches):
+    """Batches that end in a signal, slowly: it takes a second until JAX has told all processes."""
+
+    class Preempted(batches):
+        count = 0
+
+        def __next__(self):
+            self.count += 1
+            if self.count == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+            return super().__next__()
+
+    return Preempted
+
+
 def main() -> None:
-    workdir, num_steps, process_id, num_processes, port, devices = sys.argv[1:]
+    workdir, num_steps, judged_every, process_id, num_processes, port, devices = sys.argv[1:8]
+    if sys.argv[8:] == ["preempted"]:
+        train_module.TrainingBatches = preempted(train_module.TrainingBatches)
     jax.config.update("jax_num_cpu_devices", int(devices))
     if int(num_processes) > 1:
         processes.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
@@ -65,7 +89,10 @@ def main() -> None:
         data=DataConfig(num_threads=0),
         optimizer=OptimizerConfig(learning_rate=1e-2, final_learning_rate=1e-2),
         mesh=MeshConfig(-1, 2, 2),
-        every=EveryConfig(log=1, evaluate=2, save=0, sample=0, fid=0),
+        every=EveryConfig(
+            log=1, evaluate=2, save=0, sample=int(judged_every), fid=int(judged_every)
+        ),
+        generation=Generation(num_steps=2),  # each more is compiled
         fid=FIDConfig(20, "avatars12", str(real)),
     )
     state = train_module.train(tiny.LPD, config, workdir)

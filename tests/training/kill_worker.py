@@ -1,9 +1,10 @@
 """Starts a toy training run again and again, each in a child of its own; the test kills them.
 
-    python kill_worker.py WORKDIR NUM_STEPS
+    python kill_worker.py NUM_STEPS
 
-A line on standard input starts a child, whose process id is answered; its exit status follows when
-it has ended. The children share the imports of this process, which never starts a JAX backend.
+A line with a workdir on standard input starts a child, whose process id is answered; its exit
+status follows when it has ended. The children share the imports of this process, which never starts
+a JAX backend.
 """
 
 import os
@@ -37,8 +38,8 @@ def run(workdir: str, num_steps: int) -> None:
 
 
 def main() -> None:
-    workdir, num_steps = sys.argv[1], int(sys.argv[2])
-    for _ in sys.stdin:
+    num_steps = int(sys.argv[1])
+    for workdir in map(str.strip, sys.stdin):
         child = os.fork()
         if child == 0:
             sys.stdin.close()

@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
-import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,22 +16,33 @@ pytestmark = pytest.mark.slow
 WORKER = pathlib.Path(__file__).with_name("cluster_worker.py")
 
 
-def start(workdir: pathlib.Path, num_steps: int, num_processes: int) -> list[subprocess.Popen]:
+def start(
+    workdir: pathlib.Path,
+    num_steps: int,
+    num_processes: int,
+    judged_every: int = 0,
+    preempted: int | None = None,
+) -> list[subprocess.Popen]:
+    """The processes of a run, of which one may be told to leave."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = tiny.process_environment(workdir.parent / "compiled")
+    # The many small programs of the set-up together take as long as the large ones.
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    devices = 8 // num_processes
     return [
         subprocess.Popen(
-            [sys.executable, WORKER, workdir, *map(str, (num_steps, i, num_processes, port)),
-             str(8 // num_processes)],
+            [sys.executable, WORKER, workdir]
+            + [str(x) for x in (num_steps, judged_every, i, num_processes, port, devices)]
+            + ["preempted"] * (i == preempted),
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for i in range(num_processes)
-    ]  # fmt: skip
+    ]
 
 
 def finish(processes: list[subprocess.Popen]) -> list[str]:
@@ -48,55 +58,59 @@ def metrics(workdir: pathlib.Path, kind: str, name: str = "loss") -> dict[int, f
     return {line["step"]: line[name] for line in lines if line["kind"] == kind and name in line}
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Four steps of one process on eight devices."""
-    workdir = tmp_path_factory.getbasetemp() / "cluster" / "alone"
-    finish(start(workdir, 4, num_processes=1))
-    return workdir
+class Together(NamedTuple):
+    """A run of two processes that one of them had to leave, gone on with to the end."""
+
+    workdir: pathlib.Path
+    output: str  # of the first process
+    saved: list[int]  # steps of its checkpoints
+    left_after: int  # last step before it was left
+    judged: int  # last step of two processes; one goes on to the next
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two steps of two processes on four devices each, and, resumed, two more."""
+    """Two processes of four devices; the second gets a SIGTERM; again two; then one of eight."""
     workdir = tmp_path_factory.getbasetemp() / "cluster" / "together"
-    finish(start(workdir, 2, num_processes=2))
-    first = metrics(workdir, "train")
-    outputs = finish(start(workdir, 4, num_processes=2))
-    assert all("step 4 of 2 processes" in output for output in outputs)
-    assert list(first) == [1, 2]
+    output = finish(start(workdir, 100_000, num_processes=2, preempted=1))[0]
+    left_after = list(metrics(workdir, "train"))[-1]
+    saved = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
+    judged = left_after + 2
+    for count, last in ((2, judged), (1, judged + 1)):
+        outputs = finish(start(workdir, last, num_processes=count, judged_every=judged))
+        assert all(f"step {last} of {count} processes" in output for output in outputs)
+    return Together(workdir, output, saved, left_after, judged)
+
+
+@pytest.fixture(scope="module")
+def alone(together):
+    """As many steps at once, of one process on eight devices."""
+    workdir = together.workdir.with_name("alone")
+    finish(start(workdir, together.judged + 1, num_processes=1, judged_every=together.judged))
     return workdir
 
 
-def test_two_processes_train_and_resume_as_one_does(alone, together):
-    for kind, steps in (("train", [1, 2, 3, 4]), ("validation", [2, 4])):
-        want, got = metrics(alone, kind), metrics(together, kind)
-        assert list(got) == list(want) == steps
-        for step, loss in want.items():
-            np.testing.assert_allclose(got[step], loss, rtol=1e-5, err_msg=f"{kind} {step}")
-    want, got = (metrics(workdir, "validation", "fid") for workdir in (alone, together))
-    np.testing.assert_allclose(got[4], want[4], rtol=1e-5)
-    picture = "samples/step_0000004.png"
-    assert (alone / picture).read_bytes() == (together / picture).read_bytes()
-
-
-def test_one_process_goes_on_from_the_checkpoint_of_two(alone, together):
-    finish(start(together, 5, num_processes=1))
-    finish(start(alone, 5, num_processes=1))
-    want, got = metrics(alone, "train"), metrics(together, "train")
-    assert list(got) == list(want) == [1, 2, 3, 4, 5]
-    np.testing.assert_allclose(got[5], want[5], rtol=1e-5)
-
-
 def test_sigterm_to_one_process_saves_and_ends_all(together):
-    workdir = together.with_name("preempted")
-    processes = start(workdir, 100_000, num_processes=2)
-    file = workdir / "metrics.jsonl"
-    while not file.exists() or file.read_text().count("\n") < 3:
-        assert all(process.poll() is None for process in processes), finish(processes)
-        time.sleep(0.2)
-    processes[1].send_signal(signal.SIGTERM)
-    outputs = finish(processes)
-    assert "saved, and stopped by SIGTERM" in outputs[0]
-    steps = [int(path.name) for path in (workdir / "checkpoints").iterdir()]
-    assert len(steps) == 1 and list(metrics(workdir, "train"))[-1] == steps[0]
+    assert "saved, and stopped by SIGTERM" in together.output
+    assert together.saved == [together.left_after]
+
+
+def test_two_processes_that_resume_and_one_that_goes_on_train_as_one_does(alone, together):
+    last = together.judged + 1
+    # The one that has to leave only saves after its last step.
+    validated = {*range(2, last, 2), last} - {together.left_after}
+    for kind, steps in (("train", set(range(1, last + 1))), ("validation", validated)):
+        want, got = metrics(alone, kind), metrics(together.workdir, kind)
+        assert want.keys() & got.keys() == steps
+        for step in steps:
+            np.testing.assert_allclose(got[step], want[step], rtol=1e-5, err_msg=f"{kind} {step}")
+
+
+def test_two_processes_draw_and_judge_as_one_does(alone, together):
+    want, got = (metrics(workdir, "validation", "fid") for workdir in (alone, together.workdir))
+    assert together.judged in got
+    for step, distance in want.items():
+        np.testing.assert_allclose(got[step], distance, rtol=1e-5)
+    for step in (together.judged, together.judged + 1):
+        picture = f"samples/step_{step:07d}.png"
+        assert (alone / picture).read_bytes() == (together.workdir / picture).read_bytes()

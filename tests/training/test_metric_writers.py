@@ -1,13 +1,20 @@
 """Where numbers go, and what becomes of a killed run's last lines."""
 
+import contextlib
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
-from lpd_jax.training.metric_writers import JsonLines, WeightsAndBiases, check_wandb
+from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.metric_writers import JsonLines, WeightsAndBiases, check_wandb, run_id
 from lpd_jax.training.progress import Progress, Stopwatch
+from lpd_jax.training.train import open_writers
+from lpd_jax.training.workdir import Workdir
+from tests import tiny
+from tests.buckets import folder_buckets
 
 
 def steps(file) -> list[int]:
@@ -16,10 +23,10 @@ def steps(file) -> list[int]:
 
 def test_lines_after_the_checkpoint_and_torn_ones_go(tmp_path):
     file = tmp_path / "metrics.jsonl"
-    sink = JsonLines(tmp_path, first_step=1)
+    writer = JsonLines(tmp_path, first_step=1)
     for step in (1, 2, 3):
-        sink.metrics(step, "train", {"loss": 0.5})
-    sink.close()
+        writer.metrics(step, "train", {"loss": 0.5})
+    writer.close()
     file.write_text(file.read_text() + '{"step": 1, "ki')
     again = JsonLines(tmp_path, first_step=3)
     assert steps(file) == [1, 2]
@@ -52,16 +59,44 @@ def test_weights_and_biases_get_numbers_and_pictures(tmp_path, monkeypatch):
 
         @staticmethod
         def init(**options):
-            calls.append(options["id"])
+            calls.append((options["name"], options["id"], options["resume"]))
             return Run()
 
     monkeypatch.setitem(sys.modules, "wandb", Package)
-    sink = WeightsAndBiases(tmp_path / "run7", "project", {"seed": 0})
-    sink.metrics(2, "train", {"loss": 1.0})
-    sink.picture(2, np.zeros((4, 4, 3), np.uint8))
-    sink.close()
+    place = "gs://bucket/a/run7"
+    writer = WeightsAndBiases(tmp_path, "project", {"seed": 0}, workdir=place)
+    writer.metrics(2, "train", {"loss": 1.0})
+    writer.picture(2, np.zeros((4, 4, 3), np.uint8))
+    writer.close()
     pictures = (2, {"samples": (4, 4, 3)})
-    assert calls == ["run7", (2, {"train/loss": 1.0}), pictures, "finished"]
+    begun = ("run7", run_id("project", place), "allow")
+    assert calls == [begun, (2, {"train/loss": 1.0}), pictures, "finished"]
+
+
+def test_a_path_is_one_run_of_a_project_and_another_path_another():
+    places = ["gs://bucket/a/lpd", "gs://bucket/b/lpd", "/runs/a/lpd", "/runs/b/lpd"]
+    names = [run_id(project, place) for project in ("p", "q") for place in places]
+    assert len(set(names)) == len(names)
+    assert names == [run_id(project, place) for project in ("p", "q") for place in places]
+    assert all(name.isalnum() and len(name) <= 64 for name in names)  # what the service takes
+
+
+def test_a_resumed_run_of_a_bucket_is_the_same_run(tmp_path, monkeypatch):
+    names = []
+
+    def init(**options):
+        names.append(options["id"])
+        return types.SimpleNamespace(finish=lambda: None)
+
+    package = types.SimpleNamespace(init=init)
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    config = TrainConfig(num_steps=1, batch_size=1, wandb_project="p")
+    with folder_buckets(tmp_path):
+        for name in ("a/lpd", "a/lpd", "b/lpd"):
+            with contextlib.closing(Workdir(f"gs://bucket/{name}")) as place:
+                for writer in open_writers(tiny.LPD, config, place, 1):
+                    writer.close()
+    assert names[0] == names[1] != names[2]
 
 
 def test_the_stopwatch_leaves_pauses_out(monkeypatch):

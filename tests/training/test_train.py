@@ -12,15 +12,13 @@ import pytest
 from lpd_jax.runtime.mesh import make_mesh
 from lpd_jax.training import train as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
-from lpd_jax.training.optimizer import OptimizerConfig, averaged_params
+from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.resume import check_same_config
-from lpd_jax.training.train import (
-    Run,
-    due,
-    mean_metrics,
-    train,
-)
-from lpd_jax.weights.checkpoint import load_config, load_params, newest_step
+from lpd_jax.training.train import due, train
+from lpd_jax.training.train_step import TrainState
+from lpd_jax.training.validation import mean_metrics
+from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
+from tests.buckets import folder_buckets
 from tests.training import toy
 
 
@@ -48,20 +46,55 @@ def test_another_seed_is_another_run(tmp_path):
 def test_a_running_average_is_resumed_validated_and_exported(tmp_path, monkeypatch):
     judged = []
     monkeypatch.setattr(
-        train_module, "mean_metrics", lambda *x: judged.append(x[-1]) or {"loss": 0.0}
+        train_module, "mean_metrics", lambda *x: judged.append(x[1]) or {"loss": 0.0}
     )
     whole = train(toy.MODEL, toy.config(4, ema_decay=0.9), tmp_path / "whole")
     train(toy.MODEL, toy.config(2, ema_decay=0.9), tmp_path / "halves")
     resumed = train(toy.MODEL, toy.config(4, ema_decay=0.9), tmp_path / "halves")
     chex.assert_trees_all_equal(resumed, whole)
-    average = averaged_params(whole.params, whole.opt_state)
+    average = whole.ema_params
     assert not np.allclose(average["head"]["kernel"], whole.params["head"]["kernel"])
-    for params in (judged[-1], load_params(tmp_path / "halves" / "checkpoints")[0]):
+    for params in (judged[-1], saved_params(tmp_path / "halves" / "checkpoints")[0]):
         chex.assert_trees_all_equal(params, average)
     # Without one the parameters are what they are with one, and so is the rest of the state.
     plain = train(toy.MODEL, toy.config(4), tmp_path / "plain")
     chex.assert_trees_all_equal(plain.params, whole.params)
-    assert len(plain.opt_state) == len(whole.opt_state) - 1
+    chex.assert_trees_all_equal(plain.opt_state, whole.opt_state)
+    assert plain.ema_params is None
+
+
+def test_a_run_whose_average_lies_in_the_optimizers_state_goes_on(tmp_path):
+    """As checkpoints were written before it was a field of the training state."""
+    config = toy.config(2, ema_decay=0.9)
+    half = train(toy.MODEL, config, tmp_path / "half")
+    old = {
+        "step": half.step,
+        "params": half.params,
+        "opt_state": (*half.opt_state, {"average": half.ema_params, "num_updates": half.step}),
+    }
+    folder = tmp_path / "old" / "checkpoints"
+    checkpoints = Checkpoints(tmp_path / "half" / "checkpoints")
+    _, position = checkpoints.restore(half)
+    checkpoints.close()
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(2, old, position, config_to_json(toy.MODEL, config))
+    checkpoints.close()
+    chex.assert_trees_all_equal(saved_params(folder)[0], half.ema_params)
+    longer = dataclasses.replace(config, num_steps=4)
+    resumed = train(toy.MODEL, longer, tmp_path / "old")
+    chex.assert_trees_all_equal(resumed, train(toy.MODEL, longer, tmp_path / "half"))
+    assert isinstance(resumed, TrainState) and len(resumed.opt_state) == len(half.opt_state)
+
+
+def test_a_run_in_a_bucket_goes_on(tmp_path):
+    every = dataclasses.replace(toy.NEVER, log=1)
+    with folder_buckets(tmp_path):
+        train(toy.MODEL, toy.config(2, every=every), "gs://bucket/run")
+        resumed = train(toy.MODEL, toy.config(4, every=every), "gs://bucket/run")
+    whole = train(toy.MODEL, toy.config(4), tmp_path / "whole")
+    chex.assert_trees_all_equal(resumed, whole)
+    lines = map(json.loads, (tmp_path / "bucket/run/metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
 
 
 def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
@@ -70,7 +103,7 @@ def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
     rate = OptimizerConfig(learning_rate=1e-9)
     config = toy.config(1, init_from="model", ema_decay=0.5, optimizer=rate)
     state = train(toy.MODEL, config, tmp_path)
-    for got in (state.params, averaged_params(state.params, state.opt_state)):
+    for got in (state.params, state.ema_params):
         chex.assert_trees_all_close(got, params, atol=1e-6)
     # A resumed run goes on from its checkpoint.
     monkeypatch.setattr(train_module, "initial_params", lambda path, model: 1 / 0)
@@ -99,7 +132,7 @@ def test_what_a_run_writes(tmp_path, capfd):
     names = {path.name for path in (tmp_path / "samples").iterdir()}
     assert names == {"step_0000002.png", "step_0000004.png"}
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["4"]
-    assert load_config(tmp_path / "checkpoints")["num_steps"] == 4
+    assert saved_config(tmp_path / "checkpoints")["num_steps"] == 4
     log = (tmp_path / "train.log").read_text()
     shown = capfd.readouterr().out
     for kind, steps in (("train", "1234"), ("validation", "24")):
@@ -115,11 +148,11 @@ def test_what_a_run_writes(tmp_path, capfd):
 
 
 def test_validation_draws_the_same_random_numbers_each_time():
-    run = Run(toy.config(1), toy.make_task(), None, make_mesh(), None, None, None)
+    source, mesh = toy.make_task().validation, make_mesh()
     params = toy.init_boxed(None, jax.random.key(0))
     evaluate = jax.jit(toy.noisy_loss)
-    first = mean_metrics(run, evaluate, params)
-    assert first == mean_metrics(run, evaluate, params)
+    first = mean_metrics(evaluate, params, source, 8, mesh)
+    assert first == mean_metrics(evaluate, params, source, 8, mesh)
     assert set(first) == {"loss", "token_accuracy"}
 
 

@@ -4,9 +4,13 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
+from lpd_jax.models.family import transformer_of
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.mesh import (
     MeshConfig,
@@ -15,11 +19,9 @@ from lpd_jax.runtime.mesh import (
     make_mesh,
     state_shardings,
 )
-from lpd_jax.training.losses import make_lpd_loss
 from lpd_jax.training.optimizer import OptimizerConfig, make_optimizer
 from lpd_jax.training.train_step import abstract_state, init_state, train_step
 from lpd_jax.weights.checkpoint import Checkpoints
-from lpd_jax.weights.model_directory import flatten_params
 from tests import tiny
 from tests.training import toy
 
@@ -43,7 +45,7 @@ def mesh_of(name):
 def run_steps(state, mesh, steps):
     """Trains on the batches of these steps; the state afterwards, and the losses."""
     step_function = functools.partial(
-        train_step, loss_function=make_lpd_loss(tiny.LPD, train=True), optimizer=OPTIMIZER
+        train_step, loss_function=transformer_of(tiny.LPD).loss(train=True), optimizer=OPTIMIZER
     )
     run_step = jax.jit(step_function, compiler_options=toy.QUICK_COMPILE)
     losses = []
@@ -98,15 +100,53 @@ def test_saved_on_eight_devices_it_goes_on_on_two(unsharded, sharded, tmp_path):
     assert len(state.params["token_embed"].devices()) == 2
     np.testing.assert_allclose(losses, unsharded[1][2:], rtol=1e-5)
     # All but the biases of keys, whose gradient is rounding noise that Adam scales up.
-    got, want = (flatten_params(jax.device_get(s.params)) for s in (state, unsharded[0]))
+    got, want = (flatten_dict(jax.device_get(s.params), sep="/") for s in (state, unsharded[0]))
     del got["blocks/qkv/bias"], want["blocks/qkv/bias"]
     chex.assert_trees_all_close(got, want, atol=1e-4)
+
+
+def averaging(decay):
+    """The average as it was kept before: last in the optimizer's chain, with its own count."""
+
+    def update(updates, state, params):
+        average, count = state
+        now = jnp.minimum(decay, (1 + count) / (10 + count))
+        new_params = optax.apply_updates(params, updates)
+        return updates, (optax.incremental_update(new_params, average, 1 - now), count + 1)
+
+    return optax.GradientTransformation(lambda params: (params, jnp.zeros((), jnp.int32)), update)
+
+
+def test_the_average_follows_the_parameters_and_changes_nothing():
+    def loss_function(params, batch, key):
+        return (params["w"] * batch).sum(), {}
+
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=0.5), num_steps=20)
+    params, decay, batch = {"w": jnp.ones((2, 1))}, 0.2, jnp.ones((2, 1))
+    # Compiled one by one, operations round alike wherever they stand.
+    step = functools.partial(train_step, loss_function=loss_function)
+    plain = init_state(params, optimizer)
+    state = init_state(params, optimizer, ema_decay=decay)
+    chain = optax.chain(optimizer, averaging(decay))
+    before = init_state(params, chain)
+    assert plain.evaluated_params is plain.params
+    averages = [1.0]
+    for expected in (1 / 10, 2 / 11, 0.2, 0.2):  # (1 + n) / (10 + n), until it is above 0.2
+        state, _ = step(state, batch, jax.random.key(0), optimizer=optimizer, ema_decay=decay)
+        plain, _ = step(plain, batch, jax.random.key(0), optimizer=optimizer)
+        before, _ = step(before, batch, jax.random.key(0), optimizer=chain)
+        chex.assert_trees_all_equal(state[:3], plain[:3])
+        now = float(state.params["w"][0, 0])
+        averages.append(expected * averages[-1] + (1 - expected) * now)
+        np.testing.assert_allclose(state.ema_params["w"], averages[-1], rtol=1e-6)
+        chex.assert_trees_all_equal(state.ema_params, before.opt_state[-1][0])
+        assert state.evaluated_params is state.ema_params
 
 
 def test_steps_draw_different_random_numbers(unsharded):
     """Same batch, next step: dropout, orders and group sizes change with the step."""
     state, _ = unsharded
-    loss_function = make_lpd_loss(tiny.LPD, train=False)
+    loss_function = transformer_of(tiny.LPD).loss(train=False)
     batch = {
         "tokens": np.zeros((2, tiny.LPD.num_tokens), np.int32)
         + np.arange(16, dtype=np.int32)[None],

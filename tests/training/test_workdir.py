@@ -1,11 +1,49 @@
 """A run's folder on a disk, and in a bucket that takes whole files only."""
 
+import concurrent.futures
+import contextlib
 import importlib.util
 import pathlib
+import threading
 
+import numpy as np
 import pytest
 
-from lpd_jax.training.workdir import Workdir
+from lpd_jax.data import token_writer
+from lpd_jax.data.batches import DataConfig, Share
+from lpd_jax.data.token_cache import open_token_cache
+from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.evaluation.fid import measure_training_images
+from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.task import make_task
+from lpd_jax.training.workdir import Workdir, read_class_names, write_class_names
+from lpd_jax.weights.loading import Weights
+from tests import tiny
+from tests.buckets import folder_buckets
+from tests.data import photos
+
+BUCKET = "gs://bucket/run"
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """Where the files of `BUCKET` lie."""
+    with folder_buckets(tmp_path):
+        yield tmp_path / "bucket" / "run"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    for split in ("train", "val"):
+        photos.write_folder(root / split, 4)
+    return DataConfig(dataset="folder", path=str(root), image_size=8, num_threads=0)
+
+
+def contents(folder):
+    """Files by their paths in the folder; the tables of checkpoints are another matter."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_on_a_disk_everything_is_written_in_place(tmp_path):
@@ -16,25 +54,115 @@ def test_on_a_disk_everything_is_written_in_place(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bucket_gets_what_is_new(tmp_path):
-    bucket = tmp_path / "bucket"
-    workdir = Workdir(bucket, is_bucket=True)
+def test_a_bucket_gets_what_is_new(bucket):
+    workdir = Workdir(BUCKET)
+    assert str(workdir.checkpoints) == "gs://bucket/run/checkpoints"
     (workdir.local / "metrics.jsonl").write_text("1\n")
     (workdir.local / "samples").mkdir()
     (workdir.local / "samples" / "a.png").write_bytes(b"picture")
+    (workdir.local / ".half.writing-1").write_bytes(b"hal")
     workdir.push()
     (bucket / "samples" / "a.png").write_bytes(b"not written again")
     with open(workdir.local / "metrics.jsonl", "a") as file:
         file.write("2\n")
     local = workdir.local
     workdir.close()
-    assert (bucket / "metrics.jsonl").read_text() == "1\n2\n"
-    assert (bucket / "samples" / "a.png").read_bytes() == b"not written again"
+    assert contents(bucket) == {
+        "metrics.jsonl": b"1\n2\n",
+        "samples/a.png": b"not written again",
+    }
     assert not local.exists()
     # A resumed run adds lines.
-    resumed = Workdir(bucket, is_bucket=True)
-    assert (resumed.local / "metrics.jsonl").read_text() == "1\n2\n"
-    resumed.close()
+    with contextlib.closing(Workdir(BUCKET)) as resumed:
+        assert contents(resumed.local) == {"metrics.jsonl": b"1\n2\n"}
+
+
+def test_what_other_processes_wrote_since_is_pulled_and_is_not_pushed_back(bucket):
+    with contextlib.closing(Workdir(BUCKET)) as workdir:
+        (workdir.local / "metrics.jsonl").write_text("longer here\n")
+        shard = bucket / "tokens" / "train" / "shard"
+        shard.parent.mkdir(parents=True)
+        shard.write_bytes(b"tokens")
+        (bucket / "metrics.jsonl").write_text("old\n")
+        workdir.pull()
+        got = contents(workdir.local)
+        assert got == {"metrics.jsonl": b"longer here\n", "tokens/train/shard": b"tokens"}
+        shard.unlink()
+        workdir.push()
+        assert not shard.exists()
+
+
+def test_a_resumed_run_of_a_bucket_encodes_nothing_again(bucket, data, tmp_path, monkeypatch):
+    tiny.write_model_directory(tmp_path / "tokenizer", transformer=None)
+    config = TrainConfig(1, 4, tokenizer=str(tmp_path / "tokenizer"), data=data)
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        first = make_task(tiny.LPD, config, place.local, place).training
+        first = [first[i] for i in range(len(first))]
+    monkeypatch.setattr(token_writer, "write_shard", lambda *_: pytest.fail("encodes again"))
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        again = make_task(tiny.LPD, config, place.local, place).training
+        assert len(again) == len(first) == 12
+        for one, other in zip(first, map(again.__getitem__, range(len(again))), strict=True):
+            np.testing.assert_array_equal(one["tokens"], other["tokens"])
+
+
+def test_a_resumed_run_of_a_bucket_measures_no_image_again(bucket, data):
+    class Means:
+        digest = "means"
+
+        def features(self, images_BHWC):
+            return images_BHWC.mean((1, 2)).astype(np.float32)
+
+    class Fails(Means):
+        def features(self, images_BHWC):
+            pytest.fail("measures again")
+
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        first = measure_training_images(Means(), data, place.local)
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        again = measure_training_images(Fails(), data, place.local)
+    np.testing.assert_array_equal(first.mean_F, again.mean_F)
+
+
+def test_processes_with_folders_of_their_own_end_with_the_same_tokens(
+    bucket, data, tmp_path, monkeypatch
+):
+    """Three, as threads: each has a share of the shards, and waits where processes would."""
+    count = 3
+    barrier = threading.Barrier(count, timeout=60)
+    monkeypatch.setattr(token_writer, "wait_for_all", lambda event: barrier.wait())
+    tokenizer = Weights(tiny.VQ, tiny.random_params(tiny.VQ))
+    job = plan_cache(tokenizer, data, "train", images_per_shard=2)
+    places = [Workdir(BUCKET) for _ in range(count)]
+
+    def write(index):
+        folder = places[index].local / "tokens" / "train"
+        options = {"batch_size": 4, "num_threads": 0, "share": Share(index, count)}
+        write_token_cache(folder, job, **options, exchange=places[index])
+        return contents(folder)
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        written = list(pool.map(write, range(count)))
+    barrier.wait = lambda: None
+    write_token_cache(tmp_path / "alone", job, batch_size=4, num_threads=0, share=Share(0, 1))
+    assert len(open_token_cache(tmp_path / "alone")) == 12
+    for got in (*written, contents(bucket / "tokens" / "train")):
+        assert got == contents(tmp_path / "alone")
+    for place in places:
+        place.close()
+
+
+def test_class_names_are_read_from_a_disk_and_from_a_bucket(bucket, tmp_path):
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        write_class_names(place.local, ["cat", "dog"])
+    with contextlib.closing(Workdir(BUCKET)) as place:
+        assert read_class_names(place.path) == ["cat", "dog"]
+    assert read_class_names(bucket) == ["cat", "dog"]
+    assert read_class_names(tmp_path) == []
+    for text in ("{", "[]", "{}", '{"class_names": [1]}'):
+        (tmp_path / "data.json").write_text(text)
+        with pytest.raises(ValueError, match="^workdir: .*data.json is damaged .*; delete it$"):
+            read_class_names(tmp_path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.event_loops import TasksEndFirstLoop
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
-from lpd_jax.weights.checkpoint import Checkpoints, load_config, load_params, newest_step
+from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
+from tests.buckets import folder_buckets
 
 
 def make_state(step: int, mesh=None) -> dict:
@@ -38,7 +40,7 @@ def folder(tmp_path_factory):
 def test_the_newest_are_kept(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["2", "3"]
     assert newest_step(folder) == 3
-    assert load_config(folder) == {"seed": 3}
+    assert saved_config(folder) == {"seed": 3}
 
 
 def test_state_comes_back_on_two_devices_as_it_was_on_eight(folder):
@@ -61,7 +63,7 @@ def test_state_comes_back_on_two_devices_as_it_was_on_eight(folder):
 
 def test_parameters_are_read_alone_on_one_device_and_nothing_is_written(folder):
     before = sorted(path for path in folder.rglob("*"))
-    params, config = load_params(folder)
+    params, config = saved_params(folder)
     assert config == {"seed": 3}
     chex.assert_trees_all_equal(params, make_state(3)["params"])
     assert len(params["head"]["kernel"].devices()) == 1
@@ -77,7 +79,7 @@ def test_an_unfinished_checkpoint_does_not_count(tmp_path):
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(ValueError, match="^checkpoint folder: got .*, which holds no checkpoint"):
-        load_params(tmp_path / "run")
+        saved_params(tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
@@ -85,7 +87,40 @@ def test_numpy_states_are_saved_too(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(1, {"params": {"bias": np.ones(3, np.float32)}}, {}, {})
     checkpoints.close()
-    chex.assert_trees_all_equal(load_params(tmp_path / "checkpoints")[0], {"bias": np.ones(3)})
+    chex.assert_trees_all_equal(saved_params(tmp_path / "checkpoints")[0], {"bias": np.ones(3)})
+
+
+def test_the_average_of_the_parameters_is_taken_where_there_is_one(tmp_path):
+    state = make_state(1)
+    average = jax.tree.map(lambda leaf: leaf + 1, state["params"])
+    in_optimizer = (*state["opt_state"], {"average": average, "num_updates": state["step"]})
+    layouts = {
+        "none": (state, state["params"]),
+        "today's": (state | {"ema_params": average}, average),
+        "that of before": (state | {"opt_state": in_optimizer}, average),
+    }
+    for name, (saved, wanted) in layouts.items():
+        checkpoints = Checkpoints(tmp_path / name)
+        checkpoints.save(1, saved, {}, {})
+        checkpoints.close()
+        chex.assert_trees_all_equal(saved_params(tmp_path / name)[0], wanted)
+
+
+def test_checkpoints_of_a_bucket_are_read_and_unfinished_ones_do_not_count(tmp_path):
+    folder = "gs://bucket/run/checkpoints"
+    with folder_buckets(tmp_path):
+        checkpoints = Checkpoints(folder)
+        for step in (1, 2):
+            checkpoints.save(step, make_state(step), {"next": step}, {"seed": step})
+        checkpoints.close()
+        assert newest_step(folder) == 2
+        params, config = saved_params(folder)
+        chex.assert_trees_all_equal(params, make_state(2)["params"])
+        assert config == saved_config(folder) == {"seed": 2}
+        # A bucket cannot rename: this file is what is written last.
+        (tmp_path / "bucket/run/checkpoints/2/commit_success.txt").unlink()
+        assert newest_step(folder) == 1
+        chex.assert_trees_all_equal(saved_params(folder)[0], make_state(1)["params"])
 
 
 def damage(folder, step):
@@ -103,7 +138,10 @@ def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
         checkpoints.save(step, make_state(step), {"next": step}, {"seed": step})
     checkpoints.close()
     damage(folder, 3)
-    warnings = []
+    params_warnings, warnings = [], []
+    params, config = saved_params(folder, params_warnings.append)
+    chex.assert_trees_all_equal(params, make_state(2)["params"])
+    assert config == {"seed": 2}
     checkpoints = Checkpoints(folder, keep=3)
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
@@ -111,8 +149,10 @@ def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     )
     state, position = checkpoints.restore(abstract, warnings.append)
     assert position == {"next": 2} and int(state["step"]) == 2
-    assert len(warnings) == 1
-    assert warnings[0].startswith(f"checkpoint {folder / '3'}: cannot be read: ")
+    assert len(warnings) == 1 and len(params_warnings) == 1
+    start = f"checkpoint {folder / '3'}: cannot be read: "
+    for warning in (*warnings, *params_warnings):
+        assert warning.startswith(start) and warning.endswith("; taking the one before")
     # Its step can be saved again, and what was there is still there.
     assert checkpoints.latest_step() == 2 and (folder / "unreadable_3").is_dir()
     checkpoints.save(3, make_state(3), {"next": 3}, {"seed": 3})
@@ -120,9 +160,10 @@ def test_an_unreadable_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     assert newest_step(folder) == 3
     damage(folder, 1), damage(folder, 2), damage(folder, 3)
     checkpoints = Checkpoints(folder)
-    with pytest.raises(ValueError, match=r"3: cannot be read: .*1: cannot be read: "):
+    with pytest.raises(UserError, match=r"3: cannot be read: .*1: cannot be read: ") as error:
         checkpoints.restore(abstract, warnings.append)
     checkpoints.close()
+    assert error.value.__cause__ is not None  # what the reader said stays to be seen
     assert newest_step(folder) == 3
 
 
@@ -144,8 +185,8 @@ def test_no_read_outlives_the_one_that_failed(tmp_path, monkeypatch):
         checkpoints.restore(state)
     checkpoints.close()
     restored = len(left)
-    with pytest.raises(ValueError, match="Error reading"):
-        load_params(tmp_path)
+    with pytest.raises(ValueError, match="1: cannot be read: "):
+        saved_params(tmp_path)
     assert 0 < restored < len(left) and not any(left)
 
 

@@ -21,11 +21,7 @@ from lpd_jax.weights.from_torch.conversion import (
     from_torch,
     to_torch_names,
 )
-from lpd_jax.weights.from_torch.official import (
-    config_of_shapes,
-    official_weights,
-    recognised,
-)
+from lpd_jax.weights.from_torch.official import config_of_shapes, official_weights, recognised
 from tests import torch_writer
 
 # Made by running the official code on small random models. They change only with that code.

@@ -20,10 +20,7 @@ from lpd_jax.weights.from_torch.conversion import (
     from_torch,
     to_torch_names,
 )
-from lpd_jax.weights.from_torch.official import (
-    config_of_shapes,
-    official_weights,
-)
+from lpd_jax.weights.from_torch.official import config_of_shapes, official_weights
 from tests import tiny, torch_writer
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

@@ -1,17 +1,21 @@
 """Weights from a model directory or a run: what fits, what is resized, what is refused."""
 
 import dataclasses
+import importlib.util
+import pathlib
 
 import chex
 import numpy as np
 import pytest
 
 from lpd_jax.models.family import config_to_dict
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.loading import initial_params, load_weights
 from lpd_jax.weights.model_directory import save_model_directory
 from tests import tiny
+from tests.buckets import folder_buckets
 
 LARGER = dataclasses.replace(tiny.LPD, grid_size=(8, 6), dropout_rate=0.3, label_drop_rate=0.0)
 
@@ -38,6 +42,36 @@ def test_a_run_and_a_model_directory_are_read_alike(directory, workdir):
         assert config == tiny.LPD
         chex.assert_trees_all_equal(params, tiny.random_params(tiny.LPD, seed=seed))
     assert load_weights(directory, "tokenizer", "tokenizer").config == tiny.VQ
+
+
+def test_a_bucket_is_read_like_a_folder(directory, workdir):
+    """Both of them, by the names that they would have in buckets called `models` and `run`."""
+    for path, seed in ((directory, 0), (workdir, 5)):
+        folder = pathlib.Path(path)
+        with folder_buckets(folder.parent.parent):
+            bucket = f"gs://{folder.parent.name}/{folder.name}"
+            config, params = load_weights(bucket, "transformer", "init_from")
+        assert config == tiny.LPD
+        chex.assert_trees_all_equal(params, tiny.random_params(tiny.LPD, seed=seed))
+
+
+def test_a_damaged_model_directory_of_a_bucket_is_named(tmp_path):
+    tiny.write_model_directory(tmp_path / "bucket" / "tiny")
+    (tmp_path / "bucket" / "tiny" / "model.safetensors").write_bytes(b"short")
+    with (
+        folder_buckets(tmp_path),
+        pytest.raises(UserError, match="^gs://bucket/tiny/model.safetensors .5 bytes. is trunc"),
+    ):
+        load_weights("gs://bucket/tiny", "transformer", "init_from")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
+def test_a_bucket_needs_its_package():
+    for field in ("init_from", "tokenizer"):
+        with pytest.raises(UserError, match=f"^{field}: got 'gs://bucket/run', but .* gcsfs"):
+            load_weights("gs://bucket/run", "transformer", field)
+    with pytest.raises(UserError, match="^tokenizer: got 'ftp://a/b', allowed are folders of"):
+        load_weights("ftp://a/b", "transformer", "tokenizer")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""The validation set: judged whole batch by whole batch, with the same random numbers each time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from lpd_jax.data.batches import Source, batch_share, to_devices, validation_batches
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import batch_sharding
+
+
+def check_validation(count: int, batch_size: int) -> None:
+    """Raises UserError where the validation set does not fill one batch."""
+    if batch_size > count:
+        raise UserError(
+            f"batch_size: got {batch_size}, allowed is at most the {count} validation images"
+        )
+
+
+def mean_metrics(
+    evaluate: Callable,
+    params: Any,
+    source: Source,
+    batch_size: int,
+    mesh: jax.sharding.Mesh,
+    num_threads: int = 0,
+) -> dict[str, float]:
+    """Mean over the validation set of the loss and its metrics.
+
+    Args:
+        evaluate: (params, batch, key) -> (loss, metrics), compiled.
+        params: of the model to judge.
+        source: the validation set.
+        batch_size: of all processes together.
+        mesh: that the batches are spread over.
+        num_threads: that read ahead.
+    """
+    sharding = batch_sharding(mesh)
+    share = batch_share(sharding, batch_size)
+    batches = validation_batches(source, batch_size, num_threads=num_threads, share=share)
+    results = []
+    for i, batch in enumerate(batches):
+        key = jax.random.fold_in(jax.random.key(0), i)
+        with jax.set_mesh(mesh):
+            loss, metrics = evaluate(params, to_devices(batch, sharding), key)
+        results.append(jax.device_get({"loss": loss, **metrics}))
+    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
