@@ -9,12 +9,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lpd_jax.bundled import (load_avatars)
-from lpd_jax.data import (image_folder)
-from lpd_jax.data.batches import (DataConfig, TrainingBatches, validation_batches)
-from lpd_jax.data.image_folder import (FolderPictures)
-from lpd_jax.data.pictures import (decode_rgb, open_images)
-from lpd_jax.images import (adm_center_crop)
+from lpd_jax.bundled import load_avatars
+from lpd_jax.data import image_folder
+from lpd_jax.data.batches import DataConfig, TrainingBatches, validation_batches
+from lpd_jax.data.image_folder import FolderPictures
+from lpd_jax.data.pictures import decode_rgb, open_images
+from lpd_jax.images import adm_center_crop
 from tests import tiny
 from tests.data import photos
 
@@ -297,8 +297,8 @@ def test_other_datasets_need_no_tfds_and_none_needs_tensorflow(tmp_path):
     photos.write_folder(tmp_path / "train", 2)
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None\n"
-        "from lpd_jax.data.pictures import open_images\n")
-        "from lpd_jax.data.batches import DataConfig, TrainingBatches\n")
+        "from lpd_jax.data.pictures import open_images\n"
+        "from lpd_jax.data.batches import DataConfig, TrainingBatches\n"
         f"config = DataConfig('folder', path={str(tmp_path)!r}, image_size=8)\n"
         "print(next(TrainingBatches(open_images(config, 'train'), 4, 0))['images'].shape)\n"
         "try: open_images(DataConfig('tfds', 'mnist', image_size=8), 'train')\n"

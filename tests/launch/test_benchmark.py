@@ -9,7 +9,7 @@ from tests import tiny
 SCRIPT = tiny.REPOSITORY / "launch" / "benchmark.py"
 # The device's peaks take seconds to measure and are not under test.
 QUICK = (
-    "from lpd_jax.performance import device_peaks; device_peaks.SIZES = {};")
+    "from lpd_jax.performance import device_peaks; device_peaks.SIZES = {};"
     "device_peaks.LARGE_SIZES = (64, 1000);"
 )
 RUN = (
