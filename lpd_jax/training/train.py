@@ -90,9 +90,8 @@ def train(
         resumes = newest_step(place.checkpoints) is not None
         if resumes:
             check_same_config(config_to_json(model, config), saved_config(place.checkpoints))
-        params = None
-        if config.init_from and not resumes:
-            params = initial_params(config.init_from, model)
+        fresh = config.init_from and not resumes
+        params = initial_params(config.init_from, model) if fresh else None
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
         check_validation(len(task.validation), config.batch_size)
