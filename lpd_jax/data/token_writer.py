@@ -126,17 +126,9 @@ def write_token_cache(
         return
     settings = job.settings
     mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
-    counts = {shard: len(settings.shard_images(shard)) for shard in mine}
     done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
     encoder = BatchEncoder(job.tokenizer, batch_size * settings.num_views)
-    with tqdm(
-        total=sum(counts.values()),
-        initial=sum(counts[shard] for shard in done),
-        desc=f"encoding {settings.dataset.split(',')[0]}",
-        unit="image",
-        dynamic_ncols=True,
-        disable=share.index > 0,
-    ) as bar:
+    with progress_bar(settings, mine, done, shows=share.index == 0) as bar:
         for shard in sorted(set(mine) - set(done)):
             images = settings.shard_images(shard)
             batches = read_batches(job.source, settings, images, batch_size, num_threads)
@@ -147,6 +139,19 @@ def write_token_cache(
     if share.index == 0:
         write_text(folder / INDEX_FILE, to_json(CacheIndex(settings, finished(folder, settings))))
     wait_for_files("token index is written", exchange)
+
+
+def progress_bar(settings: CacheSettings, mine: list[int], done: list[int], shows: bool) -> tqdm:
+    """Counts the images of a process, by its shards."""
+    counts = {shard: len(settings.shard_images(shard)) for shard in mine}
+    return tqdm(
+        total=sum(counts.values()),
+        initial=sum(counts[shard] for shard in done),
+        desc=f"encoding {settings.dataset.split(',')[0]}",
+        unit="image",
+        dynamic_ncols=True,
+        disable=not shows,
+    )
 
 
 def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) -> None:

@@ -68,8 +68,7 @@ def train(
     With several processes, each calls it with the same arguments.
 
     Args:
-        model: what to train.
-        config: the run.
+        model, config: what to train, and how.
         workdir: local, or of a bucket (`gs://...`); all processes must reach it. It gets
             `checkpoints/`, `samples/`, train.log, metrics.jsonl and TensorBoard events.
         profile: steps to record.
@@ -81,12 +80,11 @@ def train(
         UserError: a workdir of another config, or that cannot be written to; a batch that the
             mesh does not divide; a tokenizer or initial weights that do not fit. Nothing is
             written then.
-        FloatingPointError: the loss or its gradient is not finite, or the gradient explodes.
+        FloatingPointError: the loss or its gradient is not finite, or explodes.
     """
-    mesh = make_mesh(config.mesh)
+    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.num_steps)
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     check_wandb(config.wandb_project)
-    optimizer = make_optimizer(config.optimizer, config.num_steps)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
         resumes = newest_step(place.checkpoints) is not None
@@ -98,8 +96,8 @@ def train(
         task = make_task(model, config, place.local, place)
         check_validation(len(task.validation), config.batch_size)
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
-        kept = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
-        checkpoints = stack.enter_context(contextlib.closing(kept))
+        checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
+        stack.enter_context(contextlib.closing(checkpoints))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
         fid = with_reference(fid, config.data, place.local)
         place.push()  # it took long to measure
