@@ -28,14 +28,6 @@ VQ = VQConfig(
     z_channels=32,
     codebook_size=32,
 )
-# A sixtieth of the pictures: a script as it is, in seconds.
-FEW_PICTURES = """
-import runpy, sys
-from lpd_jax import (bundled)
-load_all = bundled.load_avatars
-bundled.load_avatars = lambda split: tuple(part[::60] for part in load_all(split))
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def write_model_directory(path, transformer=LPD, seed=0, **generation) -> pathlib.Path:
@@ -50,9 +42,3 @@ def write_model_directory(path, transformer=LPD, seed=0, **generation) -> pathli
     params = (tiny.random_params(transformer), tiny.random_params(VQ, seed=seed))
     save_model_directory(path, config, *params)
     return pathlib.Path(path)
-
-
-def run_on_few_pictures(script, *options, cwd):
-    """Runs a launch script in its own process."""
-    driver = f"import sys; sys.argv[0] = {str(script)!r}" + FEW_PICTURES
-    return tiny.run_python("-c", driver, *options, cwd=cwd)

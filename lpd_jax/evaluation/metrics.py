@@ -118,13 +118,19 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     Raises:
         UserError: the two have different numbers of features.
     """
-    if first.mean_F.shape != second.mean_F.shape:
+    return _distance_to(second, _factor(second.covariance_FF), first)
+
+
+def _distance_to(reference: Statistics, factor_FF: np.ndarray, other: Statistics) -> float:
+    """The distance to a reference whose covariance was factored before."""
+    if other.mean_F.shape != reference.mean_F.shape:
         raise UserError(
-            f"features: got {first.mean_F.size} and {second.mean_F.size}, allowed are equal numbers"
+            f"features: got {other.mean_F.size} and {reference.mean_F.size}, allowed are equal "
+            "numbers"
         )
-    shift_F = first.mean_F - second.mean_F
-    overlap_FF = _factor(first.covariance_FF).T @ _factor(second.covariance_FF)
-    spread = np.trace(first.covariance_FF) + np.trace(second.covariance_FF)
+    shift_F = other.mean_F - reference.mean_F
+    overlap_FF = _factor(other.covariance_FF).T @ factor_FF
+    spread = np.trace(other.covariance_FF) + np.trace(reference.covariance_FF)
     distance = shift_F @ shift_F + spread - 2 * scipy.linalg.svdvals(overlap_FF).sum()
     return max(0.0, float(distance))  # rounding leaves a set and itself at -1e-14 or so
 
@@ -144,10 +150,11 @@ def frechet_spread(
     scatter is the useful part: differences between points below it mean nothing.
     """
     generator = np.random.default_rng(seed)
-    distances = []
+    factor_FF, distances = _factor(reference.covariance_FF), []
     for _ in range(num_resamples):
         rows_B = generator.integers(len(features_BF), size=len(features_BF))
-        distances.append(frechet_distance(feature_statistics(features_BF[rows_B]), reference))
+        resampled = feature_statistics(features_BF[rows_B])
+        distances.append(_distance_to(reference, factor_FF, resampled))
     return float(np.std(distances, ddof=1))
 
 

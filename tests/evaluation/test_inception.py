@@ -110,7 +110,7 @@ def test_both_kinds_of_file_hold_the_same_weights(inception, state_dict, tmp_pat
     safetensors.numpy.save_file(weights, path)
     assert inceptions.load_inception(path).digest == inception.digest
     changed = weights | {"fc.bias": weights["fc.bias"] + 1}
-    other = inceptions.Inception(inceptions.from_torch(changed))
+    other = inceptions.Inception(inceptions.inception_from_torch(changed))
     assert other.digest != inception.digest
 
 
@@ -122,12 +122,12 @@ def test_weights_of_another_network_are_all_named(state_dict):
     zoo["fc.weight"] = np.zeros((1000, 2048), np.float32)
     zoo["fc.bias"] = np.zeros(1008, np.int64)
     with pytest.raises(ValueError) as caught:
-        inceptions.from_torch(zoo)
+        inceptions.inception_from_torch(zoo)
     first, *problems = str(caught.value).splitlines()
     assert first == "the checkpoint does not fit the model:"
     assert [problem.strip() for problem in problems] == [
         "fc.bias: got int64 values, allowed are floats",
-        "fc.weight: got shape (1000, 2048), want (1008, 2048)",
+        "fc.weight: got shape (1000, 2048), allowed is (1008, 2048)",
         "missing Mixed_7c.branch_pool.bn.running_var",
         "unexpected AuxLogits.fc.bias",
     ]
@@ -157,5 +157,5 @@ def test_other_pictures_are_refused(shape, dtype):
 
 
 def test_empty_batches_are_refused():
-    with pytest.raises(ValueError, match="batch_size: got 0, allowed are numbers from 1"):
+    with pytest.raises(ValueError, match="batch_size: got 0, allowed are whole numbers from 1"):
         inceptions.Inception({}, batch_size=0)

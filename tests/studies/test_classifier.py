@@ -10,6 +10,7 @@ from lpd_jax import bundled
 from lpd_jax.evaluation import avatar_classifier as classifiers
 from lpd_jax.evaluation import metrics
 from lpd_jax.studies import classifier_training, corruptions
+from tests import tiny as tiny_models
 
 TINY = classifier_training.Settings(num_epochs=12, images_per_class=4, class_weight=1.0)
 
@@ -97,7 +98,12 @@ def test_features_have_one_norm_and_do_not_depend_on_the_batch(tiny):
 def test_swapped_squares_are_told_by_cell_and_come_from_the_class():
     settings = classifier_training.Settings(images_per_class=4, swapped_fraction=1.0)
     images = np.broadcast_to(np.arange(8.0)[:, None, None, None], (8, 16, 16, 3))
-    mixed, swapped = classifier_training.swap_cells(jax.random.key(0), images, settings)
+    swap_cells = jax.jit(
+        classifier_training.swap_cells,
+        static_argnums=2,
+        compiler_options=tiny_models.QUICK_TO_COMPILE,
+    )
+    mixed, swapped = swap_cells(jax.random.key(0), images, settings)
     mixed = np.asarray(mixed)[..., 0]
     foreign = mixed != images[..., 0]
     share = foreign.reshape(8, 4, 4, 4, 4).mean(axis=(2, 4)).reshape(8, 16)
