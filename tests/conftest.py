@@ -12,6 +12,9 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
+# Threads of two libraries in the way of each other, and of the other worker.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.extend.backend import clear_backends  # noqa: E402

@@ -97,21 +97,34 @@ def test_encode_gives_tokens_of_the_models_grid(pipe):
     tokens_BN = pipe.encode(images_BHWC)
     assert (tokens_BN.shape, tokens_BN.dtype) == ((3, 16), np.int32)
     np.testing.assert_array_equal(pipe.encode(images_BHWC[1:2]), tokens_BN[1:2])
-    for bad in (images_BHWC[:, :4], images_BHWC / 255, images_BHWC[0]):
-        with pytest.raises(ValueError, match="images: got .* allowed is uint8"):
+    for bad, message in (
+        (images_BHWC[:, :3], "images: got 3x8 pixels, allowed are .* multiples of 2"),
+        (images_BHWC[0], "images: got 8 pixels, allowed are"),
+        (images_BHWC / 255, "images: got float64 .* allowed is uint8"),
+    ):
+        with pytest.raises(ValueError, match=message):
             pipe.encode(bad)
+
+
+def test_other_sizes_are_encoded_to_their_own_grid_and_decoded_from_it(pipe):
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (3, 4, 10, 3), dtype=np.uint8)
+    tokens_Bhw = pipe.encode(images_BHWC)
+    assert (tokens_Bhw.shape, tokens_Bhw.dtype) == ((3, 2, 5), np.int32)
+    assert pipe.decode(tokens_Bhw).shape == images_BHWC.shape
+    square_BN = pipe.encode(np.zeros((2, 8, 8, 3), np.uint8))
+    np.testing.assert_array_equal(pipe.decode(square_BN.reshape(2, 4, 4)), pipe.decode(square_BN))
 
 
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"labels": [3]}, "label: got 3, .* 0 to 2"),
-        ({"labels": [-1]}, "label: got -1, .* 0 to 2"),
-        ({"labels": [0.5]}, "label: got 0.5, .* 0 to 2"),
+        ({"labels": [3]}, "labels: got 3, .* 0 to 2"),
+        ({"labels": [-1]}, "labels: got -1, .* 0 to 2"),
+        ({"labels": [0.5]}, "labels: got 0.5, .* 0 to 2"),
         ({"labels": ["cta"]}, "labels: got 'cta', allowed are 0 to 2 .*did you mean 'cat'"),
         ({"labels": []}, "labels: got shape \\(0,\\)"),
         ({"num_steps": 17}, "num_steps: got 17, .* 1 to 16"),
-        ({"num_steps": 0}, "num_steps: got 0, .* 1 to 16"),
+        ({"num_steps": 0}, "num_steps: got 0, .* from 1"),
         ({"group_sizes": [4, 4]}, "group_sizes: got a sum of 8, .* 16"),
         ({"order": "spiral"}, "order: got 'spiral', allowed are raster"),
         ({"order": [0] * 16}, "order: got one for image 0 .* permutations of 0 to 15"),
@@ -166,9 +179,9 @@ def test_weights_of_another_model_are_named_in_one_error(tmp_path):
     weights["bonus"] = weights.pop("head/kernel")
     weights["class_embed"] = weights["class_embed"][:2]
     safetensors.numpy.save_file(weights, file)
-    with pytest.raises(ValueError, match="holds weights of another model") as error:
+    with pytest.raises(ValueError, match="does not fit the model") as error:
         Pipeline.from_pretrained(path)
-    for problem in ("missing head/kernel", "unexpected bonus", "class_embed has shape (2, 16)"):
+    for problem in ("missing head/kernel", "unexpected bonus", "class_embed: got shape (2, 16)"):
         assert problem in str(error.value)
 
 
@@ -178,8 +191,8 @@ def test_weights_of_another_model_are_named_in_one_error(tmp_path):
         (None, {"image_size": [16, 8]}, "image_size: got \\[16, 8\\], allowed is \\[8, 8\\]"),
         (None, {"class_names": ["cat"]}, "class_names: got 1, allowed are none and .* 3 classes"),
         ("tokenizer", {"codebook_size": 64}, "codebook_size: got 32 in transformer, .* 64"),
-        ("transformer", {"num_lawyers": 2}, "config.json: transformer: .*num_lawyers"),
-        ("transformer", {"family": "lpdd"}, "config.json: transformer: .*lpdd"),
+        ("transformer", {"num_lawyers": 2}, "config.json: transformer.num_lawyers: got an unknown"),
+        ("transformer", {"family": "lpdd"}, "config.json: transformer.family: got 'lpdd'"),
     ],
 )
 def test_configs_that_do_not_fit_are_named(tmp_path, part, changes, message):
@@ -192,7 +205,7 @@ def test_configs_that_do_not_fit_are_named(tmp_path, part, changes, message):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(FileNotFoundError, match="'avatars13' is no directory; .*avatars12"):
+    with pytest.raises(FileNotFoundError, match="got 'avatars13', .* allowed are .*avatars12"):
         Pipeline.from_pretrained("avatars13")
 
 

@@ -64,12 +64,12 @@ def outpaint(
     seam = checked_seam(seam, factor)
     # All choices are checked before the first window is drawn, and even if there is none.
     everything_BN = np.ones((len(images_BHWC), model.grid_size[0] * model.grid_size[1]), bool)
-    make_parts(model, labels, everything_BN, choices)
+    seed = make_parts(model, labels, everything_BN, choices)[0].request.seed
 
     canvas_BHWC = np.zeros((len(images_BHWC), *layout.canvas, 3), np.uint8)
     canvas_BHWC[:, *layout.kept] = images_BHWC[:, *layout.taken]
     windows = lay_windows(layout, factor, model.image_size, shared)
-    for (area, mask_HW), seed in zip(windows, window_seeds(choices.pop("seed", 0)), strict=False):
+    for (area, mask_HW), window_seed in zip(windows, window_seeds(seed), strict=False):
         canvas_BHWC[:, *area] = inpaint(
             model,
             canvas_BHWC[:, *area],
@@ -78,8 +78,7 @@ def outpaint(
             ignore_hidden=True,
             keep_reconstruction=keep_reconstruction,
             seam=seam,
-            seed=seed,
-            **choices,
+            **choices | {"seed": window_seed},
         ).images_BHWC
     mask_BHW = np.ones(canvas_BHWC.shape[:3], bool)
     mask_BHW[:, *layout.kept] = False

@@ -73,5 +73,5 @@ def initial_params(path: str, model: Any) -> Any:
             f"init_from: got {path!r}, a model of other sizes; differing: {'; '.join(differing)}"
         )
     params = family_of(model).from_other(source.params, source.config)
-    check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: {path!r}")
+    check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: got {path!r}, which")
     return params

@@ -334,7 +334,7 @@ def test_a_cache_that_cannot_be_is_refused(root, choices, message):
 
 
 def test_pixels_that_are_no_whole_grid_are_refused(root):
-    with pytest.raises(ValueError, match="^data.image_size: got 9, allowed are multiples of 2"):
+    with pytest.raises(ValueError, match="^data.image_size: got 9x9 pixels, allowed .* of 2"):
         plan(root, image_size=9)
 
 

@@ -48,8 +48,8 @@ def test_writes_a_model_directory_of_both(checkpoints, tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     assert "transformer: " in result.stdout and "wrote models/tiny in" in result.stdout
     files = load_model_directory(tmp_path / "models" / "tiny")
-    assert files.config["image_size"] == [32, 128]
-    assert files.config["transformer"]["grid_size"] == [2, 8]
+    assert files.config.image_size == (32, 128)
+    assert files.config.transformer.grid_size == (2, 8)
     for params, state_dict, heads in ((files.transformer, lpd, 4), (files.tokenizer, vq, None)):
         want = from_torch(state_dict, num_heads=heads)[1]
         for ours, theirs in zip(leaves(params), leaves(want), strict=True):
@@ -85,8 +85,8 @@ def test_says_what_no_weight_tells(tmp_path):
         "grid_size: assumed 24x24, as published for 384 pixels; 16x16 is for 256",
     ]
     config = read_directory_config(tmp_path / "b")
-    assert config["transformer"]["grid_size"] == [24, 24]
-    assert config["generation"]["guidance_scale"] == 2.0
+    assert config.transformer.grid_size == (24, 24)
+    assert config.generation.guidance_scale == 2.0
 
 
 def leaves(tree):
@@ -102,7 +102,7 @@ def test_writes_one_of_the_two_into_an_empty_folder(checkpoints, tmp_path):
     result = tiny.run_python(SCRIPT, *options, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     files = load_model_directory(tmp_path / "vq")
-    assert files.transformer is None and files.config["image_size"] == [256, 256]
+    assert files.transformer is None and files.config.image_size == (256, 256)
     assert {file.name for file in (tmp_path / "vq").iterdir()} == {
         "config.json",
         "tokenizer.safetensors",
@@ -117,7 +117,7 @@ def test_writes_one_of_the_two_into_an_empty_folder(checkpoints, tmp_path):
         (["--input=truncated.pth"], ["truncated.pth", "5,000 bytes", "truncated"]),
         (
             ["--input=vq.pt", "--tokenizer=vq.pt"],
-            ["vq.pt is a VQ", "allowed beside --tokenizer is a transformer"],
+            ["input: got 'vq.pt', a tokenizer", "allowed beside --tokenizer is a transformer"],
         ),
         (
             ["--input=broken.pth", "--num_heads=4"],

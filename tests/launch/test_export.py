@@ -51,9 +51,9 @@ def test_the_newest_checkpoints_of_a_run_and_of_its_tokenizer_become_a_model_dir
     ]
     chex.assert_trees_all_equal(files.transformer, tiny.random_params(LPD, seed=2))
     chex.assert_trees_all_equal(files.tokenizer, tiny.random_params(VQ, seed=2))
-    assert files.config["image_size"] == [64, 64]
-    assert files.config["class_names"] == NAMES
-    assert files.config["generation"]["guidance_scale"] == 3.0
+    assert files.config.image_size == (64, 64)
+    assert list(files.config.class_names) == NAMES
+    assert files.config.generation.guidance_scale == 3.0
 
 
 def test_a_tokenizers_run_makes_a_directory_of_a_tokenizer(runs, tmp_path):
@@ -62,7 +62,7 @@ def test_a_tokenizers_run_makes_a_directory_of_a_tokenizer(runs, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     files = load_model_directory(tmp_path / "model")
-    assert files.transformer is None and "generation" not in files.config
+    assert files.transformer is None and files.config.transformer is None
     half = tiny.random_params(VQ, seed=2)["codebook"].astype(np.float16)
     np.testing.assert_array_equal(files.tokenizer["codebook"], half)
 
@@ -85,7 +85,7 @@ def test_runs_of_a_bucket_are_exported(runs, tmp_path):
     files = load_model_directory(tmp_path / "model")
     chex.assert_trees_all_equal(files.transformer, tiny.random_params(LPD, seed=2))
     chex.assert_trees_all_equal(files.tokenizer, tiny.random_params(VQ, seed=2))
-    assert files.config["class_names"] == NAMES
+    assert list(files.config.class_names) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_runs_of_a_bucket_are_exported(runs, tmp_path):
         (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
         (
             ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],
-            "tokenizer_workdir: its tokens are 2 pixels wide, which does not make",
+            "tokenizer_workdir: got one that makes 16 pixels of the transformer's grid (8, 8)",
         ),
         (
             ["--output=model", "--workdir=vq", "--tokenizer_workdir=vq"],

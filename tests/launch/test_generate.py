@@ -37,7 +37,7 @@ def test_writes_a_grid_an_animation_and_tokens(model, tmp_path):
     ("options", "words"),
     [
         (["--labels=wolf"], ["labels", "'wolf'", "cat, dog, owl"]),
-        (["--labels=0,3"], ["label: got 3", "0 to 2"]),
+        (["--labels=0,3"], ["labels: got 3", "0 to 2"]),
         (["--num_steps=17"], ["num_steps: got 17", "16"]),
         (["--group_sizes=1,x"], ["group_sizes", "'x'", "whole numbers"]),
         (["--top_p=0"], ["top_p", "0"]),

@@ -17,7 +17,7 @@ import os, runpy, sys
 os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-from lpd_jax.data import (pictures)
+from lpd_jax.data import pictures
 
 def load_few(split, load_avatars=pictures.load_avatars):
     images, labels = load_avatars(split)
@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
     (folder / "lpd.py").write_text(textwrap.dedent(LPD_CONFIG))
     # A tokenizer that no other test has to train first.
     ready = dataclasses.replace(tiny.VQ, channel_multipliers=(1,), patch_size=16)
-    tiny.write_model_directory(folder / "ready", transformer=None, tokenizer=ready)
+    tiny.write_model_directory(folder / "ready", None, ready, image_size=(64, 64))
     (folder / "lpd_ready.py").write_text(LPD_CONFIG.replace('"vq"', '"ready"'))
     return folder
 

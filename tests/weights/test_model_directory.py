@@ -124,7 +124,7 @@ def test_truncated_weights_are_named(saved, kept):
         ({"format_version": 2}, "format_version: got 2, allowed is 1; .* newer lpd_jax"),
         ({"format_version": None}, "format_version: got None, allowed is 1"),
         ({"colour": 1}, "colour: unknown field, allowed are format_version, image_size"),
-        ({"generation": {"steps": 1}}, "generation.steps: unknown field"),
+        ({"generation": {"steps": 1}}, "generation.steps: got an unknown field"),
         ({"generation": {"top_k": "all"}}, "generation.top_k: got 'all', allowed is an int"),
         ({"generation": {"temperature": -1}}, "temperature: got -1.0, allowed are"),
         ({"class_names": "cat"}, "class_names: got 'cat', allowed is a list"),

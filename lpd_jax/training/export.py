@@ -1,0 +1,99 @@
+"""A training run as a model directory: its newest weights, with the tokenizer that it used."""
+
+from typing import Any
+
+from lpd_jax.data.pictures import image_size
+from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.runtime.buckets import is_bucket, reachable
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.training.config import TrainConfig, read_config
+from lpd_jax.training.workdir import read_class_names
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.loading import Weights, load_weights
+from lpd_jax.weights.model_directory import save_model_directory
+
+# Which model: the folder that it comes from, and the option to name if that is wrong.
+Sources = dict[str, tuple[str, str]]
+
+
+def export_run(
+    output: str, workdir: str = "", tokenizer_workdir: str = "", dtype: str = "float32"
+) -> dict[str, tuple[str, Weights]]:
+    """Writes a model directory of the newest checkpoint of a run.
+
+    Args:
+        output: the folder to write; see `save_model_directory`.
+        workdir: of the run, local or of a bucket.
+        tokenizer_workdir: where the tokenizer of a transformer comes from, a run or a model
+            directory, if not from where it was trained with; alone, the run of a tokenizer.
+        dtype: what the weights are stored as.
+
+    Returns:
+        By model, "transformer" and "tokenizer": where it came from, and its weights.
+
+    Raises:
+        FileNotFoundError, UserError: names the argument that is wrong or does not fit the others.
+    """
+    if not output:
+        raise UserError("output: not given; give the model directory to write as --output=DIR")
+    if is_bucket(output):
+        raise UserError(f"output: got {output!r}, allowed is a folder of this machine")
+    field = "workdir" if workdir else "tokenizer_workdir"
+    trained_in = workdir or tokenizer_workdir
+    if not trained_in:
+        raise UserError("workdir: not given; give the training run to export as --workdir=DIR")
+    folder = reachable(field, trained_in)
+    checkpoints = folder / CHECKPOINTS_FOLDER
+    if not checkpoints.is_dir():
+        raise FileNotFoundError(f"workdir: got {trained_in!r}, which has no folder checkpoints")
+    model, run = read_config(saved_config(checkpoints))
+    sources = find_sources(model, run, workdir, tokenizer_workdir)
+    parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
+    config = directory_config(parts, run, read_class_names(folder))
+    params = {part: weights.params for part, weights in parts.items()}
+    save_model_directory(output, config, **params, dtype=dtype)
+    return {part: (sources[part][0], weights) for part, weights in parts.items()}
+
+
+def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: str) -> Sources:
+    """Where each model comes from; UserError where two tokenizers are given."""
+    trained_in = workdir or tokenizer_workdir
+    if not is_tokenizer(model):
+        return {
+            "transformer": (trained_in, "workdir"),
+            "tokenizer": (tokenizer_workdir or run.tokenizer, "tokenizer_workdir"),
+        }
+    if workdir and tokenizer_workdir:
+        raise UserError(
+            f"tokenizer_workdir: got {tokenizer_workdir!r}, but workdir {workdir!r} trains a "
+            "tokenizer already; give one of them"
+        )
+    return {"tokenizer": (trained_in, "workdir")}
+
+
+def directory_config(
+    parts: dict[str, Weights], run: TrainConfig, class_names: list[str]
+) -> DirectoryConfig:
+    """What the models are, what they were trained on, how they draw.
+
+    Raises:
+        UserError: the tokenizer does not make the transformer's tokens.
+    """
+    tokenizer, size = parts["tokenizer"].config, image_size(run.data)
+    if "transformer" not in parts:
+        return DirectoryConfig(None, tokenizer, (size, size), tuple(class_names))
+    transformer = parts["transformer"].config
+    if transformer.codebook_size != tokenizer.codebook_size:
+        raise UserError(
+            f"tokenizer_workdir: got a codebook of {tokenizer.codebook_size}, allowed is the "
+            f"{transformer.codebook_size} that the transformer was trained with"
+        )
+    drawn = tokenizer_of(tokenizer).size_of(transformer.grid_size)
+    if run.data.dataset != "tokens" and drawn[0] != size:
+        raise UserError(
+            f"tokenizer_workdir: got one that makes {drawn[0]} pixels of the transformer's grid "
+            f"{transformer.grid_size}, allowed is one that makes {size}"
+        )
+    generation = transformer_of(transformer).defaults().updated(vars(run.generation))
+    return DirectoryConfig(transformer, tokenizer, drawn, tuple(class_names), generation)
