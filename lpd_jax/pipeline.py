@@ -18,6 +18,7 @@ from lpd_jax.generation import animation, inpaint, outpaint
 from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
 from lpd_jax.generation.choices import takes_choices
 from lpd_jax.generation.generate import generate_images, generate_tokens
+from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, make_request, names_of, resolve_labels
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import family_of, tokenizer_of
@@ -65,7 +66,7 @@ class Pipeline:
             for part, file in WEIGHT_FILES.items()
             if getattr(self.config, part) is not None
         }
-        self._executables: dict[Any, Any] = {}
+        self._programs = Programs()
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | PathLike = DEFAULT_MODEL) -> "Pipeline":
@@ -148,16 +149,22 @@ class Pipeline:
     def compile(self, request: Request) -> float:
         """Compiles what `draw` needs for such a request; seconds it took, 0.0 if it was there."""
         self.config.need("tokenizer")
-        start = time.perf_counter()
+        start, known = time.perf_counter(), self._programs.num_compiled
         size = batch_size_for(len(request.labels))
-        known = len(self._executables)
-        self._executable(request, next(chunks_of(request, size)), to_images=True)
-        return time.perf_counter() - start if len(self._executables) > known else 0.0
+        self._program(request, next(chunks_of(request, size)), to_images=True)
+        is_new = self._programs.num_compiled > known
+        return time.perf_counter() - start if is_new else 0.0
 
     def draw(self, request: Request) -> Drawn:
         """All pictures of a request and their tokens."""
-        drawn = list(self.stream(request))
-        return Drawn(*(np.concatenate(parts) for parts in zip(*drawn, strict=True)))
+        count, start = len(request.labels), 0
+        for drawn in self.stream(request):
+            if not start:  # filled as they come: joined at the end, pictures would stand twice
+                whole = Drawn(*(np.empty((count, *part.shape[1:]), part.dtype) for part in drawn))
+            for place, part in zip(whole, drawn, strict=True):
+                place[start : start + len(part)] = part
+            start += len(drawn.images)
+        return whole
 
     def stream(self, request: Request) -> Iterator[Drawn]:
         """The same, batch by batch: while one is looked at the next is drawn, and no more.
@@ -259,7 +266,7 @@ class Pipeline:
         size = batch_size_for(left)
         running: Any = None
         for chunk in chunks_of(request, size):
-            execute = self._executable(request, chunk, to_images)
+            execute = self._program(request, chunk, to_images)
             started = execute(self._params, chunk, request.sampling, request.guidance)
             if running is not None:
                 yield jax.device_get(running)
@@ -267,27 +274,25 @@ class Pipeline:
             running = started
         yield tuple(output[:left] for output in jax.device_get(running))
 
-    def _executable(self, request: Request, chunk: Chunk, to_images: bool) -> Any:
+    def _program(self, request: Request, chunk: Chunk, to_images: bool) -> Any:
         """The compiled function; labels, orders, masks, seed and traced choices share it."""
         arguments = (self._params, chunk, request.sampling, request.guidance)
         num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
-        output_size = request.generation.output_size
-        dtype = jnp.dtype(request.generation.dtype)
+        output_size, dtype = request.generation.output_size, jnp.dtype(request.generation.dtype)
         static = (to_images, request.schedule, output_size, dtype, len(chunk.labels_B), num_known)
-        key = (*static, jax.tree.structure(arguments))
-        if key not in self._executables:
 
-            def run(params, chunk, sampling, guidance):
-                rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
-                choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
-                choices |= {"known": chunk.known, "dtype": dtype}
-                model = (self.config.transformer, params["transformer"])
-                if not to_images:
-                    return (generate_tokens(*model, *rows, **choices),)
-                tokenizer = (self.config.tokenizer, params["tokenizer"])
-                return generate_images(
-                    *model, *tokenizer, *rows, output_size=output_size, **choices
-                )
+        def run(params, chunk, sampling, guidance):
+            rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
+            choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
+            choices |= {"known": chunk.known, "dtype": dtype}
+            model = (self.config.transformer, params["transformer"])
+            if not to_images:
+                return (generate_tokens(*model, *rows, **choices),)
+            tokenizer = (self.config.tokenizer, params["tokenizer"])
+            choices["output_size"] = output_size
+            return generate_images(*model, *tokenizer, *rows, **choices)
 
-            self._executables[key] = jax.jit(run).lower(*arguments).compile()
-        return self._executables[key]
+        return self._programs.find(
+            (*static, jax.tree.structure(arguments)),
+            lambda: jax.jit(run).lower(*arguments).compile(),
+        )

@@ -4,6 +4,7 @@ Whatever depends on which method a model is, its family says; nobody else asks. 
 class in a module of this folder, marked with `register`; the registry imports them all.
 """
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -53,11 +54,17 @@ def forget(name: str) -> None:
 
 
 def families() -> Mapping[str, ModelFamily]:
-    """All families by name; those of this folder are imported."""
+    """All families by name, those of this folder among them."""
+    import_rooms()
+    return _FAMILIES
+
+
+@functools.cache
+def import_rooms() -> None:
+    """Imports the modules of this folder; a family among them registers itself."""
     package = importlib.import_module(__package__)
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{__package__}.{module.name}")
-    return _FAMILIES
 
 
 def find_family(name: Any, field: str = "family") -> ModelFamily:
