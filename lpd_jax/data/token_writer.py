@@ -24,7 +24,7 @@ from lpd_jax.data.token_cache import (
 )
 from lpd_jax.data.token_encoder import BatchEncoder, ImageBatch, encode_batches, read_batches
 from lpd_jax.models.family import tokenizer_of
-from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.atomic_files import remove_leftovers, replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
@@ -200,8 +200,7 @@ def write_shard(
 ) -> None:
     """One file, under its name only when it is whole."""
     path = folder / settings.shard_file(shard)
-    for leftover in folder.glob(f".{path.name}.*"):  # of a run that was killed
-        leftover.unlink()
+    remove_leftovers(path)
     with replacing_file(path) as temporary:
         writer = ArrayRecordWriter(str(temporary), WRITER_OPTIONS)
         try:

@@ -105,7 +105,7 @@ def sample_tokens(
     V = logits_BQV.shape[-1]
 
     def noise(key: jax.Array, rank: jax.Array) -> jax.Array:
-        return jax.random.gumbel(jax.random.fold_in(key, rank), (V,))
+        return jax.random.gumbel(jax.random.fold_in(key, rank), (V,), jnp.float32)
 
     noise_BQV = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))(keys_B, rank_Q)
     return jnp.argmax(logits_BQV + noise_BQV, axis=-1).astype(jnp.int32)

@@ -17,6 +17,7 @@ from lpd_jax.models.family import transformer_of
 from lpd_jax.models.pixels import decode_images
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.random_keys import random_key
 
 
 def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
@@ -26,7 +27,7 @@ def image_keys(seed: int, first_index: int, batch_size: int) -> jax.Array:
 
 def keys_of(seed: int, index_B: jax.Array | np.ndarray) -> jax.Array:
     """Keys `[B]` of images by their index."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index_B))
+    return jax.vmap(jax.random.fold_in, (None, 0))(random_key(seed), jnp.asarray(index_B))
 
 
 @functools.partial(

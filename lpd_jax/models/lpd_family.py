@@ -121,7 +121,9 @@ class LPDFamily(Family):
         groups = [s.group_of_rank() for s in training_schedules(self.config.num_tokens)]
         group_GN = np.stack(groups).astype(np.int32)
         order_BN = random_orders(order_key, tokens_BN.shape)
-        group_N = jnp.asarray(group_GN)[jax.random.randint(sizes_key, (), 0, len(group_GN))]
+        group_N = jnp.asarray(group_GN)[
+            jax.random.randint(sizes_key, (), 0, len(group_GN), jnp.int32)
+        ]
         if train:
             labels_B = self.drop_labels(label_key, labels_B)
         return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key

@@ -26,9 +26,11 @@ def token_nats(logits_BNV: jax.Array, tokens_BN: jax.Array) -> jax.Array:
 
 def drop_labels(key: jax.Array, labels_B: jax.Array, rate: float, null_class: int) -> jax.Array:
     """Some labels turn into no class, for classifier-free guidance."""
-    return jnp.where(jax.random.bernoulli(key, rate, labels_B.shape), null_class, labels_B)
+    return jnp.where(
+        jax.random.bernoulli(key, jnp.float32(rate), labels_B.shape), null_class, labels_B
+    )
 
 
 def random_orders(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Uniformly random generation orders, int32 `[B, N]`."""
-    return jnp.argsort(jax.random.uniform(key, shape), axis=1).astype(jnp.int32)
+    return jnp.argsort(jax.random.uniform(key, shape, jnp.float32), axis=1).astype(jnp.int32)

@@ -1,6 +1,7 @@
 """Output that appears whole or not at all: written under a temporary name, then renamed."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 
 from lpd_jax.runtime.errors import UserError
+
+LONGEST_KEPT = 200  # bytes of a name that a temporary one repeats
 
 
 def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...] = ()) -> Path:
@@ -21,10 +24,13 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
     if suffixes and path.suffix.lower() not in suffixes:
         allowed = " or ".join(suffixes)
         raise UserError(f"{name}: got {str(path)!r}, allowed are names ending in {allowed}")
-    if path.is_dir():
-        raise UserError(f"{name}: got {str(path)!r}, which is a folder; allowed is a file name")
     if not path.parent.is_dir():
         raise UserError(f"{name}: got {str(path)!r}, but the folder {path.parent} does not exist")
+    longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if len(os.fsencode(path.name)) > longest:
+        raise UserError(f"{name}: got {str(path)!r}, allowed are names of at most {longest} bytes")
+    if path.is_dir():
+        raise UserError(f"{name}: got {str(path)!r}, which is a folder; allowed is a file name")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{name}: got {str(path)!r}, but {path.parent} cannot be written to")
     return path
@@ -32,8 +38,11 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
 
 @contextlib.contextmanager
 def replacing_file(path: str | PathLike) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error."""
-    path = Path(path)
+    """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error.
+
+    Where `path` is a link, what it points to is replaced.
+    """
+    path = Path(os.path.realpath(path))
     temporary = _beside(path, "writing")
     try:
         yield temporary
@@ -44,8 +53,16 @@ def replacing_file(path: str | PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_directory(path: str | PathLike) -> Iterator[Path]:
-    """Gives a new folder beside `path` that takes its place on success, and goes on an error."""
-    path = Path(path)
+    """Gives a new folder that takes the place of `path` on success, and goes on an error.
+
+    Where `path` is a link, what it points to is replaced. A mount point cannot be renamed: its
+    files are replaced one by one, each whole or not at all.
+    """
+    path = Path(os.path.realpath(path))
+    if os.path.ismount(path):
+        with _inside_mount(path) as temporary:
+            yield temporary
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, previous = _beside(path, "writing"), _beside(path, "previous")
     temporary.mkdir()
@@ -60,6 +77,37 @@ def replacing_directory(path: str | PathLike) -> Iterator[Path]:
             shutil.rmtree(previous, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _inside_mount(path: Path) -> Iterator[Path]:
+    temporary = _beside(path / path.name, "writing")
+    temporary.mkdir()
+    try:
+        yield temporary
+        new = {file.name for file in temporary.iterdir()}
+        for old in path.iterdir():
+            if old.is_dir() and not old.is_symlink() and old != temporary:
+                shutil.rmtree(old)
+            elif old != temporary and old.name not in new:
+                old.unlink()
+        for file in temporary.iterdir():
+            os.replace(file, path / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: str | PathLike) -> None:
+    """Removes what killed processes left of `replacing_file(path)`."""
+    path = Path(path)
+    for leftover in path.parent.glob(f".{_short_name(path)}.*"):
+        leftover.unlink()
+
+
 def _beside(path: Path, purpose: str) -> Path:
     # Same folder, so the rename stays inside one file system.
-    return path.with_name(f".{path.name}.{purpose}-{os.getpid()}")
+    return path.with_name(f".{_short_name(path)}.{purpose}-{os.getpid()}")
+
+
+def _short_name(path: Path) -> str:
+    # A name may have 255 bytes, and a temporary one is never longer.
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= LONGEST_KEPT else hashlib.sha256(name).hexdigest()[:32]

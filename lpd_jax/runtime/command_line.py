@@ -3,12 +3,14 @@
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
+import io
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
@@ -17,6 +19,7 @@ from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.errors import UserError
 
 USAGE_EXIT_CODE = 2
+INTERRUPTED_EXIT_CODE = 130  # as shells count: 128 and the number of SIGINT
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
@@ -41,9 +44,35 @@ def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
             if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(error)
+        except KeyboardInterrupt:
+            print(f"{os.path.basename(sys.argv[0])}: stopped", file=sys.stderr)
+            return INTERRUPTED_EXIT_CODE
+        except (RuntimeError, AssertionError):
+            if (missing := _missing_backend()) is None:
+                raise
+            return _fail(missing)
         return 0
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a letter must not fail a command that has done its work.
+            stream.reconfigure(errors="backslashreplace")
     app.run(guarded_main, flags_parser=_parse_flags)
+
+
+def _missing_backend() -> UserError | None:
+    """What is wrong where JAX cannot start at all; its own errors are of no one class."""
+    try:
+        jax.default_backend()
+    except (RuntimeError, AssertionError) as error:
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        reason = f" ({one_line(error)})" if str(error) else ""
+        return UserError(
+            f"JAX_PLATFORMS: got {wanted!r}, which cannot be started here{reason}; allowed are "
+            "cpu, or nothing for what is there; NVIDIA GPUs need `pip install 'jax[cuda12]'`, TPUs "
+            "`pip install 'jax[tpu]'`"
+        )
+    return None
 
 
 def _chosen_command(arguments: Sequence[str], commands: Sequence[str]) -> Sequence[str]:

@@ -20,6 +20,7 @@ from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
+from lpd_jax.runtime.random_keys import wrap_random_keys
 from lpd_jax.training.compute_config import transformer_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.weights.loading import Weights, load_weights
@@ -139,7 +140,7 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
             *tokenizer,
             labels_B,
             order_BN,
-            jax.random.wrap_key_data(keys_B),
+            wrap_random_keys(keys_B),
             schedule=schedule,
             sampling=generation.sampling,
             guidance=generation.guidance,

@@ -21,6 +21,7 @@ from lpd_jax.runtime.mesh import (
     make_mesh,
     state_shardings,
 )
+from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.health import check_health
 from lpd_jax.training.metric_writers import (
@@ -160,7 +161,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
     def init(key: jax.Array) -> TrainState:
         return init_state(init_boxed(run.task.model, key), run.optimizer, run.config.ema_decay)
 
-    key = jax.random.key(run.config.seed)
+    key = random_key(run.config.seed)
     if run.checkpoints.latest_step() is not None:
         shardings = state_shardings(init, run.mesh, key)
         state, position = run.checkpoints.restore(abstract_state(init, shardings, key))
@@ -176,7 +177,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
 def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     """Runs to `num_steps`. Metrics are fetched one step late: a device never waits for the host."""
     config, last = run.config, run.config.num_steps
-    key = jax.random.key(config.seed + 1)
+    key = random_key(config.seed + 1)
     sharding = batch_sharding(run.mesh)
     learning_rate = make_learning_rate(config.optimizer, last)
     evaluate = jax.jit(run.task.validation_loss)

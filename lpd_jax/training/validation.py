@@ -9,6 +9,7 @@ import numpy as np
 from lpd_jax.data.batches import Source, batch_share, to_devices, validation_batches
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import batch_sharding
+from lpd_jax.runtime.random_keys import random_key
 
 
 def check_validation(count: int, batch_size: int) -> None:
@@ -42,7 +43,7 @@ def mean_metrics(
     batches = validation_batches(source, batch_size, num_threads=num_threads, share=share)
     results = []
     for i, batch in enumerate(batches):
-        key = jax.random.fold_in(jax.random.key(0), i)
+        key = jax.random.fold_in(random_key(0), i)
         with jax.set_mesh(mesh):
             loss, metrics = evaluate(params, to_devices(batch, sharding), key)
         results.append(jax.device_get({"loss": loss, **metrics}))

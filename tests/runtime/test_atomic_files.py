@@ -1,0 +1,79 @@
+"""Output takes its place whole or not at all, whatever its place is."""
+
+import os
+
+import pytest
+
+from lpd_jax.runtime.atomic_files import (
+    check_output_file,
+    remove_leftovers,
+    replacing_directory,
+    replacing_file,
+)
+
+
+@pytest.mark.parametrize("name", ["a.png", "画" * 82 + ".png", "x" * 255])
+def test_a_file_of_any_legal_name_is_replaced(tmp_path, name):
+    path = check_output_file("output", tmp_path / name)
+    for text in ("one", "two"):
+        with replacing_file(path) as temporary:
+            assert len(os.fsencode(temporary.name)) <= 255 and temporary.parent == tmp_path
+            temporary.write_text(text)
+    assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_text() == "two"
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(KeyError), replacing_file(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match="^output: got .*, allowed are names of at most 255 bytes"):
+        check_output_file("output", tmp_path / ("画" * 86))
+
+
+def test_links_are_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "a").write_text("old")
+    (tmp_path / "a").symlink_to(tmp_path / "disk" / "a")
+    (tmp_path / "models").symlink_to(tmp_path / "disk" / "models")
+    with replacing_file(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    for text in ("one", "two"):
+        with replacing_directory(tmp_path / "models") as temporary:
+            (temporary / "config.json").write_text(text)
+    assert (tmp_path / "a").is_symlink() and (tmp_path / "disk" / "a").read_text() == "new"
+    assert (tmp_path / "models").is_symlink()
+    assert (tmp_path / "disk" / "models" / "config.json").read_text() == "two"
+
+
+def test_the_files_of_a_mount_point_are_replaced_in_it(tmp_path, monkeypatch):
+    mount = tmp_path / "models"
+    mount.mkdir()
+    place = mount.stat().st_ino
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(mount))
+    for names in (("a", "b"), ("b", "c")):
+        with replacing_directory(mount) as temporary:
+            for name in names:
+                (temporary / name).write_text(f"{names}")
+    assert sorted(file.name for file in mount.iterdir()) == ["b", "c"]
+    assert {file.read_text() for file in mount.iterdir()} == {"('b', 'c')"}
+    assert mount.stat().st_ino == place
+    with pytest.raises(KeyError), replacing_directory(mount) as temporary:
+        (temporary / "b").write_text("half")
+        raise KeyError
+    assert sorted(file.name for file in mount.iterdir()) == ["b", "c"]
+
+
+@pytest.mark.parametrize("name", ["tokens", "x" * 250])
+def test_leftovers_of_killed_processes_are_found(tmp_path, name):
+    context = replacing_file(tmp_path / name)
+    context.__enter__().write_text("half")
+    (tmp_path / "other").write_text("kept")
+    remove_leftovers(tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == ["other"]
+    del context
