@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lpd_jax.runtime.moved_modules import find_moved_modules
 from lpd_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ _HOMES = {
     "Pipeline": "lpd_jax.pipeline",
     "from_torch": "lpd_jax.weights.from_torch.conversion",
 }
+
+
+find_moved_modules()
 
 
 def __getattr__(name: str) -> Any:

@@ -81,6 +81,10 @@ class DirectoryConfig:
                 f"a grid of {'x'.join(map(str, grid))} tokens"
             )
 
+    def __getitem__(self, field: str) -> Any:
+        """What config.json says: `config["class_names"]`, in plain JSON types."""
+        return self.to_mapping()[field]
+
     @property
     def grid_size(self) -> tuple[int, ...] | None:
         """(height, width) in tokens; None for a tokenizer of no picture size."""

@@ -39,6 +39,7 @@ def test_what_is_saved_comes_back(saved):
     assert (files.config.transformer, files.config.tokenizer) == (tiny.LPD, tiny.VQ)
     assert (files.config.image_size, files.config.class_names) == ((8, 8), ("cat", "dög", "owl"))
     assert files.config.generation == Generation(4, order="halton", guidance_schedule="linear")
+    assert files.config["transformer"]["family"] == "lpd" and files.config["image_size"] == [8, 8]
     again = DirectoryConfig.from_mapping(files.config.to_mapping(), files.config.where)
     assert again == files.config
     kernel = files.transformer["blocks"]["up"]["kernel"]
