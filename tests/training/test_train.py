@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from lpd_jax.runtime.mesh import make_mesh
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
+from lpd_jax.training.loop import due, train
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.resume import check_same_config
-from lpd_jax.training.train import due, train
 from lpd_jax.training.train_step import TrainState
 from lpd_jax.training.validation import mean_metrics
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
