@@ -116,7 +116,7 @@ def test_seeds_of_windows_are_seeds():
     [
         ({"left": 3}, "left: got 3 pixels, allowed are multiples of 2"),
         ({"left": 2.0}, "left: got 2.0, allowed are whole numbers"),
-        ({"left": -8}, "nothing of the picture of .* would be left"),
+        ({"left": -8}, "left.*: got -8, 0.*, so nothing of the picture of .* would be left"),
         ({"left": -4}, "canvas would be 8x4 pixels, allowed is at least the model's picture, 8x8"),
         ({"left": -10}, "left: got -10, allowed are"),
         ({"left": 2**40}, "canvas would be 8x1099511627784 pixels, allowed are 67,108,864 in all"),

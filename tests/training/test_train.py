@@ -164,7 +164,7 @@ def test_due_at_every_so_many_steps_and_at_the_end():
 def test_a_workdir_of_another_config_is_refused_by_the_fields(tmp_path):
     train(toy.MODEL, toy.config(2), tmp_path)
     model = dataclasses.replace(toy.MODEL, num_layers=3)
-    with pytest.raises(ValueError, match="^workdir: holds a run of another config") as error:
+    with pytest.raises(ValueError, match="^workdir: got a run of another config") as error:
         train(model, toy.config(2, seed=5), tmp_path)
     differing = str(error.value).split("differing: ")[1]
     assert differing == "model.num_layers (there 2, here 3); seed (there 0, here 5)"

@@ -113,7 +113,9 @@ def test_missing_things_are_named(saved, tmp_path):
 def test_truncated_weights_are_named(saved, kept):
     file = saved / "model.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="model.safetensors .* is truncated or damaged") as error:
+    with pytest.raises(
+        ValueError, match="model.safetensors: got .* that are truncated or damaged"
+    ) as error:
         load_model_directory(saved)
     assert "\n" not in str(error.value)
 
@@ -123,7 +125,7 @@ def test_truncated_weights_are_named(saved, kept):
     [
         ({"format_version": 2}, "format_version: got 2, allowed is 1; .* newer lpd_jax"),
         ({"format_version": None}, "format_version: got None, allowed is 1"),
-        ({"colour": 1}, "colour: unknown field, allowed are format_version, image_size"),
+        ({"colour": 1}, "colour: got an unknown field, allowed are format_version, image_size"),
         ({"generation": {"steps": 1}}, "generation.steps: got an unknown field"),
         ({"generation": {"top_k": "all"}}, "generation.top_k: got 'all', allowed is an int"),
         ({"generation": {"temperature": -1}}, "temperature: got -1.0, allowed are"),
@@ -153,5 +155,5 @@ def test_bad_configs_are_named(saved, changes, message):
 def test_truncated_config_is_named(saved):
     text = (saved / "config.json").read_text(encoding="utf-8")
     (saved / "config.json").write_text(text[: len(text) // 2])
-    with pytest.raises(ValueError, match="config.json is damaged or truncated"):
+    with pytest.raises(ValueError, match="config.json: got a file that is damaged or truncated"):
         load_model_directory(saved)
