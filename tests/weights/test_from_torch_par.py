@@ -209,7 +209,7 @@ def test_sizes_that_do_not_fit_are_refused(weights, sizes, words):
             (120, 2048),
             "got a LlamaGen that draws from text; allowed",
         ),
-        ("cls_embedding.cap_proj.fc1.weight", (16, 2048), "cap_proj.fc1.weight: this LlamaGen"),
+        ("cls_embedding.cap_proj.fc1.weight", (16, 2048), "cap_proj.fc1.weight: got a LlamaGen"),
         ("pos_instruct_embeddings", (1, 16), "unexpected pos_instruct_embeddings"),
         (CLASSES, (4, 12), rf"{CLASSES}: got shape \(4, 12\), allowed is \(4, 16\)"),
         (
