@@ -67,14 +67,16 @@ def convert(source: str, tell: Callable[[str], object]) -> tuple[Any, Any, dict[
 
 def given(flag: flags.FlagHolder) -> str:
     if not flag.value:
-        raise UserError(f"{flag.name}: not given; give a path with --{flag.name}=PATH")
+        raise UserError(f"{flag.name}: missing; give a path with --{flag.name}=PATH")
     return flag.value
 
 
 def new_folder(output: str) -> Path:
     path = Path(output).expanduser()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"output: {path} exists; allowed is a new or an empty folder")
+        raise UserError(
+            f"output: got {str(path)!r}, which exists; allowed is a new or an empty folder"
+        )
     return path
 
 

@@ -135,7 +135,7 @@ def read_options(command: str) -> dict[str, Any]:
     own, other = (OUTPAINT, INPAINT) if command == "outpaint" else (INPAINT, OUTPAINT)
     for name in other:
         if flags.FLAGS[name].present:
-            raise UserError(f"{name}: allowed is none for {command}")
+            raise UserError(f"{name}: got one for {command}, allowed is none")
     options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*JOINING, *own)}
     options |= read_flags(CHOICES)
     if options.get("mask") is not None:

@@ -69,11 +69,15 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     if not path.is_file():
-        raise UserError(f"notebook: got {str(path)!r}, which does not exist")
+        raise UserError(
+            f"notebook: got {str(path)!r}, which does not exist; allowed is an .ipynb file"
+        )
     try:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"notebook: {path} is no notebook: {one_line(error)[:200]}") from None
+        raise UserError(
+            f"notebook: got {str(path)!r}, which is no notebook: {one_line(error)[:200]}"
+        ) from None
 
 
 def set_model(notebook: Any, model: str) -> None:
@@ -86,7 +90,7 @@ def set_model(notebook: Any, model: str) -> None:
 
 
 def execute(notebook: Any) -> None:
-    """Fills in the outputs; ValueError with the failing cell.
+    """Fills in the outputs; UserError with the failing cell.
 
     The kernel is this very Python, whatever kernels are installed.
     """

@@ -15,9 +15,9 @@ import sys
 from absl import flags, logging
 
 from lpd_jax.runtime import command_line, processes
+from lpd_jax.training import train
 from lpd_jax.training.config import read_config
 from lpd_jax.training.profiling import ProfileWindow
-from lpd_jax.training.train import train
 
 CONFIG = command_line.define_config("File with get_config().")
 WORKDIR = flags.DEFINE_string(

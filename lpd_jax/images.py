@@ -27,7 +27,7 @@ def adm_center_crop(image_HWC: np.ndarray, size: int) -> np.ndarray:
     """Square centre crop of `size` pixels, byte for byte as ADM prepares ImageNet.
 
     Halve with a box filter while the short side is at least 2 * size, bicubic to a short side of
-    `size`, cut the middle. Raises ValueError for anything but uint8 RGB.
+    `size`, cut the middle. Raises UserError for anything but uint8 RGB.
     """
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[-1] != 3:
         raise UserError(
@@ -144,7 +144,7 @@ def _check_images(images_BHWC) -> np.ndarray:
 def read_image(name: str, path: str | PathLike, mode: str = "RGB") -> np.ndarray:
     """Pixels uint8 of a picture file, `[H, W, 3]` or, of mode "L" (grey), `[H, W]`.
 
-    Turned upright as the camera noted. Raises ValueError naming the option `name` for a file that
+    Turned upright as the camera noted. Raises UserError naming the option `name` for a file that
     is not there, is no picture, is damaged, or would unpack to more pixels than Pillow thinks sane.
     """
     try:
@@ -155,10 +155,12 @@ def read_image(name: str, path: str | PathLike, mode: str = "RGB") -> np.ndarray
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"pictures of up to {Image.MAX_IMAGE_PIXELS:,} pixels"
         raise UserError(
-            f"{name}: got {str(path)!r}, which is larger; allowed are {limit}"
+            f"{name}: got {str(path)!r}, which has more pixels; allowed are {limit}"
         ) from None
     except FileNotFoundError:
-        raise UserError(f"{name}: got {str(path)!r}, which does not exist") from None
+        raise UserError(
+            f"{name}: got {str(path)!r}, which does not exist; allowed are picture files"
+        ) from None
     except DAMAGED as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(

@@ -46,8 +46,10 @@ def test_a_missing_and_a_damaged_file_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="^bundled pictures: .*00.webp is missing"):
         bundled.read_mosaic(tmp_path / "00.webp")
     (tmp_path / "01.webp").write_bytes(b"RIFF nothing")
-    with pytest.raises(ValueError, match="^bundled pictures: .*01.webp is damaged"):
+    with pytest.raises(ValueError, match="^bundled pictures: got .*01.webp, which is damaged"):
         bundled.read_mosaic(tmp_path / "01.webp")
     Image.new("RGB", (64, 64)).save(tmp_path / "02.webp")
-    with pytest.raises(ValueError, match="^bundled pictures: .*02.webp is damaged.* wrong size"):
+    with pytest.raises(
+        ValueError, match="^bundled pictures: got .*02.webp, which is damaged.* wrong size"
+    ):
         bundled.read_mosaic(tmp_path / "02.webp")

@@ -58,7 +58,7 @@ def test_a_failing_cell_fails_and_writes_nothing(tmp_path):
     ("options", "words"),
     [
         (["--notebook=no.ipynb"], ["notebook: got 'no.ipynb'", "does not exist"]),
-        (["--notebook=text.ipynb"], ["notebook: text.ipynb is no notebook"]),
+        (["--notebook=text.ipynb"], ["notebook: got 'text.ipynb', which is no notebook"]),
         (["--notebook=plain.ipynb", "--model=m"], ["model: got 'm', but 0 cells"]),
         (["--notebook=plain.ipynb", "--output=x.png"], ["output: the notebook shows no pictures"]),
         (["--output=x.jpg"], ["output", "'x.jpg'", ".png"]),

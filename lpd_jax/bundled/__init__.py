@@ -43,7 +43,7 @@ def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
         Images, uint8 `[B, 64, 64, 3]`, and labels, int32 `[B]`; both read-only.
 
     Raises:
-        ValueError: an unknown split, or a damaged file.
+        UserError: an unknown split, or a damaged file.
         FileNotFoundError: a file of the package is missing.
     """
     if split not in SPLITS:
@@ -77,10 +77,12 @@ def read_mosaic(path: pathlib.Path) -> np.ndarray:
             pixels = np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise UserError(
-            f"bundled pictures: {path} is damaged, install lpd_jax again: {error}"
+            f"bundled pictures: got {path}, which is damaged, install lpd_jax again: {error}"
         ) from None
     rows, columns = IMAGES_PER_CLASS // MOSAIC_COLUMNS, MOSAIC_COLUMNS
     if pixels.shape[:2] != (rows * IMAGE_SIZE, columns * IMAGE_SIZE):
-        raise UserError(f"bundled pictures: {path} is damaged, install lpd_jax again: wrong size")
+        raise UserError(
+            f"bundled pictures: got {path}, which is damaged, install lpd_jax again: wrong size"
+        )
     tiles = pixels.reshape(rows, IMAGE_SIZE, columns, IMAGE_SIZE, 3).swapaxes(1, 2)
     return tiles.reshape(rows * columns, IMAGE_SIZE, IMAGE_SIZE, 3)

@@ -1,0 +1,45 @@
+"""Pictures and tokens to train on.
+
+Pictures come from folders of classes, TensorFlow Datasets or the bundled avatars. A token cache
+holds what a tokenizer made of them. Both become batches whose position a checkpoint can hold.
+"""
+
+from typing import TYPE_CHECKING
+
+from lpd_jax.runtime.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from lpd_jax.data.batches import ArraySource, DataConfig, TrainingBatches, validation_batches
+    from lpd_jax.data.pictures import ImageSource, open_images
+    from lpd_jax.data.token_cache import TokenSource, open_token_cache
+    from lpd_jax.data.token_writer import plan_cache, write_token_cache
+
+__all__ = [
+    "ArraySource",
+    "DataConfig",
+    "ImageSource",
+    "TokenSource",
+    "TrainingBatches",
+    "open_images",
+    "open_token_cache",
+    "plan_cache",
+    "validation_batches",
+    "write_token_cache",
+]
+
+# They import the packages of `lpd_jax[train]`.
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "ArraySource": "batches",
+        "DataConfig": "batches",
+        "ImageSource": "pictures",
+        "TokenSource": "token_cache",
+        "TrainingBatches": "batches",
+        "open_images": "pictures",
+        "open_token_cache": "token_cache",
+        "plan_cache": "token_writer",
+        "validation_batches": "batches",
+        "write_token_cache": "token_writer",
+    },
+)

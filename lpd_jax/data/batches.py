@@ -127,7 +127,7 @@ def batch_share(sharding: jax.sharding.Sharding, batch_size: int) -> Share:
     Processes whose devices split one model among them hold the same rows.
 
     Raises:
-        ValueError: the rows are no consecutive, equal part of the batch.
+        UserError: the rows are no consecutive, equal part of the batch.
     """
     spans = sharding.addressable_devices_indices_map((batch_size,)).values()
     rows = sorted({row for span in spans if span for row in range(batch_size)[span[0]]})
@@ -188,7 +188,7 @@ class TrainingBatches:
         return {"step": self.step}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on after a position. Raises ValueError for what is none."""
+        """Goes on after a position. Raises UserError for what is none."""
         step = state.get("step")
         if not isinstance(step, int) or step < 0 or len(state) != 1:
             raise UserError(f'data position: got {dict(state)}, allowed is {{"step": 0 or more}}')

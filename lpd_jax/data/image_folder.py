@@ -35,7 +35,7 @@ class FolderPictures:
         train_name: the same of the training split.
 
         Raises:
-            ValueError: no such folder, no class folders, or a class without images.
+            UserError: no such folder, no class folders, or a class without images.
         """
         self.root = pathlib.Path(root).expanduser()
         if not self.root.is_dir():
@@ -96,12 +96,13 @@ def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[
     """Paths below `folder` of all images, deeper folders included, and their labels.
 
     Raises:
-        ValueError: a class without images, or a folder that is no known class.
+        UserError: a class without images, or a folder that is no known class.
     """
     present = class_folders(folder)
     if unknown := sorted(set(present) - set(class_names)):
         raise UserError(
-            f"data.path: {folder} holds {unknown[0]!r}, allowed are the class folders of training: "
+            f"data.path: got {str(folder)!r}, which holds {unknown[0]!r}; allowed are the class "
+            "folders of training: "
             f"{', '.join(class_names[:5])} ..."
         )
     files: list[str] = []
@@ -115,8 +116,8 @@ def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[
         )
         if not found:
             raise UserError(
-                f"data.path: class folder {folder / name} holds no images; allowed are files "
-                f"ending in {', '.join(SUFFIXES)}"
+                f"data.path: got class folder {folder / name}, which holds no images; allowed "
+                f"are files ending in {', '.join(SUFFIXES)}"
             )
         files += found
         labels += [class_names.index(name)] * len(found)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
 
 
-class BadImage(ValueError):  # noqa: N818 - what it says of itself
+class BadImage(UserError):  # noqa: N818 - what it says of itself
     """A picture is missing or damaged; the message names it."""
 
 
@@ -77,7 +77,7 @@ class ImageSource:
         """One record, or where it cannot be read and `skip_bad`, the next that can.
 
         Raises:
-            ValueError: a picture cannot be read, or none can.
+            UserError: a picture cannot be read, or none can.
         """
         for i in range(len(self)):
             try:
@@ -90,7 +90,7 @@ class ImageSource:
             if view:
                 image_HWC = np.ascontiguousarray(image_HWC[:, ::-1])
             return {"image": image_HWC, "label": np.asarray(label, np.int32)}
-        raise UserError(f"data: none of the {len(self)} images can be read")
+        raise UserError(f"data: got {len(self)} images, of which none can be read")
 
     def read(self, index: int) -> tuple[np.ndarray, int]:
         """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
@@ -161,7 +161,7 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
         size: of the centre crop, in place of the config's.
 
     Raises:
-        ValueError: a dataset that is not there, is empty, or has no such split.
+        UserError: a dataset that is not there, is empty, or has no such split.
     """
     own_name = {"train": config.train_split, "validation": config.validation_split}[split]
     pictures: Pictures
@@ -177,5 +177,5 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
             "tfds and folder"
         )
     if not len(pictures):
-        raise UserError(f"data: {pictures.description} holds no images")
+        raise UserError(f"data: got {pictures.description}, which holds no images")
     return ImageSource(pictures, size or image_size(config), config.bad_images == "skip")

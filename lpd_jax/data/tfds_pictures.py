@@ -22,7 +22,7 @@ class TfdsPictures:
         split: "train", or a slice such as "train[:90%]".
 
         Raises:
-            ValueError: TFDS is not installed, the set is not prepared, it has no such split, or
+            UserError: TFDS is not installed, the set is not prepared, it has no such split, or
                 its records are no images with labels.
         """
         tfds = import_tfds()

@@ -137,14 +137,15 @@ class TokenSource:
         return {"tokens": image.tokens_VN[view], "label": np.asarray(image.label, np.int32)}
 
     def image(self, index: int) -> CachedImage:
-        """One record whole. Raises ValueError where its shard is damaged."""
+        """One record whole. Raises UserError where its shard is damaged."""
         layout = self.settings.record_type
         try:
             record = np.frombuffer(self.records[index], layout)[0]
         except (RuntimeError, ValueError, IndexError) as error:
             problem = " ".join(str(error).split())
             raise UserError(
-                f"token cache {self.folder}: record {index} is damaged ({problem}); {AGAIN}"
+                f"token cache: got {str(self.folder)!r}, whose record {index} is damaged "
+                f"({problem}); {AGAIN}"
             ) from None
         tokens_VN = record["tokens"].astype(np.int32)
         return CachedImage(int(record["id"]), int(record["label"]), tokens_VN)
@@ -154,7 +155,7 @@ def open_token_cache(folder: pathlib.Path) -> TokenSource:
     """A finished cache.
 
     Raises:
-        ValueError: none is there, it is unfinished, or a shard is missing or truncated.
+        UserError: none is there, it is unfinished, or a shard is missing or truncated.
     """
     if not (folder / INDEX_FILE).is_file():
         if (folder / SETTINGS_FILE).is_file():
@@ -176,19 +177,21 @@ def open_token_cache(folder: pathlib.Path) -> TokenSource:
 
 
 def read_json(file: pathlib.Path, cls: type) -> Any:
-    """A dataclass from its JSON file; ValueError where it is damaged or of another version."""
+    """A dataclass from its JSON file; UserError where it is damaged or of another version."""
     try:
         mapping = json.loads(file.read_text(encoding="utf-8"))
         version = mapping.get("settings", mapping).get("format_version")
         if version != FORMAT_VERSION:
             raise UserError(f"format_version: got {version}, allowed is {FORMAT_VERSION}")
         return from_mapping(cls, mapping)
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"token cache: {file} is damaged ({error}); {AGAIN}") from None
+    except (UserError, json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise UserError(
+            f"token cache: got {str(file)!r}, which is damaged ({error}); {AGAIN}"
+        ) from None
 
 
 def check_cache(settings: CacheSettings, model: TransformerConfig, tokenizer: str) -> None:
-    """Raises ValueError where a cache is not what a transformer is to learn.
+    """Raises UserError where a cache is not what a transformer is to learn.
 
     Args:
         settings: of the cache.
@@ -210,7 +213,7 @@ def check_cache(settings: CacheSettings, model: TransformerConfig, tokenizer: st
 
 
 def check_views(settings: CacheSettings, random_views: bool) -> None:
-    """Raises ValueError where random views are asked for and the cache has one of each image."""
+    """Raises UserError where random views are asked for and the cache has one of each image."""
     if random_views and settings.num_views == 1:
         raise UserError(
             "data.random_views: got True, but the token cache holds one view of each image; "

@@ -71,7 +71,7 @@ def plan_cache(
         images_per_shard: how much work a kill may cost.
 
     Raises:
-        ValueError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
+        UserError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
     """
     size = image_size(config)
     height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
@@ -177,7 +177,7 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
 
 
 def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
-    """Raises ValueError naming in what the cache in a folder differs from the one asked for."""
+    """Raises UserError naming in what the cache in a folder differs from the one asked for."""
     differing = [
         f"{name} (there {value!r}, here {getattr(settings, name)!r})"
         for name, value in vars(read_json(folder / SETTINGS_FILE, CacheSettings)).items()
@@ -186,7 +186,8 @@ def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
     ]
     if differing:
         raise UserError(
-            f"output: {str(folder)!r} holds another token cache; differing: {'; '.join(differing)}"
+            f"output: got {str(folder)!r}, which holds another token cache; differing: "
+            f"{'; '.join(differing)}"
         )
 
 
@@ -220,20 +221,22 @@ def write_shard(
 
 
 def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]:
-    """All shards, as they are on disk. Raises ValueError for one that is missing or damaged."""
+    """All shards, as they are on disk. Raises UserError for one that is missing or damaged."""
     shards = []
     for i in range(settings.num_shards):
         path = folder / settings.shard_file(i)
         if not path.is_file():
             raise UserError(
-                f"output: shard {path} is missing; all processes must write to the same folder"
+                f"output: got no shard {path}; all processes must write to the same folder"
             )
         try:
             reader = ArrayRecordReader(str(path))
             count = reader.num_records()
             reader.close()  # says what was wrong
         except RuntimeError:
-            raise UserError(f"output: shard {path} is damaged; delete it and start again") from None
+            raise UserError(
+                f"output: got shard {path}, which is damaged; delete it and start again"
+            ) from None
         shards.append(Shard(path.name, count, path.stat().st_size))
     return tuple(shards)
 

@@ -1,0 +1,57 @@
+"""Distances between sets of pictures, and the networks whose features they compare.
+
+A network makes features of pictures (`load_inception`, `load_classifier` for the bundled avatars);
+the functions of `metrics` compare features and know no network.
+"""
+
+from typing import TYPE_CHECKING
+
+from lpd_jax.runtime.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
+    from lpd_jax.evaluation.fid import FIDConfig
+    from lpd_jax.evaluation.inception import Inception, load_inception
+    from lpd_jax.evaluation.metrics import (
+        RunningStatistics,
+        Statistics,
+        feature_statistics,
+        frechet_distance,
+        inception_score,
+        load_statistics,
+        save_statistics,
+    )
+
+__all__ = [
+    "Classifier",
+    "FIDConfig",
+    "Inception",
+    "RunningStatistics",
+    "Statistics",
+    "feature_statistics",
+    "frechet_distance",
+    "inception_score",
+    "load_classifier",
+    "load_inception",
+    "load_statistics",
+    "save_statistics",
+]
+
+# They import SciPy, and FID of a training run the packages of `lpd_jax[train]`.
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Classifier": "avatar_classifier",
+        "FIDConfig": "fid",
+        "Inception": "inception",
+        "RunningStatistics": "metrics",
+        "Statistics": "metrics",
+        "feature_statistics": "metrics",
+        "frechet_distance": "metrics",
+        "inception_score": "metrics",
+        "load_classifier": "avatar_classifier",
+        "load_inception": "inception",
+        "load_statistics": "metrics",
+        "save_statistics": "metrics",
+    },
+)

@@ -95,7 +95,9 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
         return None
     reference = None
     if config.reference:
-        reference = read_reference(pathlib.Path(config.reference).expanduser())
+        reference = metrics.load_statistics(
+            pathlib.Path(config.reference).expanduser(), "fid.reference"
+        )
     elif data.dataset == "tokens":
         raise UserError(
             "fid.reference: missing; a token cache holds no images to measure, so allowed is an "
@@ -152,7 +154,7 @@ def measure_training_images(
     made_of = f"{network.digest} {source.pictures.description} {source.image_size}"
     name = f"fid_reference_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     if (workdir / name).is_file():
-        return read_reference(workdir / name)
+        return metrics.load_statistics(workdir / name, "fid.reference")
     processes = jax.process_count()
     step = REFERENCE_BATCH * processes
     real = metrics.RunningStatistics()
@@ -166,13 +168,6 @@ def measure_training_images(
         workdir.mkdir(parents=True, exist_ok=True)
         metrics.save_statistics(workdir / name, statistics)
     return statistics
-
-
-def read_reference(path: pathlib.Path) -> metrics.Statistics:
-    try:
-        return metrics.load_statistics(path)
-    except UserError as error:
-        raise UserError(f"fid.reference: {error}") from None
 
 
 def gather(rows_BF: np.ndarray) -> np.ndarray:

@@ -85,25 +85,32 @@ def save_statistics(path: str | os.PathLike, statistics: Statistics) -> None:
         )
 
 
-def load_statistics(path: str | os.PathLike) -> Statistics:
+def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Statistics:
     """Reads `mu` and `sigma` of an .npz, as ADM's reference batches have them too.
+
+    Args:
+        path: of the file.
+        field: what asked for it, for errors.
 
     Raises:
         UserError: no such file, or one without them.
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
     if not pathlib.Path(path).is_file():
-        raise UserError(f"got {str(path)!r}, which is no file; {allowed}")
+        raise UserError(f"{field}: got {str(path)!r}, which is no file; {allowed}")
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
             num_images = int(arrays["num_images"]) if "num_images" in arrays else 0
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
         problem = " ".join(str(error).split())
-        raise UserError(f"got {str(path)!r}, which cannot be read ({problem}); {allowed}") from None
+        raise UserError(
+            f"{field}: got {str(path)!r}, which cannot be read ({problem}); {allowed}"
+        ) from None
     if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
         raise UserError(
-            f"got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; {allowed}"
+            f"{field}: got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; "
+            f"{allowed}"
         )
     return Statistics(mean_F, covariance_FF, num_images)
 

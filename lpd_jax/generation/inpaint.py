@@ -155,13 +155,15 @@ def same_number(**groups: Any) -> list[Any]:
     """Repeats what comes once as often as the others come: one picture with three labels.
 
     Raises:
-        ValueError: two numbers other than one.
+        UserError: two numbers other than one.
     """
     counts = {name: len(group) for name, group in groups.items()}
     number = max(counts.values())
     if any(count not in (1, number) for count in counts.values()):
-        got = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise UserError(f"got {got}; allowed is one of each, or the same number")
+        got = ", ".join(map(str, counts.values()))
+        raise UserError(
+            f"{', '.join(counts)}: got {got}, allowed is one of each, or the same number"
+        )
     return [
         np.repeat(group, number // len(group), axis=0)
         if isinstance(group, np.ndarray)

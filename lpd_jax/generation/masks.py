@@ -23,7 +23,7 @@ def pixel_mask(
         grid_size: the same in tokens.
 
     Raises:
-        ValueError: both or none, a mask of another size or type, a box that leaves the picture.
+        UserError: both or none, a mask of another size or type, a box that leaves the picture.
     """
     if (mask is None) == (box is None):
         got = "none" if mask is None else "both"

@@ -94,7 +94,7 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
         window: size of the model's picture, the smallest canvas.
 
     Raises:
-        ValueError: a size that is no whole number of tokens, nothing of the picture left, or a
+        UserError: a size that is no whole number of tokens, nothing of the picture left, or a
             canvas smaller than the model's picture or larger than any memory.
     """
     for name, pixels in added.items():
@@ -108,17 +108,20 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
         lengths.append(length + first + last)
         taken.append(slice(max(-first, 0), length - max(-last, 0)))
         kept.append(slice(max(first, 0), lengths[-1] - max(last, 0)))
-    got = ", ".join(f"{name} {pixels}" for name, pixels in added.items())
+    got = f"{', '.join(added)}: got {', '.join(map(str, added.values()))}"
     if any(part.start >= part.stop for part in kept):
-        raise UserError(f"{got}: nothing of the picture of {image_size} pixels would be left")
+        raise UserError(
+            f"{got}, so nothing of the picture of {image_size} pixels would be left; allowed is to "
+            "keep some of it"
+        )
     if lengths[0] < window[0] or lengths[1] < window[1]:
         raise UserError(
-            f"{got}: the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed is at least the "
-            f"model's picture, {window[0]}x{window[1]}"
+            f"{got}, so the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed is at least "
+            f"the model's picture, {window[0]}x{window[1]}"
         )
     if lengths[0] * lengths[1] > MAX_PIXELS:
         raise UserError(
-            f"{got}: the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed are "
+            f"{got}, so the canvas would be {lengths[0]}x{lengths[1]} pixels, allowed are "
             f"{MAX_PIXELS:,} in all"
         )
     return Layout((lengths[0], lengths[1]), (taken[0], taken[1]), (kept[0], kept[1]))

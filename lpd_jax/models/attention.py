@@ -132,7 +132,7 @@ def choose_attention(
         num_tokens: N; a training pass has 2N rows.
 
     Raises:
-        ValueError: an unknown name, or a kernel that cannot run there.
+        UserError: an unknown name, or a kernel that cannot run there.
     """
     cudnn_fits = jnp.dtype(dtype).itemsize == 2 and not head_dim % 8
     cudnn_fits &= head_dim <= CUDNN_MAX_HEAD_DIM

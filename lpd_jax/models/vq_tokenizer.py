@@ -95,7 +95,7 @@ class VQTokenizer(nn.Module):
         return self.to_pixels(straight_BHWE), latents_BHWE, quantized_BHWE, tokens_BHW
 
     def to_latents(self, images_BHWC: jax.Array) -> jax.Array:
-        """Continuous latents `[B, h, w, E]`; ValueError for a size that is no whole grid."""
+        """Continuous latents `[B, h, w, E]`; UserError for a size that is no whole grid."""
         height, width = images_BHWC.shape[1:3]
         factor = self.config.downsample_factor
         if height % factor or width % factor:

@@ -43,7 +43,9 @@ def compile_largest(model: Any, config: TrainConfig, tpu_slice: Slice) -> Progra
             steps -= 1
             largest = try_width(model, config, tpu_slice, steps)
         if largest is None:
-            raise UserError(f"topology: got {tpu_slice.name!r}, which no model fits")
+            raise UserError(
+                f"topology: got {tpu_slice.name!r}, which no model fits; allowed are larger slices"
+            )
         return largest
     while wider := try_width(model, config, tpu_slice, steps + 1):
         largest, steps = wider, steps + 1

@@ -56,7 +56,7 @@ def transformer_options(
         platform: "cpu", "gpu" or "tpu"; None is what this process runs on.
 
     Raises:
-        ValueError: a kernel that cannot run there.
+        UserError: a kernel that cannot run there.
     """
     dtype = jnp.dtype(compute.dtype)
     head_dim, kernel = transformer_of(model).head_dim, "einsum"

@@ -69,7 +69,7 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     """Splits a config file's mapping into the model and the run, both checked.
 
     Raises:
-        ValueError: an unknown, missing or ill-typed field, by its full name.
+        UserError: an unknown, missing or ill-typed field, by its full name.
     """
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     for name in mapping:

@@ -36,13 +36,13 @@ def export_run(
         FileNotFoundError, UserError: names the argument that is wrong or does not fit the others.
     """
     if not output:
-        raise UserError("output: not given; give the model directory to write as --output=DIR")
+        raise UserError("output: missing; give the model directory to write as --output=DIR")
     if is_bucket(output):
         raise UserError(f"output: got {output!r}, allowed is a folder of this machine")
     field = "workdir" if workdir else "tokenizer_workdir"
     trained_in = workdir or tokenizer_workdir
     if not trained_in:
-        raise UserError("workdir: not given; give the training run to export as --workdir=DIR")
+        raise UserError("workdir: missing; give the training run to export as --workdir=DIR")
     folder = reachable(field, trained_in)
     checkpoints = folder / CHECKPOINTS_FOLDER
     if not checkpoints.is_dir():

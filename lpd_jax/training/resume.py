@@ -46,9 +46,7 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         if there.get(name) != here.get(name)
     ]
     if differing:
-        raise UserError(
-            f"workdir: holds a run of another config; differing: {'; '.join(differing)}"
-        )
+        raise UserError(f"workdir: got a run of another config; differing: {'; '.join(differing)}")
 
 
 def is_free(name: str) -> bool:

@@ -164,7 +164,7 @@ def open_tokens(
     What is encoded goes to `workdir/tokens/<split>`; a run that is resumed finds it there.
 
     Raises:
-        ValueError: tokens that are not of this tokenizer, or not what the model is to learn.
+        UserError: tokens that are not of this tokenizer, or not what the model is to learn.
     """
     data, digest = config.data, weights_digest(tokenizer.params, tokenizer.config)
     if data.dataset == "tokens":

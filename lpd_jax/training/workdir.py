@@ -106,7 +106,9 @@ def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
     try:
         names = json.loads(file.read_text("utf-8"))["class_names"]
         if not all(isinstance(name, str) for name in names):
-            raise UserError("class_names: allowed is a list of strings")
+            raise UserError("class_names: got other than strings, allowed is a list of strings")
     except (json.JSONDecodeError, UnicodeDecodeError, UserError, KeyError, TypeError) as error:
-        raise UserError(f"workdir: {file} is damaged ({error}); delete it") from None
+        raise UserError(
+            f"workdir: got {str(file)!r}, which is damaged ({error}); delete it"
+        ) from None
     return list(names)

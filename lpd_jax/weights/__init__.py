@@ -1,0 +1,23 @@
+"""Model directories: found here or on the Hugging Face hub, read, written.
+
+A model directory is what `Pipeline.from_pretrained` opens. `from_torch` makes parameters of
+official PyTorch weights; `checkpoint` and `loading` read what a training run has saved.
+"""
+
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import find_model_directory
+from lpd_jax.weights.model_directory import (
+    ModelFiles,
+    load_model_directory,
+    read_directory_config,
+    save_model_directory,
+)
+
+__all__ = [
+    "DirectoryConfig",
+    "ModelFiles",
+    "find_model_directory",
+    "load_model_directory",
+    "read_directory_config",
+    "save_model_directory",
+]

@@ -154,7 +154,10 @@ class Checkpoints:
                 problems.append(f"checkpoint {self.folder / str(step)}: cannot be read: {reason}")
                 warn(problems[-1] + "; taking the one before")
                 last_error = error
-        message = "; ".join(problems) or f"checkpoint folder: {self.folder} holds none"
+        message = (
+            "; ".join(problems)
+            or f"checkpoint folder: got {str(self.folder)!r}, which holds no checkpoint"
+        )
         raise UserError(message) from last_error
 
     def newer_than(self, step: int) -> list[int]:

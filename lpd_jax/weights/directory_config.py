@@ -51,7 +51,9 @@ class DirectoryConfig:
 
     def __post_init__(self):
         if self.transformer is None and self.tokenizer is None:
-            raise UserError(f"{self.where}: neither transformer nor tokenizer; give one or both")
+            raise UserError(
+                f"{self.where}: got neither transformer nor tokenizer, allowed are one and both"
+            )
         if self.transformer is not None:
             self._check_transformer()
         if self.tokenizer is not None and self.image_size is not None:
@@ -99,7 +101,10 @@ class DirectoryConfig:
         config = getattr(self, part)
         if config is None:
             other = {"transformer": "tokenizer", "tokenizer": "transformer"}[part]
-            raise UserError(f"this model directory holds only a {other}: {self.where}")
+            raise UserError(
+                f"model: got one that holds only a {other}: {self.where}; allowed is one with a "
+                f"{part}"
+            )
         return config
 
     @classmethod
@@ -159,13 +164,14 @@ def check_fields(mapping: Any, where: str) -> None:
         if name not in FIELDS:
             hint = nearest(name, FIELDS)
             raise UserError(
-                f"{where}: {name}: unknown field, allowed are {', '.join(FIELDS)}{hint}"
+                f"{where}: {name}: got an unknown field, allowed are {', '.join(FIELDS)}{hint}"
             )
         if not isinstance(value, FIELDS[name]) or isinstance(value, bool):
             wanted = " or ".join(WORDS[kind] for kind in FIELDS[name] if kind in WORDS)
             raise UserError(f"{where}: {name}: got {value!r}, allowed is {wanted}")
-    if not all(isinstance(name, str) for name in mapping.get("class_names", [])):
-        raise UserError(f"{where}: class_names: allowed is a list of strings")
+    for name in mapping.get("class_names", []):
+        if not isinstance(name, str):
+            raise UserError(f"{where}: class_names: got {name!r} among them, allowed are strings")
     size = mapping.get("image_size") or (1, 1)
     if not all(type(side) is int and side > 0 for side in size):
         raise UserError(f"{where}: image_size: got {size!r}, allowed is [height, width] in pixels")

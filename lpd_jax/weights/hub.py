@@ -48,8 +48,8 @@ def fetch_repository(name: str) -> Path:
         import huggingface_hub
     except ImportError:
         raise UserError(
-            f"model: got {name!r}, no directory here; to fetch it from the Hugging Face hub, "
-            "`pip install huggingface_hub`"
+            f"model: got {name!r}, which is no directory here; allowed is a repository of the "
+            "Hugging Face hub after `pip install huggingface_hub`"
         ) from None
     try:
         folder = huggingface_hub.snapshot_download(
@@ -59,7 +59,7 @@ def fetch_repository(name: str) -> Path:
     except Exception as error:  # noqa: BLE001
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
-            f"model: got {name!r}, no directory here, and it cannot be fetched from the Hugging "
-            f"Face hub: {reason}"
+            f"model: got {name!r}, which is no directory here and cannot be fetched from the "
+            f"Hugging Face hub: {reason}"
         ) from None
     return Path(folder)

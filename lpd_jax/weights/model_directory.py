@@ -64,7 +64,9 @@ def save_model_directory(
     weights = {"transformer": transformer, "tokenizer": tokenizer}
     for part, params in weights.items():
         if (params is None) != (getattr(config, part) is None):
-            raise UserError(f"{part}: weights and config go together, only one was given")
+            raise UserError(
+                f"{part}: got only one of weights and config, allowed are both and none"
+            )
     with replacing_directory(path) as temporary:
         text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
         (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
@@ -122,7 +124,9 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     try:
         mapping = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, or of the text's encoding
-        raise UserError(f"{file} is damaged or truncated, not valid JSON: {error}") from None
+        raise UserError(
+            f"{file}: got a file that is damaged or truncated ({error}), allowed is valid JSON"
+        ) from None
     config = DirectoryConfig.from_mapping(mapping, str(file))
     for part, weight_file in WEIGHT_FILES.items():
         if getattr(config, part) is not None and not (path / weight_file).is_file():
@@ -142,7 +146,9 @@ def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
             arrays[name] = np.asarray(value, dtype=DTYPES[dtype], order="C")
         if not np.isfinite(arrays[name].astype(np.float32, copy=False)).all():
             largest = np.abs(value).max()
-            raise UserError(f"{name}: values up to {largest} are not finite numbers in {dtype}")
+            raise UserError(
+                f"{name}: got values up to {largest}, allowed are finite numbers in {dtype}"
+            )
     return arrays
 
 
@@ -152,6 +158,6 @@ def _load_weights(file: Path) -> dict[str, Any]:
     except safetensors.SafetensorError as error:
         size = file.stat().st_size
         raise UserError(
-            f"{file} ({size:,} bytes) is truncated or damaged, fetch it again: {error}"
+            f"{file}: got {size:,} bytes that are truncated or damaged, fetch it again: {error}"
         ) from None
     return unflatten_dict({name: value.astype(np.float32) for name, value in flat.items()}, sep="/")

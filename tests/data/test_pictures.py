@@ -65,7 +65,9 @@ def test_a_validation_folder_without_some_class_keeps_the_numbers_of_training(sp
     source = open_images(folder_config(split_folders), "validation")
     assert [int(source[i]["label"]) for i in range(2)] == [1, 2] and source.num_classes == 3
     (split_folders / "val" / "ape").mkdir()
-    with pytest.raises(ValueError, match="val holds 'ape', allowed are the class folders of train"):
+    with pytest.raises(
+        ValueError, match="val', which holds 'ape'; allowed are the class folders of train"
+    ):
         open_images(folder_config(split_folders), "validation")
 
 
@@ -157,7 +159,7 @@ def test_images_none_of_which_can_be_read(tmp_path):
     for file in tmp_path.rglob("*.png"):
         file.write_bytes(b"")
     source = open_images(folder_config(tmp_path, bad_images="skip"), "train")
-    with pytest.raises(ValueError, match="^data: none of the 3 images can be read"):
+    with pytest.raises(ValueError, match="^data: got 3 images, of which none can be read"):
         source[1]
 
 
@@ -169,9 +171,9 @@ def test_images_none_of_which_can_be_read(tmp_path):
         (
             ("cat",),
             {},
-            "class folder {root}/cat holds no images; allowed are files ending in .jpeg",
+            "class folder {root}/cat, which holds no images; allowed are files ending in .jpeg",
         ),
-        (("train/cat",), {}, "class folder {root}/train/cat holds no images"),
+        (("train/cat",), {}, "class folder {root}/train/cat, which holds no images"),
         (("cat",), {"train_split": "test"}, "which holds no 'test' with class folders in it"),
         (("train/cat",), {"train_split": "test"}, "but no class folders in 'test'"),
     ],
@@ -188,7 +190,7 @@ def test_a_folder_without_images_is_refused(tmp_path, make, fields, message):
 
 def test_a_split_without_images_is_refused(tmp_path):
     photos.write_folder(tmp_path, 1)  # a hash puts all three in training
-    with pytest.raises(ValueError, match="^data: folder validation, .* holds no images"):
+    with pytest.raises(ValueError, match="^data: got folder validation, .* holds no images"):
         open_images(folder_config(tmp_path), "validation")
 
 

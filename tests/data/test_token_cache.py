@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(root, tmp_path, unbro
 
 
 def test_processes_write_their_own_shards_and_the_first_the_index(root, tmp_path, unbroken):
-    with pytest.raises(ValueError, match="shard .*00002-of-00003.* is missing; all processes must"):
+    with pytest.raises(ValueError, match="got no shard .*00002-of-00003.*; all processes must"):
         write_token_cache(tmp_path, plan(root), batch_size=4, share=Share(0, 2))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [SETTINGS_FILE, *(f"tokens-0000{i}-of-00003.array_record" for i in (0, 1))]
@@ -217,7 +217,9 @@ def test_a_cache_of_something_else_is_refused(root, tmp_path, unbroken, choices,
     with pytest.raises(ValueError) as error:
         write(tmp_path, plan(root, **choices))
     message = str(error.value)
-    assert message.startswith(f"output: {str(tmp_path)!r} holds another token cache; differing: ")
+    assert message.startswith(
+        f"output: got {str(tmp_path)!r}, which holds another token cache; differing: "
+    )
     differing = message.split("differing: ")[1].split("; ")
     assert [part.split(" (there ")[0] for part in differing] == names
     assert len(contents(tmp_path)) == len(unbroken) - (not finished)
@@ -260,9 +262,12 @@ def newer(folder):
     [
         (remove, r"whose shard tokens-00001-of-00003.array_record is damaged \(missing\)"),
         (truncate, r"tokens-00001-of-00003.array_record is damaged \([\d,]+ bytes in place of"),
-        (lambda folder: truncate(folder, INDEX_FILE), "token cache: .*index.json is damaged"),
-        (newer, r"index.json is damaged \(format_version: got 2, allowed is 1\)"),
-        (lambda folder: (folder / INDEX_FILE).write_text("[]"), "index.json is damaged"),
+        (
+            lambda folder: truncate(folder, INDEX_FILE),
+            "token cache: .*index.json', which is damaged",
+        ),
+        (newer, r"index.json', which is damaged \(format_version: got 2, allowed is 1\)"),
+        (lambda folder: (folder / INDEX_FILE).write_text("[]"), "index.json', which is damaged"),
         (lambda folder: [x.unlink() for x in folder.iterdir()], "which holds no token cache; all"),
     ],
 )
@@ -284,7 +289,9 @@ def test_a_damaged_record_is_named_when_it_is_read(tmp_path, unbroken):
     content[content.index(tokens) + 3] ^= 1
     shard.write_bytes(content)
     cache = open_token_cache(tmp_path)
-    with pytest.raises(ValueError, match=r"^token cache .*: record 2 is damaged \(.*hash mismatch"):
+    with pytest.raises(
+        ValueError, match=r"^token cache: .* whose record 2 is damaged \(.*hash mismatch"
+    ):
         cache[2]
     assert cache[3]["tokens"].shape == (16,)
 
@@ -294,7 +301,9 @@ def test_a_damaged_shard_is_named_before_the_index_is_written(root, tmp_path, un
         if name != INDEX_FILE:
             (tmp_path / name).write_bytes(content)
     truncate(tmp_path)
-    with pytest.raises(ValueError, match="shard .*00001-of-00003.array_record is damaged; delete"):
+    with pytest.raises(
+        ValueError, match="shard .*00001-of-00003.array_record, which is damaged; delete"
+    ):
         write(tmp_path, plan(root))
     remove(tmp_path)
     write(tmp_path, plan(root))

@@ -18,8 +18,8 @@ from lpd_jax.evaluation.fid import (
     shared_features,
     with_reference,
 )
+from lpd_jax.training import train
 from lpd_jax.training.config import EveryConfig
-from lpd_jax.training.train import train
 from tests.data import photos
 from tests.training import toy
 

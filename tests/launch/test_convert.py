@@ -143,5 +143,8 @@ def test_an_existing_directory_stays_as_it_is(checkpoints, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     result = tiny.run_python(SCRIPT, f"--input={folder}/vq.pt", f"--output={tmp_path}", cwd=folder)
     assert result.returncode == 2
-    assert f"output: {tmp_path} exists; allowed is a new or an empty folder" in result.stderr
+    assert (
+        f"output: got {str(tmp_path)!r}, which exists; allowed is a new or an empty folder"
+        in result.stderr
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

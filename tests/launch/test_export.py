@@ -91,8 +91,8 @@ def test_runs_of_a_bucket_are_exported(runs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--workdir=lpd"], "output: not given"),
-        (["--output=model"], "workdir: not given"),
+        (["--workdir=lpd"], "output: missing"),
+        (["--output=model"], "workdir: missing"),
         (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
         (["--output=gs://b/model", "--workdir=lpd"], "output: got 'gs://b/model', allowed is a f"),
         (["--output=model", "--workdir=gs://b/lpd"], "workdir: got 'gs://b/lpd', but"),

@@ -10,10 +10,10 @@ import lpd_jax
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.models import family
 from lpd_jax.models.family import Family
+from lpd_jax.training import train
 from lpd_jax.training.config import EveryConfig, TrainConfig
 from lpd_jax.training.export import export_run
 from lpd_jax.training.optimizer import OptimizerConfig
-from lpd_jax.training.train import train
 from tests import tiny
 from tests.data import photos
 

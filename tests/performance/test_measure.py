@@ -174,7 +174,7 @@ def test_a_family_refuses_what_it_cannot_draw(par_directory):
 
 def test_a_directory_without_a_transformer_is_refused(tmp_path):
     tiny.write_model_directory(tmp_path / "vq", transformer=None)
-    with pytest.raises(UserError, match="^this model directory holds only a tokenizer"):
+    with pytest.raises(UserError, match="^model: got one that holds only a tokenizer"):
         find_benchmark_model(str(tmp_path / "vq"), "")
 
 

@@ -23,7 +23,7 @@ from lpd_jax.models.family import transformer_of
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime import processes
 from lpd_jax.runtime.mesh import MeshConfig
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task, make_sampler

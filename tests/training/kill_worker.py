@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig
 from tests.training import toy
 

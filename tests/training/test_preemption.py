@@ -3,7 +3,7 @@
 import os
 import signal
 
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.weights.checkpoint import newest_step
 from tests.training import toy

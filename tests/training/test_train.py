@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from lpd_jax.runtime.mesh import make_mesh
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
+from lpd_jax.training.loop import due, train
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.resume import check_same_config
-from lpd_jax.training.train import due, train
 from lpd_jax.training.train_step import TrainState
 from lpd_jax.training.validation import mean_metrics
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
@@ -164,7 +164,7 @@ def test_due_at_every_so_many_steps_and_at_the_end():
 def test_a_workdir_of_another_config_is_refused_by_the_fields(tmp_path):
     train(toy.MODEL, toy.config(2), tmp_path)
     model = dataclasses.replace(toy.MODEL, num_layers=3)
-    with pytest.raises(ValueError, match="^workdir: holds a run of another config") as error:
+    with pytest.raises(ValueError, match="^workdir: got a run of another config") as error:
         train(model, toy.config(2, seed=5), tmp_path)
     differing = str(error.value).split("differing: ")[1]
     assert differing == "model.num_layers (there 2, here 3); seed (there 0, here 5)"

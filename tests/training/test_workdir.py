@@ -161,7 +161,9 @@ def test_class_names_are_read_from_a_disk_and_from_a_bucket(bucket, tmp_path):
     assert read_class_names(tmp_path) == []
     for text in ("{", "[]", "{}", '{"class_names": [1]}'):
         (tmp_path / "data.json").write_text(text)
-        with pytest.raises(ValueError, match="^workdir: .*data.json is damaged .*; delete it$"):
+        with pytest.raises(
+            ValueError, match="^workdir: got .*data.json', which is damaged .*; delete it$"
+        ):
             read_class_names(tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lpd_jax.data.batches import ArraySource
 from lpd_jax.runtime.mesh import MeshConfig
-from lpd_jax.training import train as train_module
+from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, TrainConfig
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task

@@ -205,7 +205,7 @@ def test_wrong_tokenizer_weights_are_named(vq_golden, name):
 
 
 def test_heads_that_no_shape_tells_are_asked_for(lpd_weights):
-    with pytest.raises(ValueError, match="num_heads: no published LPD is 64 wide.*give it"):
+    with pytest.raises(ValueError, match="num_heads: missing; no published LPD is 64 wide"):
         from_torch(lpd_weights)
     with pytest.raises(ValueError, match="num_heads: got 5, allowed are divisors of 64"):
         from_torch(lpd_weights, num_heads=5)
@@ -219,7 +219,9 @@ def test_grids(lpd_weights):
     with pytest.raises(ValueError, match="grid_size: got 3x3, allowed is a height x width of 16"):
         from_torch(lpd_weights, num_heads=4, grid_size=3)
     lpd_weights["pos_embed"] = lpd_weights["pos_embed"][:, :13]
-    with pytest.raises(ValueError, match="grid_size: 12 tokens.*give its height and width"):
+    with pytest.raises(
+        ValueError, match="grid_size: missing; the 12 tokens.*give its height and width"
+    ):
         from_torch(lpd_weights, num_heads=4)
     config, _ = from_torch(lpd_weights, num_heads=4, grid_size=(3, 4))
     assert config.grid_size == (3, 4)

@@ -67,14 +67,14 @@ def complete_lpd(
 ) -> LPDConfig:
     """Fills in the two sizes that no shape tells; None: the published heads, a square grid.
 
-    Raises ValueError when they are asked for, or do not fit the width or the position table.
+    Raises UserError when they are asked for, or do not fit the width or the position table.
     """
     del shapes
     if num_heads is None and (num_heads := PUBLISHED_HEADS.get(config.embed_dim)) is not None:
         tell(f"num_heads: assumed {num_heads}, as the published LPD {config.embed_dim} wide has")
     if num_heads is None:
         raise UserError(
-            f"num_heads: no published LPD is {config.embed_dim} wide and no weight tells; give it"
+            f"num_heads: missing; no published LPD is {config.embed_dim} wide and no weight tells"
         )
     if num_heads < 1 or config.embed_dim % num_heads:
         raise UserError(f"num_heads: got {num_heads}, allowed are divisors of {config.embed_dim}")
@@ -83,8 +83,8 @@ def complete_lpd(
         grid_size = math.isqrt(num_tokens)
         if grid_size**2 != num_tokens:
             raise UserError(
-                f"grid_size: {num_tokens} tokens, as pos_embed has, are no square grid; "
-                "give its height and width"
+                f"grid_size: missing; the {num_tokens} tokens that pos_embed has are no square "
+                "grid, so give its height and width"
             )
         tell(f"grid_size: assumed {grid_size}x{grid_size}, a square of the {num_tokens} tokens")
     grid = (grid_size, grid_size) if isinstance(grid_size, int) else tuple(grid_size)

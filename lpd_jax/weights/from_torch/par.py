@@ -51,11 +51,11 @@ def par_weights(path: str, shape: tuple[int, ...]) -> list[Weight]:
 def draft_par(shapes: Shapes) -> PARConfig:
     """All sizes but two: it has one head, and its grid is the smallest. See `complete_par`.
 
-    Raises ValueError for a model of captions, for grouped queries, and for sizes that no PAR has.
+    Raises UserError for a model of captions, for grouped queries, and for sizes that no PAR has.
     """
     if captions := [name for name in shapes if name.startswith(CAPTIONS)]:
         raise UserError(
-            f"{captions[0]}: this LlamaGen draws from text; allowed are those that draw from "
+            f"{captions[0]}: got a LlamaGen that draws from text; allowed are those that draw from "
             f"classes, with {NAMES['class_embed']}"
         )
     norms = [r"norm\.weight", r"layers\.\d+\.(attention|ffn)_norm\.weight"]
@@ -92,7 +92,7 @@ def complete_par(
 ) -> PARConfig:
     """Fills in the two sizes that no weight tells; None: of `freqs_cis`, else as published.
 
-    Raises ValueError when they are asked for, or do not fit the other sizes.
+    Raises UserError when they are asked for, or do not fit the other sizes.
     """
     heads_there, tokens_there = _told_by_angles(shapes, config)
     if num_heads is None:
@@ -155,8 +155,8 @@ def _told_by_angles(shapes: Shapes, config: PARConfig) -> tuple[int | None, int 
 def _published_heads(config: PARConfig, tell: Tell) -> int:
     if config.embed_dim not in PUBLISHED_HEADS:
         raise UserError(
-            f"num_heads: no published PAR or LlamaGen is {config.embed_dim} wide and no weight "
-            "tells; give it"
+            f"num_heads: missing; no published PAR or LlamaGen is {config.embed_dim} wide and no "
+            "weight tells"
         )
     num_heads = PUBLISHED_HEADS[config.embed_dim]
     tell(f"num_heads: assumed {num_heads}, as published models {config.embed_dim} wide have")
@@ -166,8 +166,8 @@ def _published_heads(config: PARConfig, tell: Tell) -> int:
 def _published_grid(config: PARConfig, tell: Tell) -> tuple[int, int]:
     if config.embed_dim not in PUBLISHED_HEADS:
         raise UserError(
-            f"grid_size: no published PAR or LlamaGen is {config.embed_dim} wide and no weight "
-            "tells; give it"
+            f"grid_size: missing; no published PAR or LlamaGen is {config.embed_dim} wide and no "
+            "weight tells"
         )
     others = "; 16x16 is for 256" if config.num_parallel == 1 else ""
     tell(f"grid_size: assumed {_by(PUBLISHED_GRID)}, as published for 384 pixels{others}")
@@ -185,8 +185,8 @@ def _square(num_tokens: int) -> tuple[int, int]:
     side = math.isqrt(num_tokens)
     if side * side != num_tokens:
         raise UserError(
-            f"grid_size: {num_tokens} tokens, as {ANGLES} has, are no square grid; give its height "
-            "and width"
+            f"grid_size: missing; the {num_tokens} tokens that {ANGLES} has are no square grid, so "
+            "give its height and width"
         )
     return side, side
 

@@ -85,24 +85,26 @@ def read_state_dict(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, damaged, of no known format, or holds no state dict.
+        UserError: the file is truncated, damaged, of no known format, or holds no state dict.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not there"
         raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
     if not path.stat().st_size:
-        raise UserError(f"checkpoint {path} is empty, fetch it again")
+        raise UserError(f"checkpoint: got {str(path)!r}, which is empty; fetch it again")
     try:
         return _read_mapped(path, is_model, key)
     except DAMAGE as error:
-        raise UserError(f"checkpoint {path} ({path.stat().st_size:,} bytes): {error}") from None
+        raise UserError(
+            f"checkpoint: got {str(path)!r} ({path.stat().st_size:,} bytes): {error}"
+        ) from None
 
 
 def clean_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Removes what wrappers add: "module.a" and "_orig_mod.a" become "a".
 
-    Raises ValueError when two names become one.
+    Raises UserError when two names become one.
     """
     cleaned: dict[str, Any] = {}
     for name, value in state_dict.items():
@@ -144,7 +146,7 @@ def find_state_dict(
     if key is not None:
         known = [str(name) for name in checkpoint] if isinstance(checkpoint, dict) else []
         if key not in known:
-            raise UserError(f"no entry {key!r}; it has {', '.join(known[:20])}")
+            raise UserError(f"key: got {key!r}, allowed are {', '.join(known[:20])}")
         checkpoint = checkpoint[key]
     found = [clean_names(_check_weights(each)) for each in _state_dicts(checkpoint, WRAPPER_DEPTH)]
     if not found:
@@ -174,7 +176,7 @@ def _check_weights(named: dict[str, Any]) -> dict[str, TensorRecord]:
 
 
 def _to_array(name: str, record: TensorRecord, read_storage: ReadStorage) -> np.ndarray:
-    """A view of the mapped file, strided as the tensor was. ValueError beyond its storage."""
+    """A view of the mapped file, strided as the tensor was. UserError beyond its storage."""
     raw, width = read_storage(record.storage), record.dtype.itemsize
     start = (record.storage.start + record.offset) * width
     if 0 in record.shape:
@@ -282,7 +284,7 @@ def _safetensors_record(name: str, entry: dict[str, Any]) -> TensorRecord | Stan
 
 
 def _bytes_of(mapped: mmap.mmap, start: int, length: int) -> np.ndarray:
-    """A view of part of the file, uint8 [length]. Raises ValueError where the file ends early."""
+    """A view of part of the file, uint8 [length]. Raises UserError where the file ends early."""
     if start < 0 or length < 0 or start + length > len(mapped):
         raise UserError("truncated: its data ends early, fetch it again")
     return np.frombuffer(mapped, np.uint8, length, start)

@@ -99,7 +99,7 @@ def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, StorageRec
         every storage it mentions, by key.
 
     Raises:
-        ValueError: the stream ends early or is no pickle.
+        UserError: the stream ends early or is no pickle.
     """
     unpickler = _InertUnpickler(stream)
     try:

@@ -52,7 +52,9 @@ def vq_config(shapes: Shapes) -> VQConfig:
         common_size(shapes, (block.format(level, r"\d+"), 0), default=base) for level in levels
     ]
     if any(width % base for width in channels):
-        raise UserError(f"encoder widths {channels} are no multiples of conv_in's {base}")
+        raise UserError(
+            f"encoder.conv_blocks: got widths {channels}, allowed are multiples of conv_in's {base}"
+        )
     blocks = [count_numbers(shapes, block.format(level, r"(\d+)")) for level in levels]
     return VQConfig(
         base_channels=base,
