@@ -31,7 +31,7 @@ TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of
 CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are cut from, in crops.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
-processes.define_flags()
+processes.define_host_flags()
 
 
 def main() -> None:

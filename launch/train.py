@@ -25,7 +25,7 @@ WORKDIR = flags.DEFINE_string(
 )
 PROFILE_START = flags.DEFINE_integer("profile_start", 0, "First step to profile.", lower_bound=0)
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Steps to profile.", lower_bound=0)
-processes.define_flags()
+processes.define_host_flags()
 
 
 def main() -> None:

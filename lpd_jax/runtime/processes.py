@@ -18,7 +18,7 @@ LAUNCHERS = {
 }
 
 
-def define_flags() -> None:
+def define_host_flags() -> None:
     """Flags by which a process is told of the others where no launcher does."""
     flags.DEFINE_string("coordinator_address", "", "host:port of process 0.")
     flags.DEFINE_integer("num_processes", 0, "Processes of the job.", lower_bound=0)

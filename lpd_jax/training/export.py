@@ -50,7 +50,7 @@ def export_run(
     model, run = read_config(saved_config(checkpoints))
     sources = find_sources(model, run, workdir, tokenizer_workdir)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
-    config = directory_config(parts, run, read_class_names(folder))
+    config = exported_config(parts, run, read_class_names(folder))
     params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(output, config, **params, dtype=dtype)
     return {part: (sources[part][0], weights) for part, weights in parts.items()}
@@ -72,7 +72,7 @@ def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: 
     return {"tokenizer": (trained_in, "workdir")}
 
 
-def directory_config(
+def exported_config(
     parts: dict[str, Weights], run: TrainConfig, class_names: list[str]
 ) -> DirectoryConfig:
     """What the models are, what they were trained on, how they draw.
