@@ -67,7 +67,9 @@ def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
 
 def test_weights_that_a_dtype_cannot_hold_are_refused(tmp_path):
     config = {**CONFIG, "tokenizer": None}
-    with pytest.raises(ValueError, match="norm/scale: got values up to 100000.0, allowed .* float16"):
+    with pytest.raises(
+        ValueError, match="norm/scale: got values up to 100000.0, allowed .* float16"
+    ):
         save_model_directory(
             tmp_path / "model", config, {"norm": {"scale": np.full(2, 1e5)}}, dtype="float16"
         )
