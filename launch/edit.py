@@ -38,7 +38,7 @@ JOINING = ("keep_reconstruction", "seam")
 # Steps depend on the mask, and pixels that stay have the size they have.
 CHOICES = define_flags(leave_out=inpaint.REFUSED)
 
-MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, or owner/name.")
 INPUT = flags.DEFINE_list("input", None, "Picture files. Default: bundled validation pictures.")
 BUNDLED = flags.DEFINE_list(
     "bundled", ["3", "203", "403", "703", "1003", "1103"], "Numbers of bundled validation pictures."

@@ -24,7 +24,7 @@ from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
 
-MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, or owner/name.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", None, "Default: one for each label, 16 at most.", lower_bound=1

@@ -249,7 +249,8 @@ class Pipeline:
                 of any grid.
         """
         config = self.config.need("tokenizer")
-        return decode_pictures(config, self._params["tokenizer"], tokens, self.grid_size)
+        grid = np.shape(tokens)[1:] if np.ndim(tokens) > 2 else self.grid_size
+        return decode_pictures(config, self._params["tokenizer"], tokens, grid)
 
     def partial_images(
         self, tokens_BN: np.ndarray, order_BN: np.ndarray, schedule: GroupSchedule

@@ -60,7 +60,8 @@ def options_of_scripts() -> dict[str, list[str]]:
     scripts = sorted(f"launch/{path.name}" for path in (REPOSITORY / "launch").glob("*.py"))
     command = [sys.executable, "-c", LIST_OPTIONS, *scripts]
     told = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    return json.loads(told.stdout.splitlines()[-1])
+    options: dict[str, list[str]] = json.loads(told.stdout.splitlines()[-1])
+    return {script: [*names, "help"] for script, names in options.items()}
 
 
 def test_every_page_names_only_files_that_exist():
@@ -87,7 +88,7 @@ def test_every_option_that_a_page_names_exists():
             for option in re.findall(r"(?<=--)\w+", " ".join(words if script else [])):
                 if option not in known[script]:
                     wrong.append(f"{page}: {script} --{option}")
-        of_page = {option for script in scripts for option in known[script]}
+        of_page = {"help"} | {option for script in scripts for option in known[script]}
         for option in re.findall(r"`--(\w+)", read(page)):
             if option not in of_page:
                 wrong.append(f"{page}: --{option}")

@@ -163,6 +163,12 @@ def test_a_directory_with_one_model_does_what_it_can(tmp_path, pipe):
     assert half.decode(tokens_BN).shape == (2, 8, 8, 3)
     with pytest.raises(ValueError, match="holds only a tokenizer: .*/vq"):
         half([0])
+    sizeless = {**json.loads((only_tokenizer / "config.json").read_text()), "image_size": None}
+    (only_tokenizer / "config.json").write_text(json.dumps(sizeless))
+    half = Pipeline.from_pretrained(only_tokenizer)  # of a tokenizer that knows no picture size
+    assert half.decode(half.encode(np.zeros((1, 6, 8, 3), np.uint8))).shape == (1, 6, 8, 3)
+    with pytest.raises(ValueError, match="image_size: missing"):
+        half.decode(tokens_BN)
     only_transformer = tiny.write_model_directory(tmp_path / "lpd", tokenizer=None)
     half = Pipeline.from_pretrained(only_transformer)
     np.testing.assert_array_equal(half.generate_tokens([0, 1]), tokens_BN)

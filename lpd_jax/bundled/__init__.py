@@ -77,12 +77,12 @@ def read_mosaic(path: pathlib.Path) -> np.ndarray:
             pixels = np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise UserError(
-            f"bundled pictures: got {path}, which is damaged, install lpd_jax again: {error}"
+            f"bundled pictures: got {path}, which is damaged; install lpd_jax again: {error}"
         ) from None
     rows, columns = IMAGES_PER_CLASS // MOSAIC_COLUMNS, MOSAIC_COLUMNS
     if pixels.shape[:2] != (rows * IMAGE_SIZE, columns * IMAGE_SIZE):
         raise UserError(
-            f"bundled pictures: got {path}, which is damaged, install lpd_jax again: wrong size"
+            f"bundled pictures: got {path}, which is damaged; install lpd_jax again: wrong size"
         )
     tiles = pixels.reshape(rows, IMAGE_SIZE, columns, IMAGE_SIZE, 3).swapaxes(1, 2)
     return tiles.reshape(rows * columns, IMAGE_SIZE, IMAGE_SIZE, 3)

@@ -34,13 +34,12 @@ def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
 
 
 def decode_pictures(config: Any, params: Any, tokens: Any, grid: tuple[int, ...]) -> np.ndarray:
-    """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` of a grid, or `[B, h, w]` of any.
+    """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` or `[B, h, w]` of a grid (h, w).
 
     Raises:
         UserError: tokens of another type or shape, or that are in no codebook.
     """
     tokens = np.asarray(tokens)
-    grid = tokens.shape[1:] if tokens.ndim > 2 else grid
     whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1
     if not whole or math.prod(tokens.shape[1:]) != math.prod(grid):
         raise UserError(

@@ -52,7 +52,7 @@ class DirectoryConfig:
     def __post_init__(self):
         if self.transformer is None and self.tokenizer is None:
             raise UserError(
-                f"{self.where}: got neither transformer nor tokenizer, allowed are one and both"
+                f"{self.where}: got neither transformer nor tokenizer, allowed is one or both"
             )
         if self.transformer is not None:
             self._check_transformer()

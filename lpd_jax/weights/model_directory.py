@@ -65,7 +65,7 @@ def save_model_directory(
     for part, params in weights.items():
         if (params is None) != (getattr(config, part) is None):
             raise UserError(
-                f"{part}: got only one of weights and config, allowed are both and none"
+                f"{part}: got only one of weights and config, allowed is both or neither"
             )
     with replacing_directory(path) as temporary:
         text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
@@ -158,6 +158,6 @@ def _load_weights(file: Path) -> dict[str, Any]:
     except safetensors.SafetensorError as error:
         size = file.stat().st_size
         raise UserError(
-            f"{file}: got {size:,} bytes that are truncated or damaged, fetch it again: {error}"
+            f"{file}: got {size:,} bytes that are truncated or damaged ({error}); fetch it again"
         ) from None
     return unflatten_dict({name: value.astype(np.float32) for name, value in flat.items()}, sep="/")

@@ -60,7 +60,9 @@ def test_a_damaged_model_directory_of_a_bucket_is_named(tmp_path):
     (tmp_path / "bucket" / "tiny" / "model.safetensors").write_bytes(b"short")
     with (
         folder_buckets(tmp_path),
-        pytest.raises(UserError, match="^gs://bucket/tiny/model.safetensors: got 5 bytes that"),
+        pytest.raises(
+            UserError, match="^gs://bucket/tiny/model.safetensors: got 5 bytes that are trunc"
+        ),
     ):
         load_weights("gs://bucket/tiny", "transformer", "init_from")
 

@@ -39,7 +39,6 @@ def test_what_is_saved_comes_back(saved):
     assert (files.config.transformer, files.config.tokenizer) == (tiny.LPD, tiny.VQ)
     assert (files.config.image_size, files.config.class_names) == ((8, 8), ("cat", "dög", "owl"))
     assert files.config.generation == Generation(4, order="halton", guidance_schedule="linear")
-    assert files.config["transformer"]["family"] == "lpd" and files.config["image_size"] == [8, 8]
     again = DirectoryConfig.from_mapping(files.config.to_mapping(), files.config.where)
     assert again == files.config
     kernel = files.transformer["blocks"]["up"]["kernel"]
@@ -68,7 +67,9 @@ def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
 
 def test_weights_that_a_dtype_cannot_hold_are_refused(tmp_path):
     config = {**CONFIG, "tokenizer": None}
-    with pytest.raises(ValueError, match="norm/scale: got values up to 100000.0, allow.* float16"):
+    with pytest.raises(
+        ValueError, match="norm/scale: got values up to 100000.0, allowed .* float16"
+    ):
         save_model_directory(
             tmp_path / "model", config, {"norm": {"scale": np.full(2, 1e5)}}, dtype="float16"
         )
