@@ -38,6 +38,7 @@ elif jax.default_backend() != "cpu":
     # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
     jax.config.update("jax_default_matmul_precision", "highest")
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if jax.default_backend() == "gpu":
         return
