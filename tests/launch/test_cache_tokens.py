@@ -7,8 +7,8 @@ import pytest
 
 from lpd_jax.data.token_cache import open_token_cache
 from tests import tiny
-from tests.launch import one_process
 from tests.data import photos
+from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "cache_tokens.py"
 TRAIN = tiny.REPOSITORY / "launch" / "train.py"

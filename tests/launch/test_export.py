@@ -17,7 +17,7 @@ from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "export.py"
 # The bundled data: 12 classes, 64 pixels, here 8x8 tokens of 8 pixels.
-VQ = dataclasses.replace(tiny.VQ, patch_size=4)
+VQ = dataclasses.replace(tiny.VQ, patch_size=8)
 LPD = dataclasses.replace(tiny.LPD, grid_size=(8, 8), num_classes=12)
 NAMES = [f"style {i}" for i in range(LPD.num_classes)]
 
