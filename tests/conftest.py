@@ -15,6 +15,14 @@ os.environ.setdefault(
 # Threads of two libraries in the way of each other, and of the other worker.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Workers, tests and the launch scripts that they start share what they compiled, and leave the
+# user's own cache alone. The first process that comes by here makes the folder; those that it
+# starts find its name.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lpd_jax_tests_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.extend.backend import clear_backends  # noqa: E402
@@ -29,12 +37,6 @@ if jax.default_backend() == "cpu" and jax.device_count() != 8:
 elif jax.default_backend() != "cpu":
     # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
     jax.config.update("jax_default_matmul_precision", "highest")
-
-# Launch scripts that tests start share what they compiled, and leave the user's own cache alone.
-# The first process that comes by here makes the folder; those that it starts find its name.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lpd_jax_tests_")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

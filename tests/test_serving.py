@@ -1,14 +1,12 @@
 """A pipeline that lives long serves whatever comes: after the first of a kind, none compiles."""
 
-import jax.monitoring
 import numpy as np
 import pytest
 
 import lpd_jax
 from lpd_jax.decoding import scan
-from tests import tiny
+from tests import compilations, tiny
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
 COUNTS = (4, 4, 12, 4, 12)  # images of a request; some run as several times 4
 
 
@@ -18,20 +16,6 @@ def pipe(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
         yield lpd_jax.Pipeline.from_pretrained(path)
-
-
-@pytest.fixture
-def compilations():
-    """Everything that XLA compiles, the smallest helper included."""
-    seen = []
-
-    def listen(event: str, seconds: float, **_) -> None:
-        if event == COMPILED:
-            seen.append(seconds)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield seen
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def serve(pipe, number: int) -> list[np.ndarray]:
@@ -55,11 +39,12 @@ def serve(pipe, number: int) -> list[np.ndarray]:
     ]
 
 
-def test_mixed_requests_compile_nothing_after_the_first(pipe, compilations):
-    serve(pipe, 0)
-    assert compilations
-    for number in range(1, len(COUNTS)):
-        compilations.clear()
-        outputs = serve(pipe, number)
-        assert not compilations
-        assert all(len(output) == COUNTS[number] for output in outputs)
+def test_mixed_requests_compile_nothing_after_the_first(pipe):
+    with compilations.counted() as compiled:
+        serve(pipe, 0)
+        assert compiled
+        for number in range(1, len(COUNTS)):
+            compiled.clear()
+            outputs = serve(pipe, number)
+            assert not compiled
+            assert all(len(output) == COUNTS[number] for output in outputs)

@@ -94,7 +94,10 @@ def test_loss_and_gradients_are_ours_without_dropout(params):
 
 @pytest.mark.parametrize(
     "config",
-    [tiny.VQ, dataclasses.replace(tiny.VQ, patch_size=2, channel_multipliers=(1, 2, 2))],
+    [
+        dataclasses.replace(tiny.VQ, patch_size=1, channel_multipliers=(1, 1)),
+        dataclasses.replace(tiny.VQ, patch_size=2, channel_multipliers=(1, 2, 2)),
+    ],
     ids=["plain", "folded"],
 )
 def test_pictures_and_tokens_of_the_tokenizer_are_ours(config):

@@ -353,7 +353,7 @@ def test_the_digest_is_of_every_weight_and_the_config():
     for i in (0, len(leaves) // 2, len(leaves) - 1):
         changed = [leaf + 1e-3 if k == i else leaf for k, leaf in enumerate(leaves)]
         digests.add(weights_digest(tree.unflatten(changed), tiny.VQ))
-    folding = dataclasses.replace(tiny.VQ, patch_size=2)
+    folding = dataclasses.replace(tiny.VQ, patch_size=4)
     digests.add(weights_digest(TOKENIZER.params, folding))
     assert len(digests) == 5
     assert weights_digest(jax.tree.map(np.array, TOKENIZER.params), tiny.VQ) in digests

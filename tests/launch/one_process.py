@@ -28,7 +28,7 @@ for folder, options in cases:
     out, err = io.StringIO(), io.StringIO()
     with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            command_line.run(module.main)
+            command_line.run(module.main, getattr(module, "COMMANDS", ()))
         except SystemExit as stop:
             code = stop.code
     files = {f.name: f.read_text() if f.suffix == ".json" else "" for f in pathlib.Path().iterdir()}
@@ -90,7 +90,12 @@ def refused(
 
 def check_refusal(outcome: Outcome, words: Sequence[str]) -> None:
     """One line on standard error with these words, exit code 2, and nothing written."""
+    check_line(outcome, words)
+    assert not outcome.files
+
+
+def check_line(outcome: Outcome, words: Sequence[str]) -> None:
+    """The same where the folder held files before."""
     assert (outcome.code, outcome.out) == (2, ""), outcome
     assert outcome.err.count("\n") == 1, outcome.err
     assert not [word for word in words if word not in outcome.err], outcome.err
-    assert not outcome.files

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests import tiny
+from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "benchmark.py"
 # The device's peaks take seconds to measure and are not under test.
@@ -48,24 +49,27 @@ def test_prints_a_table_and_writes_it_as_json_and_markdown(model, tmp_path):
     assert len(table) == 7 and all(line in (tmp_path / "r.md").read_text() for line in table)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--tasks="], "model, tasks, batch_sizes: got an empty list"),
-        (["--batch_sizes=1,x"], "batch_sizes: got 'x', allowed are whole numbers"),
-        (["--num_steps=17"], "num_steps: got 17"),
-        (["--order=spiral"], "order: got 'spiral'"),
-        (["--preset=all"], "flag --preset=all"),
-        (["--preset=readme"], "model: given beside preset 'readme'"),
-        (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),
-        (["--model=nowhere"], "model: got 'nowhere'"),
-    ],
-)
-def test_a_wrong_option_is_one_line_and_writes_nothing(model, tmp_path, options, words):
-    result = benchmark(model, tmp_path, *options)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"benchmark.py: {words}") and result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+WRONG = [
+    (["--tasks="], "model, tasks, batch_sizes: got an empty list"),
+    (["--batch_sizes=1,x"], "batch_sizes: got 'x', allowed are whole numbers"),
+    (["--num_steps=17"], "num_steps: got 17"),
+    (["--order=spiral"], "order: got 'spiral'"),
+    (["--preset=all"], "flag --preset=all"),
+    (["--preset=readme"], "model: given beside preset 'readme'"),
+    (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),
+    (["--model=nowhere"], "model: got 'nowhere'"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(model, tmp_path_factory):
+    cases = [[f"--model={model}", "--output=r", "--num_repeats=1", *more] for more, _ in WRONG]
+    return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: WRONG[case][0][0])
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+    one_process.check_refusal(refusals[case], [f"benchmark.py: {WRONG[case][1]}"])
 
 
 def test_a_missing_pytorch_is_one_line(model, tmp_path):

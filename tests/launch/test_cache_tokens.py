@@ -8,6 +8,7 @@ import pytest
 from lpd_jax.data.token_cache import open_token_cache
 from tests import tiny
 from tests.data import photos
+from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "cache_tokens.py"
 TRAIN = tiny.REPOSITORY / "launch" / "train.py"
@@ -78,22 +79,28 @@ def test_ten_crops_in_small_shards(folder):
     assert json.loads((folder / "crops" / "train" / "index.json").read_text()) == before
 
 
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        ("--split=test", "split"),
-        ("--batch_size=0", "batch_size: got 0, allowed is at least 1"),
-        ("--config.data.path=empty", "data.path, data.train_split: got 'empty', which holds no fo"),
-        ("--config.data.image_size=16", "model.grid_size: got (4, 4), allowed is (8, 8), as the"),
-        ("--config.data.dataset=tokens", "data.image_size: got 8, allowed is none with dataset"),
-        ("--output=lpd.py", "output: got 'lpd.py/train', which cannot be written to (Not a direct"),
-    ],
-)
-def test_a_wrong_option_is_one_line_and_writes_nothing(folder, option, words):
+WRONG = [
+    ("--split=test", "split"),
+    ("--batch_size=0", "batch_size: got 0, allowed is at least 1"),
+    ("--config.data.path=empty", "data.path, data.train_split: got 'empty', which holds no fo"),
+    ("--config.data.image_size=16", "model.grid_size: got (4, 4), allowed is (8, 8), as the"),
+    ("--config.data.dataset=tokens", "data.image_size: got 8, allowed is none with dataset"),
+    ("--output=lpd.py", "output: got 'lpd.py/train', which cannot be written to (Not a direct"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(folder, tmp_path_factory):
     before = sorted(folder.rglob("*"))
-    output = [] if option.startswith("--output") else ["--output=new"]
-    result = run(SCRIPT, folder, option, *output)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("cache_tokens.py: ") and words in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert sorted(folder.rglob("*")) == before
+    cases = [
+        (folder, ["--config=lpd.py", option, *([] if "--output" in option else ["--output=new"])])
+        for option, _ in WRONG
+    ]
+    outcomes = one_process.run_cases(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+    assert sorted(folder.rglob("*")) == before  # whichever of them wrote
+    return outcomes
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: WRONG[case][0])
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+    one_process.check_line(refusals[case], ["cache_tokens.py: ", WRONG[case][1]])

@@ -13,10 +13,11 @@ from lpd_jax.training.workdir import write_class_names
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.model_directory import load_model_directory
 from tests import tiny
+from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "export.py"
 # The bundled data: 12 classes, 64 pixels, here 8x8 tokens of 8 pixels.
-VQ = dataclasses.replace(tiny.VQ, patch_size=4)
+VQ = dataclasses.replace(tiny.VQ, patch_size=8)
 LPD = dataclasses.replace(tiny.LPD, grid_size=(8, 8), num_classes=12)
 NAMES = [f"style {i}" for i in range(LPD.num_classes)]
 
@@ -88,28 +89,33 @@ def test_runs_of_a_bucket_are_exported(runs, tmp_path):
     assert list(files.config.class_names) == NAMES
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--workdir=lpd"], "output: missing"),
-        (["--output=model"], "workdir: missing"),
-        (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
-        (["--output=gs://b/model", "--workdir=lpd"], "output: got 'gs://b/model', allowed is a f"),
-        (["--output=model", "--workdir=gs://b/lpd"], "workdir: got 'gs://b/lpd', but"),
-        (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
-        (
-            ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],
-            "tokenizer_workdir: got one that makes 16 pixels of the transformer's grid (8, 8)",
-        ),
-        (
-            ["--output=model", "--workdir=vq", "--tokenizer_workdir=vq"],
-            "tokenizer_workdir: got 'vq', but workdir 'vq' trains a tokenizer already",
-        ),
-    ],
-)
-def test_a_wrong_option_is_one_line_and_writes_nothing(runs, tmp_path, options, words):
-    options = [x.replace("=model", f"={tmp_path / 'model'}") for x in options]
-    result = tiny.run_python(SCRIPT, *options, cwd=runs)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"export.py: {words}") and result.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+WRONG = [
+    (["--workdir=lpd"], "output: missing"),
+    (["--output=model"], "workdir: missing"),
+    (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
+    (["--output=gs://b/model", "--workdir=lpd"], "output: got 'gs://b/model', allowed is a f"),
+    (["--output=model", "--workdir=gs://b/lpd"], "workdir: got 'gs://b/lpd', but"),
+    (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
+    (
+        ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],
+        "tokenizer_workdir: got one that makes 16 pixels of the transformer's grid (8, 8)",
+    ),
+    (
+        ["--output=model", "--workdir=vq", "--tokenizer_workdir=vq"],
+        "tokenizer_workdir: got 'vq', but workdir 'vq' trains a tokenizer already",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(runs, tmp_path_factory):
+    before = sorted(runs.rglob("*"))
+    cases = [(runs, [x.replace("=model", "=refused") for x in options]) for options, _ in WRONG]
+    outcomes = one_process.run_cases(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+    assert sorted(runs.rglob("*")) == before  # whichever of them wrote
+    return outcomes
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: " ".join(WRONG[case][0]))
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+    one_process.check_line(refusals[case], [f"export.py: {WRONG[case][1]}"])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "make_orders.py"
 
@@ -16,18 +17,20 @@ def test_makes_a_bank_and_finds_it_again(tmp_path):
     assert (again.returncode, again.stderr, again.stdout.split()[-1]) == (0, "", path)
 
 
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        ("--num_steps=257", ["num_steps: got 257", "from 1 to 256"]),
-        ("--order=rastre", ["order: got 'rastre'", "did you mean 'raster'"]),
-        ("--group_sizes=1,two", ["group_sizes: got 'two'", "whole numbers"]),
-        ("--width=0", ["grid: got (16, 0)", "from 1"]),
-    ],
-)
-def test_a_wrong_option_is_one_line(option, words, tmp_path):
-    result = tiny.run_python(SCRIPT, option, f"--cache_dir={tmp_path}/bank", cwd=tmp_path)
-    assert result.returncode == 2 and result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    assert all(word in result.stderr for word in words)
-    assert not list(tmp_path.iterdir())
+WRONG = [
+    ("--num_steps=257", ["num_steps: got 257", "from 1 to 256"]),
+    ("--order=rastre", ["order: got 'rastre'", "did you mean 'raster'"]),
+    ("--group_sizes=1,two", ["group_sizes: got 'two'", "whole numbers"]),
+    ("--width=0", ["grid: got (16, 0)", "from 1"]),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    cases = [[option, "--cache_dir=bank"] for option, _ in WRONG]
+    return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: WRONG[case][0])
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+    one_process.check_refusal(refusals[case], WRONG[case][1])

@@ -1,0 +1,86 @@
+"""Models by name: bundled ones, folders, repositories of a hub that is not asked for real."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from lpd_jax.pipeline import Pipeline
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
+from tests import tiny
+
+NAME = "owner/tiny-model"
+
+
+@pytest.fixture
+def model(tmp_path):
+    return tiny.write_model_directory(tmp_path / "downloaded")
+
+
+@pytest.fixture
+def asked(monkeypatch, model, tmp_path):
+    """What the hub was asked for; it has one repository, and is reached from an empty folder."""
+    asked = []
+
+    def snapshot_download(name, **options):
+        asked.append((name, options))
+        if name != NAME:
+            raise OSError("offline: cannot reach the hub\nand a page of advice")
+        return str(model)
+
+    stub = types.ModuleType("huggingface_hub")
+    stub.snapshot_download = snapshot_download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stub)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return asked
+
+
+def test_a_repository_is_fetched_and_loaded(asked, model):
+    fetched = Pipeline.from_pretrained(NAME)
+    assert [name for name, _ in asked] == [NAME]
+    # Only what a model is made of, whatever else the repository holds.
+    assert set(asked[0][1]["allow_patterns"]) == {path.name for path in model.iterdir()}
+    assert fetched.class_names == tiny.CLASS_NAMES
+    local = Pipeline.from_pretrained(model)
+    np.testing.assert_array_equal(fetched.request(0).order, local.request(0).order)
+
+
+def test_a_folder_of_that_name_wins(asked, tmp_path):
+    folder = tmp_path / "here" / NAME
+    folder.mkdir(parents=True)
+    assert find_model_directory(NAME).resolve() == folder
+    # Beside it, a name with a slash is a path that was mistyped.
+    with pytest.raises(FileNotFoundError, match="got 'owner/tiny', which is no directory"):
+        find_model_directory("owner/tiny")
+    assert not asked
+
+
+@pytest.mark.parametrize("name", ["owner/other", "other.owner/a-b_c"])
+def test_what_cannot_be_fetched_is_one_line_naming_it(asked, name):
+    with pytest.raises(UserError, match=f"^model: got '{name}', .*: offline: cannot rea") as error:
+        find_model_directory(name)
+    assert "\n" not in str(error.value) and [name for name, _ in asked] == [name]
+
+
+def test_a_hub_that_is_not_installed_is_one_line_naming_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=f"^model: got '{NAME}', .*pip install huggingf") as error:
+        find_model_directory(NAME)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["avatar12", "owner/name/more", "owner//name"])
+def test_an_unknown_name_lists_what_is_allowed(asked, name):
+    with pytest.raises(FileNotFoundError, match=f"^model: got '{name}', .*avatars12") as error:
+        find_model_directory(name)
+    assert "\n" not in str(error.value) and not asked
+    assert ("did you mean 'avatars12'?" in str(error.value)) == (name == "avatar12")
+
+
+def test_bundled_models_are_model_directories():
+    assert DEFAULT_MODEL in BUNDLED_MODELS
+    for name, folder in BUNDLED_MODELS.items():
+        assert find_model_directory(name) == folder and (folder / "config.json").is_file()
