@@ -18,7 +18,7 @@ from lpd_jax.models.lpd import LPD, LPDConfig
 from lpd_jax.models.pixels import encode_images
 from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.weights.from_torch.conversion import from_torch
-from tests import tiny
+from tests import compilations, tiny
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 SCHEDULE = GroupSchedule((1, 3, 5, 7))
@@ -98,8 +98,7 @@ def test_argmax_decoding_is_the_official_one(golden, golden_model, run, num_segm
 @pytest.mark.parametrize(
     ("grid_size", "sizes", "num_segments"),
     [
-        ((4, 4), (2, 1, 6, 3, 4), 2),
-        ((3, 5), (7, 1, 1, 6), 1),
+        ((3, 5), (7, 1, 1, 6), 2),
         ((1, 5), (5,), None),
     ],
 )
@@ -120,7 +119,7 @@ def test_sampled_logits_are_the_teacher_forced_ones(grid_size, sizes, num_segmen
     assert len(np.unique(tokens_BN)) > 3
 
 
-@pytest.mark.parametrize(("num_known", "most_known"), [(1, 1), (6, 6), (6, 9)])
+@pytest.mark.parametrize(("num_known", "most_known"), [(1, 1), (6, 9)])
 def test_known_tokens_are_one_group_of_the_teacher_forced_pass(params, num_known, most_known):
     labels_B, order_BN, keys_B = batch(3)
     true_BN = np.random.default_rng(5).integers(0, 32, (3, 16), dtype=np.int32)
@@ -150,19 +149,6 @@ def test_par_knows_no_known_tokens():
         decode(tiny.random_params(tiny.PAR), *rows, config=tiny.PAR, known=known)
 
 
-def test_guided_logits_are_those_of_two_passes(params):
-    labels_B, order_BN, keys_B = batch(8)
-    tokens_BN, logits_BNV = decode(params, labels_B, order_BN, keys_B, guidance=Guidance.make(2.5))
-    null_B = np.full_like(labels_B, tiny.LPD.null_class)
-    cond_BNV, uncond_BNV = (
-        teacher_forced(tiny.LPD, params, tokens_BN, labels, order_BN, SCHEDULE)
-        for labels in (labels_B, null_B)
-    )
-    scale_N1 = 1 + 1.5 * np.arange(16)[:, None] / 16
-    want_BNV = uncond_BNV + scale_N1 * (cond_BNV - uncond_BNV)
-    np.testing.assert_allclose(logits_BNV, want_BNV, atol=5e-5)
-
-
 def test_one_token_a_step_in_raster_order_is_next_token_decoding():
     config = LPDConfig(2, 16, 2, 2, (2, 3), codebook_size=32, num_classes=3)
     params, schedule = tiny.random_params(config), GroupSchedule((1,) * 6)
@@ -181,29 +167,9 @@ def test_one_token_a_step_in_raster_order_is_next_token_decoding():
     np.testing.assert_array_equal(tokens_BN, plain_BN)
 
 
-def test_an_image_depends_on_no_other(params):
-    tokens_BN, _ = decode(params, *batch(64))
-    first_BN, _ = decode(params, *batch(8))
-    np.testing.assert_array_equal(tokens_BN[:8], first_BN)
-    assert len(np.unique(tokens_BN, axis=0)) == 64
-    labels_B, order_BN, _ = batch(64)
-    later_BN, _ = decode(params, labels_B[8:16], order_BN[8:16], image_keys(0, 8, 8))
-    np.testing.assert_array_equal(tokens_BN[8:16], later_BN)
-
-
-def test_segments_do_not_change_tokens(params):
-    rows = batch(8)
-    tokens_BN, _ = decode(params, *rows)
-    for num_segments in (1, 4):
-        np.testing.assert_array_equal(
-            decode(params, *rows, num_segments=num_segments)[0], tokens_BN
-        )
-
-
 def test_choices_without_effect(params):
-    rows = batch(8)
+    rows = batch(3)
     greedy_BN, greedy_logits_BNV = decode(params, *rows, sampling=GREEDY)
-    np.testing.assert_array_equal(greedy_BN, greedy_logits_BNV.argmax(-1))
     np.testing.assert_array_equal(
         decode(params, *rows, sampling=Sampling.make(top_k=1))[0], greedy_BN
     )
@@ -220,13 +186,7 @@ def test_choices_without_effect(params):
     assert (sampled_BN != greedy_BN).any()
 
 
-def test_what_is_data_does_not_retrace(params, monkeypatch):
-    traces, original = [], generate.decode_tokens
-    monkeypatch.setattr(
-        generate,
-        "decode_tokens",
-        lambda *rows, **names: traces.append(1) or original(*rows, **names),
-    )
+def test_what_is_data_does_not_compile_again(params):
     # A schedule that no other test has, so that nothing is compiled yet.
     schedule = GroupSchedule((2, 2, 5, 7))
     outputs = []
@@ -237,23 +197,24 @@ def test_what_is_data_does_not_retrace(params, monkeypatch):
         (1, 1, 3.0, 0.8, 2.0),
         (1, 1, 3.0, 0.8, 5),
     ):
-        labels_B, order_BN, keys_B = batch(8, seed=seed)
-        tokens_BN, _ = decode(
-            params,
-            np.full_like(labels_B, label),
-            order_BN,
-            keys_B,
-            schedule=schedule,
-            sampling=Sampling.make(temperature, 0, top_p),
-            guidance=Guidance.make(scale),
-        )
+        labels_B, order_BN, keys_B = batch(3, seed=seed)
+        with compilations.counted() as compiled:
+            tokens_BN, _ = decode(
+                params,
+                np.full_like(labels_B, label),
+                order_BN,
+                keys_B,
+                schedule=schedule,
+                sampling=Sampling.make(temperature, 0, top_p),
+                guidance=Guidance.make(scale),
+            )
+        assert bool(compiled) == (not outputs)
         outputs.append(tokens_BN.tobytes())
-    assert len(traces) == 1
     assert len(set(outputs)) == 5  # and each of them matters
 
 
 def test_bfloat16_decodes_as_it_trains(params):
-    labels_B, order_BN, keys_B = batch(8)
+    labels_B, order_BN, keys_B = batch(3)
     tokens_BN, logits_BNV = decode(params, labels_B, order_BN, keys_B, dtype=jnp.bfloat16)
     assert logits_BNV.dtype == np.float32
     inputs = (tokens_BN, labels_B, order_BN, SCHEDULE)
@@ -328,17 +289,17 @@ def test_memory_does_not_grow_with_steps(params):
 def test_pictures_are_the_decoded_tokens(params):
     tokenizer_params = tiny.random_params(tiny.VQ)
     choices = {"schedule": SCHEDULE, "sampling": ONE, "guidance": UNGUIDED}
-    labels_B, order_BN, keys_B = batch(2)
+    labels_B, order_BN, keys_B = batch(3)
     images_BHWC, tokens_BN = generate.generate_images(
         tiny.LPD, params, tiny.VQ, tokenizer_params, labels_B, order_BN, keys_B, **choices
     )
-    assert images_BHWC.shape == (2, 8, 8, 3) and images_BHWC.dtype == jnp.uint8
+    assert images_BHWC.shape == (3, 8, 8, 3) and images_BHWC.dtype == jnp.uint8
     ranked_BN, _ = decode(params, labels_B, order_BN, keys_B)
     np.testing.assert_array_equal(np.take_along_axis(tokens_BN, order_BN, axis=1), ranked_BN)
     tokenizer = VQTokenizer(tiny.VQ).bind({"params": jax.device_put(tokenizer_params)})
-    tokens_BHW = np.asarray(tokens_BN).reshape(2, 4, 4)
+    tokens_BHW = np.asarray(tokens_BN).reshape(3, 4, 4)
     want_BHWC = to_uint8(jax.jit(tokenizer.decode)(tokens_BHW)).astype(int)
     assert np.abs(want_BHWC - np.asarray(images_BHWC, int)).max() <= 1
     encoded_BN = encode_images(tiny.VQ, tokenizer_params, images_BHWC)
     want_BHW = jax.jit(tokenizer.encode)(to_model_range(images_BHWC))
-    np.testing.assert_array_equal(encoded_BN, np.reshape(want_BHW, (2, 16)))
+    np.testing.assert_array_equal(encoded_BN, np.reshape(want_BHW, (3, 16)))

@@ -4,7 +4,7 @@ import pytest
 import lpd_jax
 from lpd_jax.decoding import scan
 from lpd_jax.generation import inpaint, masks
-from tests import tiny
+from tests import compilations, tiny
 
 LABELS = ["cat", "dog", "owl"]
 HALF = np.tile(np.arange(8) >= 4, (8, 1))  # [8, 8]: the right half is repainted
@@ -42,7 +42,7 @@ def ragged_masks() -> np.ndarray:
     return mask_BHW
 
 
-@pytest.mark.parametrize("order", [None, "raster", "random", "halton", np.arange(16)[::-1]])
+@pytest.mark.parametrize("order", [None, "halton", np.arange(16)[::-1]])
 def test_known_tokens_and_pixels_come_back_untouched(pipe, pictures, tokens, order):
     mask_BHW = ragged_masks()
     edited = inpaint.inpaint(pipe, pictures, LABELS, mask=mask_BHW, order=order)
@@ -74,18 +74,19 @@ def test_a_mask_of_everything_gives_a_plain_picture(pipe, pictures, order):
         np.testing.assert_array_equal(painted, plain)
 
 
-def test_another_mask_does_not_recompile(pipe, pictures, monkeypatch):
-    monkeypatch.setattr(pipe, "_executables", {})
+def test_another_mask_does_not_recompile(pipe, pictures):
+    """Masks of nearly as many cells share a program; sampling as in no other test."""
     random, seen = np.random.default_rng(1), set()
-    for count, compilations in ((6, 1), (7, 1), (6, 1), (12, 2), (13, 2), (16, 3), (0, 3)):
+    cells = ((6, True), (7, False), (6, False), (12, True), (13, False), (0, False))
+    for count, compiles in cells:
         mask_HW = np.zeros(16, bool)
         mask_HW[random.permutation(16)[:count]] = True
-        edited = inpaint.inpaint(
-            pipe, pictures, random.integers(3, size=3), mask=mask_HW.reshape(4, 4), seed=count
-        )
-        assert len(pipe._executables) == compilations
+        labels_B, mask_hw = random.integers(3, size=3), mask_HW.reshape(4, 4)
+        with compilations.counted() as compiled:
+            edited = inpaint.inpaint(pipe, pictures, labels_B, mask=mask_hw, seed=count, top_k=5)
+        assert bool(compiled) == compiles
         seen.add(edited.tokens_BN.tobytes())
-    assert len(seen) == 7
+    assert len(seen) == len(cells)
 
 
 def test_an_image_depends_on_its_index_not_on_the_others(pipe, pictures):

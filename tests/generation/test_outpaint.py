@@ -6,7 +6,7 @@ import pytest
 import lpd_jax
 from lpd_jax.decoding import scan
 from lpd_jax.generation import outpaint
-from tests import tiny
+from tests import compilations, tiny
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,12 +95,18 @@ def test_nothing_added_gives_the_input(pipe, pictures):
 
 
 def test_windows_of_one_shape_share_a_compilation_but_not_their_noise(pipe, pictures, monkeypatch):
-    monkeypatch.setattr(pipe, "_executables", {})
-    requests, draw = [], pipe.draw
-    monkeypatch.setattr(pipe, "draw", lambda request: requests.append(request) or draw(request))
+    seeds, compiled, draw = [], [], pipe.draw
+
+    def watched(request):
+        seeds.append(request.seed)
+        with compilations.counted() as now:
+            drawn = draw(request)
+        compiled.append(bool(now))
+        return drawn
+
+    monkeypatch.setattr(pipe, "draw", watched)
     pipe.outpaint(pictures, "dog", right=16, overlap=4, seed=3)
-    seeds = [request.seed for request in requests]
-    assert len(pipe._executables) == 1
+    assert not any(compiled[1:])
     assert seeds[::2] == seeds[1::2] and len(seeds) == 8  # a draft and the picture, four windows
     assert seeds[0] == 3 and len(set(seeds)) == 4
 

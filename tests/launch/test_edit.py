@@ -73,15 +73,21 @@ def test_inpaints_pictures_and_compares_them(model, inputs, tmp_path):
         assert changed_HW.any() and not changed_HW[:2].any() and not changed_HW[:, 6:].any()
 
 
-def test_paints_on_and_edits_classes_of_files_of_other_sizes(model, inputs, tmp_path):
+def test_paints_on_and_edits_classes_of_files_of_other_sizes(
+    model, inputs, tmp_path, tmp_path_factory
+):
     wide = [f"--input={inputs / 'wide.png'}", "--nocrop", "--left=4", "--labels=dog"]
-    result = run(model, tmp_path, "outpaint", *wide, "--output=wide.png")
-    assert (result.returncode, result.stderr) == (0, "")
-    np.testing.assert_array_equal(read(tmp_path / "wide.png")[:, 4:], read(inputs / "wide.png"))
     photo = [f"--input={inputs / 'photo.png'}", "--box=0,0,4,8", "--labels=cat,dog,owl"]
-    result = run(model, tmp_path, *photo, "class", "--output=class.png")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "class: 3 pictures of 8x8 pixels, 50% of them painted" in result.stdout
+    cases = [
+        ["outpaint", f"--model={model}", *wide, "--output=wide.png"],
+        [f"--model={model}", *photo, "class", "--output=class.png"],
+    ]
+    outcomes = one_process.run_cases(
+        SCRIPT, [(tmp_path, case) for case in cases], tmp_path_factory.mktemp("cases")
+    )
+    assert [(outcome.code, outcome.err) for outcome in outcomes] == [(0, "")] * 2
+    np.testing.assert_array_equal(read(tmp_path / "wide.png")[:, 4:], read(inputs / "wide.png"))
+    assert "class: 3 pictures of 8x8 pixels, 50% of them painted" in outcomes[1].out
     lower = [read(tmp_path / f"class_{i}.png")[4:] for i in range(3)]
     np.testing.assert_array_equal(lower[0], lower[2])
 

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from lpd_jax.runtime.compilation_cache import default_cache_dir, keep_compiled_programs
+from tests import tiny
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 
@@ -63,7 +64,10 @@ def test_without_a_folder_there_is_no_cache(cache_dir, tmp_path):
 def test_a_launch_script_finds_what_an_earlier_one_compiled(tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    command = [sys.executable, LAUNCH / "generate.py", "--num_images=1"]
+    # What took how long to compile decides nothing.
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    model = tiny.write_model_directory(tmp_path / "model")
+    command = [sys.executable, LAUNCH / "generate.py", f"--model={model}", "--num_images=1"]
 
     def compiled() -> dict[str, int]:
         done = subprocess.run(
