@@ -178,9 +178,7 @@ def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{name}: got {str(path)!r}, which does not exist") from None
     except UnreadablePicture as error:
-        raise UserError(
-            f"{name}: got {str(path)!r}, allowed are picture files ({error})"
-        ) from None
+        raise UserError(f"{name}: got {str(path)!r}, allowed are picture files ({error})") from None
 
 
 def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from lpd_jax.runtime.errors import UserError
 
-EXIF = ("upright", "stored")
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 # What Pillow decodes by itself. EPS, WMF and the like are programs that others run.
 FORMATS = (
@@ -36,7 +35,7 @@ TURNS = {
 STRETCHED = {"L;2": 85, "L;4": 17}
 
 
-class UnreadablePicture(UserError):
+class UnreadablePicture(UserError):  # noqa: N818 - what it says of the file
     """A file that is no picture, is damaged, or is too large; the message says which."""
 
 

@@ -13,8 +13,9 @@ from lpd_jax.bundled import load_avatars
 from lpd_jax.data import image_folder
 from lpd_jax.data.batches import DataConfig, TrainingBatches, validation_batches
 from lpd_jax.data.image_folder import FolderPictures
-from lpd_jax.data.pictures import decode_rgb, open_images
+from lpd_jax.data.pictures import open_images
 from lpd_jax.images import adm_center_crop
+from lpd_jax.picture_files import read_picture
 from tests import tiny
 from tests.data import photos
 
@@ -108,7 +109,7 @@ def test_pictures_of_any_mode_become_rgb(mode):
     image = Image.fromarray(photos.pixels(0)).convert(mode)
     file = io.BytesIO()
     image.save(file, "JPEG" if mode == "CMYK" else "PNG", quality=95)
-    image_HWC = decode_rgb(file.getvalue())
+    image_HWC = np.asarray(read_picture(file.getvalue()))
     assert (image_HWC.dtype, image_HWC.shape) == (np.uint8, (20, 26, 3))
     close = np.abs(image_HWC.astype(int) - np.asarray(image.convert("RGB")))
     assert close.mean() < (20 if mode == "CMYK" else 1e-9)
