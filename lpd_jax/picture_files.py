@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lpd_jax.runtime.errors import UserError
 
@@ -60,7 +60,7 @@ def read_picture(
     try:
         with Image.open(as_file(source), formats=formats()) as image:
             check_size(image)
-            stored = image.tile[0][3] if image.tile else None
+            stored = [*image.tile[0]][3] if image.tile else None
             image.load()
             flat = lay_on(eight_bits(image), ground, stored)
             return turned(image, flat) if exif == "upright" else flat
@@ -68,10 +68,12 @@ def read_picture(
         raise
     except Image.DecompressionBombError:
         raise UnreadablePicture(too_large()) from None
+    except UnidentifiedImageError:
+        raise UnreadablePicture("no picture of a format that is read") from None
+    except MemoryError:
+        raise UnreadablePicture("more than the memory holds") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise anything
-        problem = " ".join(str(error).split()).replace(repr(source), "it") or type(error).__name__
-        if isinstance(error, MemoryError):
-            problem = "not enough memory"
+        problem = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(problem) from None
 
 
@@ -112,16 +114,20 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image  # Pillow takes the upper bits of 16-bit colours itself
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
         raise UnreadablePicture("whole numbers that do not say what white is; save it as PNG")
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(BITS_PER_SAMPLE, 16)
+    return eight_bits_of_16(image)
+
+
+def eight_bits_of_16(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits to "L", or where one grey is transparent, to "LA"."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, which may have 12 bits or white as 0
+    white = (1 << int(np.max(tags.get(BITS_PER_SAMPLE, 16)))) - 1
     values_HW = np.asarray(image).astype(np.int32)
-    white = (1 << max(np.atleast_1d(bits))) - 1
     if tags.get(PHOTOMETRIC) == 0:
-        values_HW = white - values_HW  # 0 is white
+        values_HW = white - values_HW
     grey = Image.fromarray(np.clip(values_HW * 256 // (white + 1), 0, 255).astype(np.uint8))
     if "transparency" not in image.info:
         return grey
-    # One of the 65,536 greys is transparent: compared before the lower bits are gone.
+    # Compared before the lower bits are gone.
     drawn_HW = np.where(values_HW == image.info["transparency"], 0, 255).astype(np.uint8)
     return Image.merge("LA", (grey, Image.fromarray(drawn_HW)))
 
@@ -143,8 +149,8 @@ def lay_on(image: Image.Image, ground: tuple[int, int, int], stored: Any) -> Ima
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = with_scaled_transparency(image, stored)
-    if image.mode == "PA":
-        image = image.convert("RGBA")
+    if image.mode == "La":  # multiplied by its alpha
+        image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     if rgba.getextrema()[3] == (255, 255):  # nothing is transparent
         return rgba.convert("RGB")

@@ -5,13 +5,15 @@ import os
 import pathlib
 import platform
 from collections.abc import Iterator
+from typing import Any
 
 from lpd_jax.runtime.errors import UserError
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # no POSIX system: writers must take care themselves
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 LOCK_FILE = ".writer.lock"
 
