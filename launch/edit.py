@@ -127,7 +127,7 @@ def read_picture(path: str, size: list[int]) -> np.ndarray:
         return picture_HWC
     if size[0] != size[1]:
         raise UserError(f"input: got {picture_HWC.shape[:2]} pixels, allowed are {tuple(size)}")
-    return images.adm_center_crop(picture_HWC, size[0])
+    return images.adm_center_crop(picture_HWC, size[0], f"input: {path}")
 
 
 def read_options(command: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def read_options(command: str) -> dict[str, Any]:
     options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*JOINING, *own)}
     options |= read_flags(CHOICES)
     if options.get("mask") is not None:
-        options["mask"] = images.read_image("mask", options["mask"], "L") > 127
+        options["mask"] = images.read_mask("mask", options["mask"]) > 127
     if options.get("box") is not None:
         options["box"] = [parse_whole("box", text) for text in options["box"]]
     return options

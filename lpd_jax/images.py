@@ -7,35 +7,62 @@ import math
 import warnings
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
+from lpd_jax import captions
+from lpd_jax.picture_files import BLACK, UnreadablePicture, read_picture
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
 BACKGROUND = 238  # light grey, so that pictures on white keep their edges
-INK = (40, 40, 40)
-# What Pillow raises at files that are no pictures, or damaged ones.
-DAMAGED = (OSError, ValueError, SyntaxError, EOFError)
+# Of a longer picture the square in its middle shows next to nothing, at a great cost of memory.
+LONGEST = 100  # short sides
 
 
-def adm_center_crop(image_HWC: np.ndarray, size: int) -> np.ndarray:
+def adm_center_crop(image_HWC: np.ndarray, size: int, name: str = "image") -> np.ndarray:
     """Square centre crop of `size` pixels, byte for byte as ADM prepares ImageNet.
 
     Halve with a box filter while the short side is at least 2 * size, bicubic to a short side of
-    `size`, cut the middle. Raises UserError for anything but uint8 RGB.
+    `size`, cut the middle.
+
+    Args:
+        image_HWC: uint8 RGB.
+        size: of both sides, in pixels.
+        name: what an error calls the picture.
+
+    Raises:
+        UserError: anything but uint8 RGB, or a long side of more than 100 short ones.
     """
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[-1] != 3:
         raise UserError(
-            f"image: got {image_HWC.dtype} {image_HWC.shape}, allowed is uint8 [height, width, 3]"
+            f"{name}: got {image_HWC.dtype} {image_HWC.shape}, allowed is uint8 [height, width, 3]"
         )
+    return center_crop(Image.fromarray(image_HWC), size, name)
+
+
+def center_crop(image: Image.Image, size: int, name: str = "image") -> np.ndarray:
+    """`adm_center_crop` of an RGB image of Pillow, uint8 `[size, size, 3]`.
+
+    Args:
+        name: what an error calls the picture.
+
+    Raises:
+        UserError: a picture whose long side is more than 100 short ones.
+    """
     if size < 1:
         raise UserError(f"size: got {size}, allowed are whole numbers from 1")
-    image = Image.fromarray(image_HWC)
+    short, long = sorted(image.size)
+    if short < 1 or long > LONGEST * short:
+        raise UserError(
+            f"{name}: got {image.width}x{image.height} pixels, allowed are pictures whose long "
+            f"side is at most {LONGEST} short ones"
+        )
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     scale = size / min(image.size)
@@ -110,24 +137,9 @@ def labelled_grid(
         raise UserError(f"labels: got {len(labels)}, allowed is one for each of {len(images_BHWC)}")
     large_BHWC = images_BHWC.repeat(scale, axis=1).repeat(scale, axis=2)
     width = large_BHWC.shape[2]
-    font = ImageFont.load_default(max(10, min(22, width // 9)))
-    text_height = math.ceil(font.getbbox("Ág")[3]) + 5  # tallest letters, and below the line
-    cells = [
-        np.concatenate([image_HWC, _label_strip(label, font, width, text_height)])
-        for image_HWC, label in zip(large_BHWC, labels, strict=True)
-    ]
-    return image_grid(np.stack(cells), columns, padding=max(4, width // 16))
-
-
-def _label_strip(label: str, font, width: int, height: int) -> np.ndarray:
-    """Light strip [height, width, 3] with the label in its middle, shortened until it fits."""
-    text = label
-    while len(text) > 1 and font.getlength(text) > width:
-        text = text.rstrip("…")[:-1] + "…"
-    strip = Image.new("RGB", (width, height), (BACKGROUND,) * 3)
-    left = (width - font.getlength(text)) / 2
-    ImageDraw.Draw(strip).text((left, 2), text, fill=INK, font=font)
-    return np.asarray(strip)
+    strips_BHWC = captions.draw(labels, width, BACKGROUND)
+    cells_BHWC = np.concatenate([large_BHWC, strips_BHWC], axis=1)
+    return image_grid(cells_BHWC, columns, padding=max(4, width // 16))
 
 
 def _check_images(images_BHWC) -> np.ndarray:
@@ -141,31 +153,34 @@ def _check_images(images_BHWC) -> np.ndarray:
     return images_BHWC
 
 
-def read_image(name: str, path: str | PathLike, mode: str = "RGB") -> np.ndarray:
-    """Pixels uint8 of a picture file, `[H, W, 3]` or, of mode "L" (grey), `[H, W]`.
+def read_image(name: str, path: str | PathLike) -> np.ndarray:
+    """Pixels uint8 `[H, W, 3]` of a picture file, upright, transparency laid on white.
 
-    Turned upright as the camera noted. Raises UserError naming the option `name` for a file that
-    is not there, is no picture, is damaged, or would unpack to more pixels than Pillow thinks sane.
+    Raises UserError naming the option `name` for a file that is not there, is no picture, is
+    damaged, or would unpack to more pixels than Pillow thinks sane.
     """
+    return np.asarray(_read_named(name, path))
+
+
+def read_mask(name: str, path: str | PathLike) -> np.ndarray:
+    """Greys uint8 `[H, W]` of a mask; what is not drawn, since it is transparent, is 0.
+
+    Raises UserError as `read_image` does.
+    """
+    return np.asarray(_read_named(name, path, ground=BLACK).convert("L"))
+
+
+def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert(mode))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"pictures of up to {Image.MAX_IMAGE_PIXELS:,} pixels"
-        raise UserError(
-            f"{name}: got {str(path)!r}, which has more pixels; allowed are {limit}"
-        ) from None
+        with warnings.catch_warnings():  # what Pillow warns of is refused
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return read_picture(path, **options)
     except FileNotFoundError:
         raise UserError(
             f"{name}: got {str(path)!r}, which does not exist; allowed are picture files"
         ) from None
-    except DAMAGED as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{name}: got {str(path)!r}, allowed are picture files ({problem})"
-        ) from None
+    except UnreadablePicture as error:
+        raise UserError(f"{name}: got {str(path)!r}, allowed are picture files ({error})") from None
 
 
 def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:

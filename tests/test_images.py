@@ -111,7 +111,7 @@ def test_pictures_of_all_kinds_are_read_as_rgb_or_grey(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
     Image.fromarray(rgb_HWC).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(images.read_image("mask", tmp_path / "grey.png", "L"), grey_HW)
+    np.testing.assert_array_equal(images.read_mask("mask", tmp_path / "grey.png"), grey_HW)
     assert images.read_image("input", tmp_path / "grey.png").shape == (6, 8, 3)
     np.testing.assert_array_equal(images.read_image("input", tmp_path / "rgb.webp"), rgb_HWC)
     turned_HWC = images.read_image("input", tmp_path / "turned.png")

@@ -17,6 +17,7 @@ from lpd_jax.runtime.errors import UserError
 
 DATASETS = ("avatars12", "tfds", "folder", "tokens")
 BAD_IMAGES = ("fail", "skip")
+EXIF = ("upright", "stored")
 # Fields of DataConfig that a dataset must have, and those that mean nothing to it.
 REQUIRED = {"tfds": ("name", "image_size"), "folder": ("path", "image_size"), "tokens": ("path",)}
 UNUSED = {
@@ -43,8 +44,9 @@ class DataConfig:
         image_size: side in pixels of the ADM centre crop; 0 leaves the bundled ones as they are.
         random_views: train on a random view of each image, a new one in each epoch: itself or
             its mirror; of a cache with ten crops, one of the ten.
-        bad_images: "fail" at a missing or damaged image, or "skip": it is named once in the log,
-            and the next readable image takes its place.
+        bad_images: "fail" at an image that is missing, damaged, too large or too thin, or "skip":
+            it is named once in the log, and the next readable image takes its place.
+        exif: "upright" turns images as their cameras noted; "stored" does not, as ADM did.
         num_threads: that read batches ahead; 0 reads while the training waits.
     """
 
@@ -56,10 +58,12 @@ class DataConfig:
     image_size: int = 0
     random_views: bool = False
     bad_images: str = "fail"
+    exif: str = "upright"
     num_threads: int = 8
 
     def __post_init__(self):
-        for field, allowed in (("dataset", DATASETS), ("bad_images", BAD_IMAGES)):
+        choices = (("dataset", DATASETS), ("bad_images", BAD_IMAGES), ("exif", EXIF))
+        for field, allowed in choices:
             if getattr(self, field) not in allowed:
                 raise UserError(
                     f"data.{field}: got {getattr(self, field)!r}, allowed are {', '.join(allowed)}"

@@ -3,12 +3,15 @@
 import hashlib
 import os
 import pathlib
+import unicodedata
 import zlib
 from collections.abc import Sequence
 
+from lpd_jax.data.folder_walk import class_folders, printable, subfolder, tell, walk_classes
+from lpd_jax.picture_files import endings
 from lpd_jax.runtime.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 # Without split folders, about one image in so many is for validation.
 HOLDOUT = 20
@@ -20,6 +23,9 @@ class FolderPictures:
 
         root/train/cat/1.jpeg   root/val/cat/7.png      split folders, or
         root/cat/1.jpeg         root/dog/2.webp         class folders alone
+
+    Names of split folders may be in any case, and class folders may hold folders of their own.
+    Every file that Pillow reads by its ending is a picture; hidden files and folders are not.
 
     In the second case a hash of its path decides which split an image belongs to: about one in 20
     is for validation, and stays so whatever other images come or go; the split "all" has every
@@ -41,7 +47,7 @@ class FolderPictures:
         if not self.root.is_dir():
             raise UserError(f"data.path: got {root!r}, allowed is a folder of class folders")
         self.folder, part = self.find(split, own_name)
-        trained_on = self.root / (train_name or "train")
+        trained_on = subfolder(self.root, train_name or "train")
         names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
         self.class_names = tuple(names)
         self.num_classes = len(self.class_names)
@@ -50,20 +56,21 @@ class FolderPictures:
             rows = [i for i, file in enumerate(self.files) if part_of(file) == part]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
-        listed = hashlib.sha256("\n".join([*self.class_names, *self.files]).encode()).hexdigest()
-        self.description = f"folder {part or self.folder.name}, list of files {listed[:16]}"
+        listed = "\n".join([*self.class_names, *self.files]).encode("utf-8", "surrogateescape")
+        name = part or printable(self.folder.name)
+        self.description = f"folder {name}, list of files {hashlib.sha256(listed).hexdigest()[:16]}"
 
     def find(self, split: str, own_name: str) -> tuple[pathlib.Path, str]:
         """The folder of class folders, and which part of it is meant: "" if all is this split's."""
         candidates = (own_name,) if own_name else SPLIT_FOLDERS[split]
         for name in candidates:
-            if class_folders(self.root / name):
-                return self.root / name, ""
+            if class_folders(folder := subfolder(self.root, name)):
+                return folder, ""
         part = own_name or split
         if not class_folders(self.root):
             problem = "holds no folders"
-        elif class_folders(self.root / "train"):
-            problem = f"holds {self.root / 'train'}, but no class folders in {candidates[-1]!r}"
+        elif class_folders(train := subfolder(self.root, "train")):
+            problem = f"holds {train}, but no class folders in {candidates[-1]!r}"
         elif part not in PARTS:
             problem = f"holds no {part!r} with class folders in it"
         else:
@@ -81,19 +88,13 @@ class FolderPictures:
         return (self.folder / self.files[index]).read_bytes(), self.labels[index]
 
     def name(self, index: int) -> str:
-        return str(self.folder / self.files[index])
-
-
-def class_folders(folder: pathlib.Path) -> list[str]:
-    """Sorted names of the folders in a folder; hidden ones are none of ours."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(x.name for x in entries if x.is_dir() and not x.name.startswith("."))
+        return printable(str(self.folder / self.files[index]))
 
 
 def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[str], list[int]]:
     """Paths below `folder` of all images, deeper folders included, and their labels.
+
+    Says once how many other files there are.
 
     Raises:
         UserError: a class without images, or a folder that is no known class.
@@ -105,26 +106,26 @@ def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[
             "folders of training: "
             f"{', '.join(class_names[:5])} ..."
         )
+    walk = walk_classes(folder, [name for names in present.values() for name in names])
     files: list[str] = []
     labels: list[int] = []
-    for name in present:
-        found = sorted(
-            os.path.relpath(os.path.join(parent, file), folder)
-            for parent, _, names in os.walk(folder / name, followlinks=True)
-            for file in names
-            if file.lower().endswith(SUFFIXES) and not file.startswith(".")
-        )
+    for class_name, names in present.items():
+        found = [file for name in names for file in walk.files[name]]
         if not found:
+            others = len(endings()) - len(COMMON_ENDINGS)
             raise UserError(
-                f"data.path: got class folder {folder / name}, which holds no images; allowed "
-                f"are files ending in {', '.join(SUFFIXES)}"
+                f"data.path: got class folder {printable(str(folder / names[0]))}, which holds no "
+                f"images; allowed are files ending in {', '.join(COMMON_ENDINGS)} and {others} more"
             )
         files += found
-        labels += [class_names.index(name)] * len(found)
+        labels += [class_names.index(class_name)] * len(found)
+    tell(walk, folder)
     return files, labels
 
 
 def part_of(file: str) -> str:
     """The split that an image of a folder without split folders belongs to."""
-    held_out = zlib.crc32(file.replace(os.sep, "/").encode()) % HOLDOUT == 0
+    # One name has one form here, whatever bytes the disk has for it.
+    name = unicodedata.normalize("NFC", file.replace(os.sep, "/"))
+    held_out = zlib.crc32(name.encode("utf-8", "surrogateescape")) % HOLDOUT == 0
     return "validation" if held_out else "train"

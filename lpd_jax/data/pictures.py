@@ -1,29 +1,25 @@
 """Images by index: decoded, cropped as ADM crops them, and named when they cannot be read."""
 
-import io
 import logging
 import threading
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
-from lpd_jax.images import adm_center_crop
+from lpd_jax.images import adm_center_crop, center_crop
+from lpd_jax.picture_files import read_picture
 from lpd_jax.runtime.errors import UserError
-
-# What Pillow raises at damaged files, by format.
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
 
 
 class BadImage(UserError):  # noqa: N818 - what it says of itself
-    """A picture is missing or damaged; the message names it."""
+    """A picture is missing, damaged, too large or too thin; the message names it."""
 
 
 class Pictures(Protocol):
@@ -51,20 +47,31 @@ class ImageSource:
         num_classes: labels are below it.
         class_names: one a class, or none.
         num_views: 2.
+        description: of the pictures as they are read; of equal ones equal.
         bad_images: index to message of those skipped so far.
     """
 
     num_views = 2
 
-    def __init__(self, pictures: Pictures, image_size: int, skip_bad: bool = False):
+    def __init__(
+        self,
+        pictures: Pictures,
+        image_size: int,
+        skip_bad: bool = False,
+        exif: str = "upright",
+    ):
         """Args:
         pictures: at least one.
         image_size: side S of the centre crop.
         skip_bad: give the next readable picture in place of one that cannot be read.
+        exif: "upright" turns pictures as their cameras noted; "stored" does not.
         """
         self.pictures, self.image_size, self.skip_bad = pictures, image_size, skip_bad
+        self.exif = exif
         self.num_classes, self.class_names = pictures.num_classes, pictures.class_names
         self.bad_images: dict[int, str] = {}
+        stored = ", EXIF turns ignored" if exif == "stored" else ""
+        self.description = pictures.description + stored
         self.lock = threading.Lock()  # several threads read ahead
 
     def __len__(self) -> int:
@@ -96,19 +103,22 @@ class ImageSource:
         """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
         try:
             content, label = self.pictures.load(index)
-            image_HWC = decode_rgb(content) if isinstance(content, bytes) else content
-        except DECODE_ERRORS as error:
+            return self.crop(content), label
+        except (OSError, ValueError, MemoryError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise BadImage(
                 f"image {self.pictures.name(index)}: missing or damaged ({problem}); replace it, "
                 "or go on without it: data.bad_images=skip"
             ) from None
-        return self.crop(image_HWC), label
 
-    def crop(self, image_HWC: np.ndarray) -> np.ndarray:
-        if image_HWC.shape[:2] == (self.image_size, self.image_size):
-            return image_HWC  # what the crop gives too, at some cost
-        return adm_center_crop(image_HWC, self.image_size)
+    def crop(self, content: bytes | np.ndarray) -> np.ndarray:
+        """The centre crop of a file's bytes or of pixels, uint8 `[S, S, 3]`."""
+        size = (self.image_size, self.image_size)
+        if isinstance(content, np.ndarray):
+            same = content.shape[:2] == size  # what the crop gives too, at some cost
+            return content if same else adm_center_crop(content, self.image_size)
+        image = read_picture(content, exif=self.exif)
+        return np.asarray(image) if image.size == size else center_crop(image, self.image_size)
 
     def note(self, index: int, error: BadImage) -> None:
         """Counts a picture that is skipped, and logs it the first time."""
@@ -139,12 +149,6 @@ class AvatarPictures:
 
     def name(self, index: int) -> str:
         return f"avatars12/{self.split}[{index}]"
-
-
-def decode_rgb(content: bytes) -> np.ndarray:
-    """Pixels uint8 `[H, W, 3]` of a JPEG, PNG or WebP file, grey and CMYK ones included."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def image_size(config: DataConfig) -> int:
@@ -178,4 +182,5 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
         )
     if not len(pictures):
         raise UserError(f"data: got {pictures.description}, which holds no images")
-    return ImageSource(pictures, size or image_size(config), config.bad_images == "skip")
+    skips = config.bad_images == "skip"
+    return ImageSource(pictures, size or image_size(config), skips, config.exif)

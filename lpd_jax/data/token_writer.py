@@ -1,5 +1,6 @@
 """Encodes a dataset into a token cache, shard by shard: a kill costs the shard being written."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ from lpd_jax.data.token_encoder import BatchEncoder, ImageBatch, encode_batches,
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.runtime.atomic_files import remove_leftovers, replacing_file
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.locks import writing_to
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -80,7 +82,7 @@ def plan_cache(
     source = open_images(config, split, int(size * ratio))
     settings = CacheSettings(
         tokenizer=weights_digest(tokenizer.params, tokenizer.config),
-        dataset=source.pictures.description,
+        dataset=source.description,
         num_images=len(source),
         num_classes=source.num_classes,
         class_names=source.class_names,
@@ -117,14 +119,30 @@ def write_token_cache(
 
     Raises:
         UserError: the folder holds the cache of another tokenizer, dataset or setting, cannot be
-            written to, or a shard in it is damaged; an image cannot be read.
+            written to, is written to by another process, or a shard in it is damaged; an image
+            cannot be read.
     """
     share = share or process_share()
-    prepare_folder(folder, job.settings, share)
+    # The processes of a job write to one folder, each its own shards; the first keeps others out.
+    writes = share.index == 0 and not (folder / INDEX_FILE).is_file()
+    with writing_to("output", folder) if writes else contextlib.nullcontext():
+        write_files(folder, job, batch_size, num_threads, share, exchange)
+
+
+def write_files(
+    folder: pathlib.Path,
+    job: Job,
+    batch_size: int,
+    num_threads: int,
+    share: Share,
+    exchange: Exchange | None,
+) -> None:
+    """`write_token_cache` to a folder that nobody else writes to."""
+    settings = job.settings
+    prepare_folder(folder, settings, share)
     wait_for_files("token cache is begun", exchange)
     if (folder / INDEX_FILE).is_file():
         return
-    settings = job.settings
     mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
     done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
     encoder = BatchEncoder(job.tokenizer, batch_size * settings.num_views)

@@ -62,6 +62,8 @@ class Classifier:
     validation_accuracy: float
     settings: dict[str, Any]  # how it was trained
 
+    num_features = FEATURE_DIM  # no field: all classifiers have as many
+
     @functools.cached_property
     def digest(self) -> str:
         """Names these weights: results computed with other features do not compare."""

@@ -61,6 +61,9 @@ class FeatureNetwork(Protocol):
     @property
     def digest(self) -> str: ...
 
+    @property
+    def num_features(self) -> int: ...
+
     def features(self, images_BHWC: np.ndarray) -> np.ndarray: ...
 
 
@@ -89,21 +92,27 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
     """Loads the network and the reference, before any image is encoded; None: nothing asked for.
 
     Raises:
-        UserError: a file that is not there, or is another; no reference, and no images for one.
+        UserError: a file that is not there, or is another; a reference of another network's
+            features, or of numbers that are not finite; no reference, and no images for one.
     """
     if not config.num_images:
         return None
-    reference = None
-    if config.reference:
-        reference = metrics.load_statistics(
-            pathlib.Path(config.reference).expanduser(), "fid.reference"
-        )
-    elif data.dataset == "tokens":
+    if not config.reference and data.dataset == "tokens":
         raise UserError(
             "fid.reference: missing; a token cache holds no images to measure, so allowed is an "
             ".npz file with mu and sigma"
         )
-    return FID(config, load_network(config.network), reference)
+    reference = None
+    if config.reference:
+        path = pathlib.Path(config.reference).expanduser()
+        reference = metrics.load_statistics(path, "fid.reference")
+    network = load_network(config.network)
+    if reference is not None and reference.mean_F.size != network.num_features:
+        raise UserError(
+            f"fid.reference: got {config.reference!r} of {reference.mean_F.size} features, allowed "
+            f"are the {network.num_features} of fid.network {config.network!r}"
+        )
+    return FID(config, network, reference)
 
 
 def load_network(name: str) -> FeatureNetwork:
@@ -151,7 +160,7 @@ def measure_training_images(
 ) -> metrics.Statistics:
     """Statistics of all training images; found again in `workdir` by a run that is resumed."""
     source = open_images(data, "train")
-    made_of = f"{network.digest} {source.pictures.description} {source.image_size}"
+    made_of = f"{network.digest} {source.description} {source.image_size}"
     name = f"fid_reference_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     if (workdir / name).is_file():
         return metrics.load_statistics(workdir / name, "fid.reference")

@@ -40,6 +40,8 @@ class Inception:
     params: dict[str, Any]  # of the network, and of the class head as "fc"
     batch_size: int = BATCH_SIZE  # pictures at a time; 4 take half the time each on a CPU
 
+    num_features = FEATURE_DIM  # no field: the network has as many
+
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"batch_size: got {self.batch_size}, allowed are whole numbers from 1")

@@ -93,7 +93,7 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
         field: what asked for it, for errors.
 
     Raises:
-        UserError: no such file, or one without them.
+        UserError: no such file, one without them, or numbers that are no mean and covariance.
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
     if not pathlib.Path(path).is_file():
@@ -112,7 +112,22 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
             f"{field}: got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; "
             f"{allowed}"
         )
+    if problem := problem_of(mean_F, covariance_FF):
+        raise UserError(f"{field}: got {str(path)!r}, {problem}; {allowed}")
     return Statistics(mean_F, covariance_FF, num_images)
+
+
+def problem_of(mean_F: np.ndarray, covariance_FF: np.ndarray) -> str:
+    """Why these are no mean and covariance; "" where they are."""
+    for name, values in (("mu", mean_F), ("sigma", covariance_FF)):
+        if bad := int((~np.isfinite(values)).sum()):
+            return f"whose {name} has {bad} values that are not finite"
+    largest = np.abs(covariance_FF).max(initial=0.0)
+    if np.abs(covariance_FF - covariance_FF.T).max(initial=0.0) > 1e-3 * largest:
+        return "whose sigma is not symmetric"
+    if (np.diagonal(covariance_FF) < -1e-6 * largest).any():
+        return "whose sigma has variances below 0"
+    return ""
 
 
 def frechet_distance(first: Statistics, second: Statistics) -> float:
@@ -123,7 +138,8 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     covariance (fewer images than features) is no special case and there is no epsilon to choose.
 
     Raises:
-        UserError: the two have different numbers of features.
+        UserError: the two have different numbers of features, or one has values that are not
+            finite.
     """
     return _distance_to(second, _factor(second.covariance_FF), first)
 
@@ -135,15 +151,21 @@ def _distance_to(reference: Statistics, factor_FF: np.ndarray, other: Statistics
             f"features: got {other.mean_F.size} and {reference.mean_F.size}, allowed are equal "
             "numbers"
         )
+    if not (np.isfinite(other.mean_F).all() and np.isfinite(other.covariance_FF).all()):
+        raise UserError("features: got some that are not finite, allowed are finite numbers")
     shift_F = other.mean_F - reference.mean_F
     overlap_FF = _factor(other.covariance_FF).T @ factor_FF
     spread = np.trace(other.covariance_FF) + np.trace(reference.covariance_FF)
     distance = shift_F @ shift_F + spread - 2 * scipy.linalg.svdvals(overlap_FF).sum()
+    if not np.isfinite(distance):
+        raise UserError("features: got some that are not finite, allowed are finite numbers")
     return max(0.0, float(distance))  # rounding leaves a set and itself at -1e-14 or so
 
 
 def _factor(covariance_FF: np.ndarray) -> np.ndarray:
     """L with L L^T = C, for a C that may be singular (Cholesky would refuse it)."""
+    if not np.isfinite(covariance_FF).all():
+        raise UserError("covariance: got values that are not finite, allowed are finite numbers")
     values_F, vectors_FF = np.linalg.eigh(covariance_FF)
     return vectors_FF * np.sqrt(np.clip(values_F, 0.0, None))[None]
 

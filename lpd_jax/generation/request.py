@@ -3,6 +3,7 @@
 Letters: B images, N tokens per image.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -88,8 +89,10 @@ def resolve_labels(labels: Any, num_classes: int, class_names: Sequence[str]) ->
 
 
 def _resolve_label(label: Any, num_classes: int, class_names: Sequence[str]) -> int:
-    if isinstance(label, str) and label in class_names:
-        return class_names.index(label)
+    # One name may be written with different bytes: "é" is one character or two.
+    names = [unicodedata.normalize("NFC", name) for name in class_names]
+    if isinstance(label, str) and (name := unicodedata.normalize("NFC", label)) in names:
+        return names.index(name)
     if isinstance(label, str) and not label.strip().isdecimal():
         allowed = f"0 to {num_classes - 1}" + (" and class names" if class_names else "")
         if 0 < len(class_names) <= 20:

@@ -14,6 +14,7 @@ import optax
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
+from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
@@ -78,9 +79,9 @@ def train(
         The final state, or the one that SIGTERM made it save.
 
     Raises:
-        UserError: a workdir of another config, or that cannot be written to; a batch that the
-            mesh does not divide; a tokenizer or initial weights that do not fit. Nothing is
-            written then.
+        UserError: a workdir of another config, that cannot be written to, or that another process
+            writes to; a batch that the mesh does not divide; a tokenizer or initial weights that
+            do not fit. Nothing is written then.
         FloatingPointError: the loss or its gradient is not finite, or explodes.
     """
     mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.num_steps)
@@ -88,6 +89,8 @@ def train(
     check_wandb(config.wandb_project)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
+        if jax.process_index() == 0 and not place.is_bucket:
+            stack.enter_context(writing_to("workdir", place.local))
         resumes = newest_step(place.checkpoints) is not None
         if resumes:
             check_same_config(config_to_json(model, config), saved_config(place.checkpoints))

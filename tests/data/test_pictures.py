@@ -11,10 +11,11 @@ from PIL import Image
 
 from lpd_jax.bundled import load_avatars
 from lpd_jax.data import image_folder
-from lpd_jax.data.batches import DataConfig, TrainingBatches, validation_batches
+from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches, validation_batches
 from lpd_jax.data.image_folder import FolderPictures
-from lpd_jax.data.pictures import decode_rgb, open_images
+from lpd_jax.data.pictures import BadImage, open_images
 from lpd_jax.images import adm_center_crop
+from lpd_jax.picture_files import read_picture
 from tests import tiny
 from tests.data import photos
 
@@ -88,6 +89,8 @@ def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path,
 def test_what_is_an_image_and_what_is_not(tmp_path):
     photos.write_folder(tmp_path / "train", 1)
     ant = tmp_path / "train" / "ant"
+    (ant / ".thumbnails" / "deeper").mkdir(parents=True)
+    Image.fromarray(photos.pixels(7)).save(ant / ".thumbnails" / "deeper" / "0.png")
     Image.fromarray(photos.pixels(5)).save(ant / "b.WEBP", lossless=True)
     (ant / "deeper").mkdir()
     Image.fromarray(photos.pixels(6)).save(ant / "deeper" / "c.jpg")
@@ -110,10 +113,39 @@ def test_pictures_of_any_mode_become_rgb(mode):
     image = Image.fromarray(photos.pixels(0)).convert(mode)
     file = io.BytesIO()
     image.save(file, "JPEG" if mode == "CMYK" else "PNG", quality=95)
-    image_HWC = decode_rgb(file.getvalue())
+    image_HWC = np.asarray(read_picture(file.getvalue()))
     assert (image_HWC.dtype, image_HWC.shape) == (np.uint8, (20, 26, 3))
     close = np.abs(image_HWC.astype(int) - np.asarray(image.convert("RGB")))
     assert close.mean() < (20 if mode == "CMYK" else 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(20_000, 1), (1, 20_000), (2, 201)])
+def test_a_picture_too_thin_to_crop_is_named_and_may_be_skipped(split_folders, shape):
+    thin = np.zeros((*shape, 3), np.uint8)
+    Image.fromarray(thin).save(split_folders / "train" / "bee" / "0.png")
+    height, width = shape
+    words = rf"^image .*bee/0.png: .*got {width}x{height} pixels, .* bad_images=skip"
+    with pytest.raises(BadImage, match=words.replace(" bad", ".*bad")):
+        open_images(folder_config(split_folders), "train")[3]
+    skipping = open_images(folder_config(split_folders, bad_images="skip"), "train")
+    same(skipping[3], 101, 1)
+
+
+def test_pictures_are_upright_unless_they_are_asked_for_as_stored(tmp_path):
+    mark = Image.Exif()
+    mark[0x0112] = 6
+    (tmp_path / "train" / "ant").mkdir(parents=True)
+    file = tmp_path / "train" / "ant" / "0.png"
+    Image.fromarray(photos.pixels(0)).save(file, exif=mark)
+    sources = {x: open_images(folder_config(tmp_path, exif=x), "train") for x in EXIF}
+    same(sources["stored"][0], 0, 0)
+    turned_HWC = np.ascontiguousarray(np.rot90(photos.pixels(0), -1))
+    expected = adm_center_crop(turned_HWC, 8)
+    np.testing.assert_array_equal(sources["upright"][0]["image"], expected)
+    # Tokens of the one are not taken for those of the other.
+    assert sources["stored"].description != sources["upright"].description
+    with pytest.raises(ValueError, match="^data.exif: got 'no', allowed are upright, stored"):
+        folder_config(tmp_path, exif="no")
 
 
 def damage(split_folders):
@@ -299,8 +331,8 @@ def test_other_datasets_need_no_tfds_and_none_needs_tensorflow(tmp_path):
     photos.write_folder(tmp_path / "train", 2)
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None\n"
-        "from lpd_jax.data.pictures import open_images\n"
-        "from lpd_jax.data.batches import DataConfig, TrainingBatches\n"
+        "from lpd_jax.data.pictures import BadImage, open_images\n"
+        "from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches\n"
         f"config = DataConfig('folder', path={str(tmp_path)!r}, image_size=8)\n"
         "print(next(TrainingBatches(open_images(config, 'train'), 4, 0))['images'].shape)\n"
         "try: open_images(DataConfig('tfds', 'mnist', image_size=8), 'train')\n"

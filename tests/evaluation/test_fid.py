@@ -27,7 +27,7 @@ from tests.training import toy
 class Means:
     """Mean colours for features."""
 
-    digest = "means"
+    digest, num_features = "means", 3
 
     def features(self, images_BHWC):
         return images_BHWC.mean((1, 2)).astype(np.float32)
@@ -138,6 +138,10 @@ def test_a_config_that_measures_nothing_is_refused(fields, words):
         ({"network": "odd.npz"}, {}, 64, r"^fid.network: .*odd.npz"),
         ({"reference": "no.npz"}, {}, 64, r"^fid.reference: got 'no.npz', which is no file"),
         ({"reference": "torn.npz"}, {}, 64, r"^fid.reference: got 'torn.npz', which cannot be rea"),
+        ({"reference": "wide.npz"}, {}, 64, r"^fid.reference: got 'wide.npz' of 2048 features, al"),
+        ({"reference": "nan.npz"}, {}, 64, r"^fid.reference: got 'nan.npz', whose sigma has 1 val"),
+        ({"reference": "inf.npz"}, {}, 64, r"^fid.reference: got 'inf.npz', whose mu has 2 values"),
+        ({"reference": "skew.npz"}, {}, 64, r"^fid.reference: got 'skew.npz', whose sigma is not "),
         ({"reference": "odd.npz"}, {}, 64, r"^fid.reference: got 'odd.npz' with mu \(3,\) and sig"),
     ],
 )
@@ -145,6 +149,10 @@ def test_what_will_fail_is_refused_at_once(fields, data, size, words, tmp_path, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 and no more")
     np.savez(tmp_path / "odd.npz", mu=np.zeros(3), sigma=np.zeros((2, 2)))
+    np.savez(tmp_path / "wide.npz", mu=np.zeros(2048, np.float16), sigma=np.eye(2048, dtype="f2"))
+    np.savez(tmp_path / "nan.npz", mu=np.zeros(96), sigma=np.diag([np.nan] + [1.0] * 95))
+    np.savez(tmp_path / "inf.npz", mu=np.array([np.inf, np.nan] + [0.0] * 94), sigma=np.eye(96))
+    np.savez(tmp_path / "skew.npz", mu=np.zeros(96), sigma=np.triu(np.ones((96, 96))))
     config = FIDConfig(**{"num_images": 10, "network": "avatars12"} | fields)
     with pytest.raises(ValueError, match=words):
         check_image_size(config, size)

@@ -1,0 +1,176 @@
+"""Which files below a folder are pictures: each real folder once, none of the hidden ones."""
+
+import collections
+import dataclasses
+import logging
+import os
+import pathlib
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from lpd_jax.picture_files import endings
+from lpd_jax.runtime.errors import UserError
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
+told: set[str] = set()  # what was said before
+
+Identity = tuple[int, int]  # device and inode: the same by whatever path
+
+
+@dataclasses.dataclass
+class Walk:
+    """What a walk found and passed by.
+
+    Attributes:
+        files: the pictures of each class folder, in the order of their paths.
+        left_out: how many files of each ending are no pictures.
+        passed_by: links that lead to where the walk is or was.
+    """
+
+    files: dict[str, list[str]]
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    passed_by: list[str] = dataclasses.field(default_factory=list)
+
+
+def walk_classes(root: pathlib.Path, names: Sequence[str]) -> Walk:
+    """Pictures below the class folders `names` of `root`, as paths below `root`.
+
+    Real folders come first, then those that only links lead to. A link to a folder that was seen,
+    and one that leads back to a folder it lies in, is passed by: a class folder is no part of
+    another class.
+    """
+    walk = Walk({name: [] for name in names})
+    seen = {identity(root / name) for name in names}
+    links: collections.deque[tuple[str, pathlib.Path]] = collections.deque()
+    for name in names:
+        walk_folder(walk, root, name, root / name, seen, links)
+    while links:
+        name, link = links.popleft()
+        if identity(link) in seen or is_circle(link):
+            walk.passed_by.append(os.path.relpath(link, root))
+            continue
+        seen.add(identity(link))
+        walk_folder(walk, root, name, link, seen, links)
+    for found in walk.files.values():
+        found.sort()
+    return walk
+
+
+def walk_folder(
+    walk: Walk,
+    root: pathlib.Path,
+    name: str,
+    folder: pathlib.Path,
+    seen: set[Identity],
+    links: collections.deque[tuple[str, pathlib.Path]],
+) -> None:
+    """Notes the files of a folder and the real folders in it; its links are left for later."""
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        for entry in visible_entries(current):
+            path = current / entry.name
+            if not entry.is_dir():
+                note_file(walk, name, entry, os.path.relpath(path, root))
+            elif entry.is_symlink():
+                links.append((name, path))
+            elif (own := identity(path)) not in seen:
+                seen.add(own)
+                waiting.append(path)
+            else:  # mounted twice
+                walk.passed_by.append(os.path.relpath(path, root))
+
+
+def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
+    """A picture by its name, or one more that is left out."""
+    # A link to nothing is a picture that is missing: reading it says so.
+    is_readable = entry.is_file() or entry.is_symlink()
+    ending = os.path.splitext(entry.name)[1].lower()
+    if is_readable and ending in endings():
+        walk.files[name].append(path)
+    else:
+        walk.left_out[printable(ending) or "no ending"] += 1
+
+
+def visible_entries(folder: pathlib.Path) -> list[os.DirEntry]:
+    """What a folder holds, by name, but for what is hidden.
+
+    Raises:
+        UserError: a folder that cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                (entry for entry in entries if not entry.name.startswith(".")),
+                key=lambda entry: entry.name,
+            )
+    except OSError as error:
+        raise UserError(
+            f"data.path: folder {printable(str(folder))} cannot be read ({error.strerror}); "
+            "allowed are folders that you may read"
+        ) from None
+
+
+def identity(folder: pathlib.Path) -> Identity:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def is_circle(link: pathlib.Path) -> bool:
+    """Whether a link leads to a folder that it lies in itself, by the way it was reached or not."""
+    own = identity(link)
+    above = [*link.absolute().parents, *pathlib.Path(os.path.realpath(link.parent)).parents]
+    return own in {identity(folder) for folder in [*above, link.parent]}
+
+
+def class_folders(folder: pathlib.Path) -> dict[str, list[str]]:
+    """Class names and their folders, sorted; hidden ones are none of ours.
+
+    One name may be written with different bytes ("é" as one character or as two): it is one class.
+    """
+    found: dict[str, list[str]] = {}
+    if folder.is_dir():
+        for entry in visible_entries(folder):
+            if entry.is_dir():
+                found.setdefault(class_name(entry.name), []).append(entry.name)
+    return dict(sorted(found.items()))
+
+
+def class_name(folder_name: str) -> str:
+    return unicodedata.normalize("NFC", printable(folder_name))
+
+
+def printable(path: str) -> str:
+    r"""A path with bytes that are no text written as `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
+    """The folder of that name, else the one whose name differs in case alone: "Train"."""
+    if (root / name).is_dir() or not root.is_dir():
+        return root / name
+    alike = (x.name for x in visible_entries(root) if x.is_dir())
+    return root / next((x for x in alike if x.casefold() == name.casefold()), name)
+
+
+def tell(walk: Walk, root: pathlib.Path) -> None:
+    """Says once what of a folder is not read."""
+    for line in lines_of(walk):
+        line = f"data.path: {printable(str(root))}: {line}"
+        if line not in told:
+            told.add(line)
+            logger.warning("%s", line)
+
+
+def lines_of(walk: Walk) -> Iterator[str]:
+    if walk.left_out:
+        counts = ", ".join(f"{count} {ending}" for ending, count in walk.left_out.most_common(5))
+        more = ", ..." if len(walk.left_out) > 5 else ""
+        yield f"{walk.left_out.total()} files left out, no pictures by their names: {counts}{more}"
+    if walk.passed_by:
+        count = len(walk.passed_by)
+        yield (
+            f"{count} links left out, which lead back to folders that are read anyway, such as "
+            f"{printable(walk.passed_by[0])}"
+        )

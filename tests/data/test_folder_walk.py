@@ -1,0 +1,139 @@
+"""Folders as people have them: links, circles, names of any bytes, files of any kind."""
+
+import json
+import logging
+import os
+import shutil
+import unicodedata
+
+import pytest
+from PIL import Image
+
+from lpd_jax.data import folder_walk
+from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.image_folder import FolderPictures, part_of
+from lpd_jax.data.pictures import open_images
+from lpd_jax.generation.request import resolve_labels
+from tests.data import photos
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_walk, "told", set())
+    photos.write_folder(tmp_path / "train", 2)
+    return tmp_path
+
+
+def files(root) -> list[str]:
+    return FolderPictures(str(root), "train").files
+
+
+def said(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+ORDINARY = ["ant/0.png", "ant/1.png", "bee/0.png", "bee/1.png", "cow/0.png", "cow/1.png"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "/", "deep", "../bee"])
+def test_a_link_back_is_passed_by_and_named(root, caplog, target):
+    (root / "train" / "ant" / "deep").mkdir()
+    link = root / "train" / "ant" / "deep" / "again"
+    link.symlink_to(root / "train" / "ant" / target)
+    with caplog.at_level(logging.WARNING):
+        assert files(root) == ORDINARY
+    (line,) = said(caplog)
+    assert line.startswith(f"data.path: {root / 'train'}: 1 links left out, which lead back")
+    assert line.endswith("such as ant/deep/again")
+
+
+def test_links_to_what_lies_elsewhere_are_followed_once(root, caplog):
+    photos.write_folder(root / "elsewhere", 1)
+    (root / "elsewhere" / "ant" / "more").mkdir()
+    shutil.copy(root / "train" / "ant" / "0.png", root / "elsewhere" / "ant" / "more")
+    for name in ("one", "two"):
+        (root / "train" / "ant" / name).symlink_to(root / "elsewhere" / "ant")
+    (root / "train" / "dog").symlink_to(root / "elsewhere" / "bee")
+    (root / "train" / "bee" / "file.png").symlink_to(root / "elsewhere" / "cow" / "0.png")
+    assert files(root) == sorted(
+        [*ORDINARY, "ant/one/0.png", "ant/one/more/0.png", "bee/file.png", "dog/0.png"]
+    )
+    assert said(caplog)[0].endswith("such as ant/two")
+
+
+def test_a_circle_of_two_links_ends(root):
+    for here, there in (("ant", "bee"), ("bee", "ant")):
+        (root / "train" / here / "other").symlink_to(root / "train" / there)
+    assert files(root) == ORDINARY
+
+
+def test_what_is_left_out_is_counted_and_said_once(root, caplog):
+    for name in ("a.heic", "b.HEIC", "notes.txt", "README", "._0.png"):
+        (root / "train" / "ant" / name).write_bytes(b"x")
+    os.mkfifo(root / "train" / "ant" / "pipe.png")
+    for _ in range(2):
+        assert files(root) == ORDINARY
+    words = "5 files left out, no pictures by their names: 2 .heic, 1"
+    assert [line.split(": ", 2)[2][: len(words)] for line in said(caplog)] == [words]
+
+
+@pytest.mark.parametrize("ending", ["bmp", "tif", "tiff", "gif", "jfif", "ppm", "JPE", "webp"])
+def test_files_of_all_common_kinds_are_read(root, ending):
+    kind = {"tif": "TIFF", "jfif": "JPEG", "JPE": "JPEG"}.get(ending, ending.upper())
+    Image.fromarray(photos.pixels(0)).save(root / "train" / "ant" / f"2.{ending}", kind)
+    config = DataConfig("folder", path=str(root), image_size=8)
+    source = open_images(config, "train")
+    assert len(source) == 7 and source[2]["image"].shape == (8, 8, 3)
+
+
+def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
+    def scandir(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_walk.os, "scandir", scandir)
+    with pytest.raises(ValueError, match=r"^data.path: folder .* cannot be read \(Permission den"):
+        files(root)
+
+
+def test_split_folders_may_be_named_in_any_case(root):
+    (root / "train").rename(root / "Train")
+    photos.write_folder(root / "VAL", 1)
+    assert files(root) == ORDINARY
+    validation = FolderPictures(str(root), "validation")
+    assert len(validation.files) == 3 and validation.class_names == photos.CLASSES
+    photos.write_folder(root / "train", 1)  # the exact name goes first
+    assert len(files(root)) == 3
+
+
+def test_one_name_in_two_forms_is_one_class(root):
+    composed = unicodedata.normalize("NFC", "café")
+    apart = unicodedata.normalize("NFD", "café")
+    (root / "train" / "ant").rename(root / "train" / apart)
+    (root / "val" / composed).mkdir(parents=True)
+    shutil.copy(root / "train" / "bee" / "0.png", root / "val" / composed)
+    names = FolderPictures(str(root), "train").class_names
+    assert names == ("bee", composed, "cow")
+    validation = FolderPictures(str(root), "validation")
+    assert validation.labels == [1]
+    for label in (composed, apart):
+        assert resolve_labels(label, 3, names).tolist() == [1]
+        assert resolve_labels(label, 3, ("bee", apart, "cow")).tolist() == [1]
+    assert part_of(f"{composed}/1.png") == part_of(f"{apart}/1.png")
+    (root / "train" / composed).mkdir()  # both forms on one disk
+    shutil.copy(root / "train" / "bee" / "0.png", root / "train" / composed / "z.png")
+    both = FolderPictures(str(root), "train")
+    assert both.class_names == names and both.labels.count(1) == 3
+
+
+def test_names_that_are_no_text_are_read_and_can_be_printed(root):
+    folder = os.fsencode(root / "train")
+    try:
+        os.rename(folder + b"/ant/0.png", folder + b"/ant/caf\xe9.png")
+        os.rename(folder + b"/bee", folder + b"/b\xeae")
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    source = open_images(DataConfig("folder", path=str(root), image_size=8), "train")
+    assert len(source) == 6 and source[1]["image"].shape == (8, 8, 3)
+    assert source.class_names == ("ant", r"b\xeae", "cow")
+    assert source.pictures.name(1).endswith(r"ant/caf\xe9.png")
+    json.dumps([source.class_names, source.description], ensure_ascii=False).encode()
