@@ -14,6 +14,8 @@ Before it, once: the tokens of ten crops of every image, by the published VQ-16.
     done
 
 The recipe is that of LlamaGen's released code (arXiv 2406.06525): 300 epochs at a constant rate.
+The rate and the batch, 1e-4 at batch 256, are not in its scripts: its authors named
+them when they were asked (issue 8 of FoundationVision/LlamaGen).
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,9 @@ Before it, once: the tokens of ten crops of every image, by the published VQ-16.
         --ten_crop --split=$split --output=data/imagenet384_tokens
     done
 
-The recipe is PAR's (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0.
+The recipe is that of PAR's paper (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0. The
+released code differs: a constant rate of 1e-4 at batch 256, without warm-up. Which of the two
+made the released weights is not known.
 """
 
 from ml_collections import ConfigDict
@@ -33,6 +35,5 @@ def get_config() -> ConfigDict:
         learning_rate=2e-4, warmup_steps=15 * EPOCH, cosine_steps=285 * EPOCH
     )
     config.mesh.fsdp = 8
-    config.generation = recipes.published_generation("par_xxl_16x", "output_size")
-    config.generation.guidance_scale = 1.435  # of 4x: the paper names none
+    config.generation = recipes.published_generation("par_xxl_16x", "guidance_scale", "output_size")
     return config

@@ -13,7 +13,9 @@ Before it, once: the tokens of ten crops of every image, by the published VQ-16.
         --ten_crop --split=$split --output=data/imagenet384_tokens
     done
 
-The recipe is PAR's (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0.
+The recipe is that of PAR's paper (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0. The
+released code differs: a constant rate of 1e-4 at batch 256, without warm-up. Which of the two
+made the released weights is not known.
 """
 
 from ml_collections import ConfigDict
