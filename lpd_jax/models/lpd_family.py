@@ -47,6 +47,7 @@ class LPDFamily(Family):
     title = "LPD"
     config_type = LPDConfig
     models = LPD_MODELS
+    class_leaves = ("class_embed", "null_class_embed")
 
     config: LPDConfig
 

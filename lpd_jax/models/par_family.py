@@ -54,6 +54,7 @@ class PARFamily(Family):
     config_type = PARConfig
     models = PAR_MODELS
     any_order = False
+    class_leaves = ("class_embed",)
 
     config: PARConfig
 

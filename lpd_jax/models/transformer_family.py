@@ -68,6 +68,8 @@ class Family(abc.ABC):
     config_type: a frozen dataclass with what `TransformerConfig` lists.
     models: configs of the published models by name.
     any_order: whether known tokens can come first, so that pictures can be edited.
+    class_leaves: the parameters, by their top names, that speak of classes and of nothing else;
+        where none is named, weights cannot be taken over to other classes.
     """
 
     name: ClassVar[str]
@@ -75,6 +77,7 @@ class Family(abc.ABC):
     config_type: ClassVar[type]
     models: ClassVar[Mapping[str, Any]] = {}
     any_order: ClassVar[bool] = True
+    class_leaves: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any):
         self.config = config
