@@ -90,12 +90,12 @@ def initial_params(
             f"init_from: got {path!r}, a model of other sizes; differing: {'; '.join(differing)}"
         )
     params = family_of(model).from_other(source.params, source.config)
-    there = getattr(source.config, "num_classes", None)
-    if new_classes or there != getattr(model, "num_classes", None):
+    old_number = getattr(source.config, "num_classes", None)
+    if new_classes or old_number != getattr(model, "num_classes", None):
         params = {**params, **fresh_class_leaves(model, seed)}
         tell(
-            f"init_from: {path}: a new class table for {model.num_classes} classes (there {there}),"
-            " all other weights are kept"
+            f"init_from: {path}: a new class table for {model.num_classes} classes (there "
+            f"{old_number}), all other weights are kept"
         )
     check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: got {path!r}, which")
     return params
