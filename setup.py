@@ -91,6 +91,7 @@ setup(
     package_data={
         "lpd_jax.bundled": [
             "README.md",
+            "imagenet_classes.txt",
             "avatars12/*.webp",
             "avatars12/licences/*.txt",
             "*/*.json",

@@ -3,16 +3,18 @@
     python launch/train.py --config=configs/llamagen_b.py --workdir=gs://BUCKET/llamagen_b
 
 Parameters and optimizer take 1.3 GB.
-Before it, once: the tokens of ten crops of every image, by the published VQ-16.
+Before it, once: the tokens of ten crops of every image in two sizes, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16
     for split in train validation; do
       python launch/cache_tokens.py --config=configs/llamagen_b.py --config.data.dataset=tfds \
         --config.data.name=imagenet2012 --config.data.path= --config.data.image_size=384 \
-        --ten_crop --split=$split --output=data/imagenet384_tokens
+        --ten_crop --crop_ratio=1.1,1.05 --split=$split --output=data/imagenet384_tokens
     done
 
 The recipe is that of LlamaGen's released code (arXiv 2406.06525): 300 epochs at a constant rate.
+The rate and the batch, 1e-4 at batch 256, are not in its scripts: its authors named
+them when they were asked (issue 8 of FoundationVision/LlamaGen).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,8 @@
 
 Expected (published, arXiv 2507.01957): FID 2.40 and IS 284.5 in 20 steps
 at guidance 4.8, 2.29 and 282.7 in 32 steps at 5.4.
-Hardware: 64 A100 in the paper; any mesh whose data x fsdp divides the batch.
+Hardware: 32 GPUs of 64 images each in the released code; any mesh whose data x fsdp divides
+the batch.
 Before it, once: the tokens of ImageNet and of its mirror, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16

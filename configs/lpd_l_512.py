@@ -4,7 +4,8 @@
 
 Expected (published, arXiv 2507.01957): FID 2.54 and IS 292.2 in 48 steps
 at guidance 7.3.
-Hardware: GPUs or TPUs, any mesh whose data x fsdp divides the batch.
+Hardware: 32 GPUs of 16 images each in the released code; any mesh whose data x fsdp divides
+the batch.
 Before it, once: the tokens of ImageNet and of its mirror, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16
@@ -15,15 +16,15 @@ Before it, once: the tokens of ImageNet and of its mirror, by the published VQ-1
     done
 
 The recipe is LPD's (section 4.1 and the released code): 50 epochs from the 256-pixel
-weights (their position table resized), 1 of warm-up, cosine to 1e-5. It names 16 (L) or 8 (XL)
-images per GPU; the batch here is that of 64 GPUs.
+weights (their position table resized), 1 of warm-up, cosine to 1e-5; rate 1e-4 for each 256
+images of the batch, which is that of its launch script: 4 nodes of 8 GPUs.
 """
 
 from ml_collections import ConfigDict
 
 from lpd_jax.training import recipes
 
-BATCH_SIZE = 1024
+BATCH_SIZE = 512
 EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
 
 
@@ -33,7 +34,7 @@ def get_config() -> ConfigDict:
     config.model = recipes.published_model("lpd_l_512")
     config.data = recipes.imagenet_tokens(image_size=512)
     config.optimizer = recipes.lpd_optimizer(
-        learning_rate=4e-4, warmup_steps=1 * EPOCH, cosine_steps=49 * EPOCH
+        learning_rate=2e-4, warmup_steps=1 * EPOCH, cosine_steps=49 * EPOCH
     )
     config.generation = recipes.published_generation(
         "lpd_l_512", "order", "num_steps", "guidance_scale"

@@ -4,7 +4,8 @@
 
 Expected (published, arXiv 2507.01957): FID 2.00 and IS 337.6 in 20 steps
 at guidance 5.9.
-Hardware: 64 A100 in the paper; parameters and optimizer take 17 GB, cut over mesh.fsdp devices.
+Hardware: 32 GPUs of 32 images each in the released code; parameters and optimizer take 17 GB,
+cut over mesh.fsdp devices.
 Before it, once: the tokens of ImageNet and of its mirror, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16

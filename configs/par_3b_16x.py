@@ -4,16 +4,18 @@
 
 Expected (published, arXiv 2412.15119): FID 2.88 and IS 262.5 in 51 steps at guidance 1.5.
 Parameters and optimizer take 37 GB, cut over mesh.fsdp devices.
-Before it, once: the tokens of ten crops of every image, by the published VQ-16.
+Before it, once: the tokens of ten crops of every image in two sizes, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16
     for split in train validation; do
       python launch/cache_tokens.py --config=configs/par_3b_16x.py --config.data.dataset=tfds \
         --config.data.name=imagenet2012 --config.data.path= --config.data.image_size=384 \
-        --ten_crop --split=$split --output=data/imagenet384_tokens
+        --ten_crop --crop_ratio=1.1,1.05 --split=$split --output=data/imagenet384_tokens
     done
 
-The recipe is PAR's (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0.
+The recipe is that of PAR's paper (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0. The
+released code differs: a constant rate of 1e-4 at batch 256, without warm-up. Which of the two
+made the released weights is not known.
 """
 
 from ml_collections import ConfigDict

@@ -5,16 +5,18 @@
 Expected (published, arXiv 2412.15119): FID 3.02 and IS 270.6 in 51 steps at guidance 1.435, the
 scale of 4x: the paper names none for this model.
 Parameters and optimizer take 17 GB, cut over mesh.fsdp devices.
-Before it, once: the tokens of ten crops of every image, by the published VQ-16.
+Before it, once: the tokens of ten crops of every image in two sizes, by the published VQ-16.
 
     python launch/convert.py --input=vq_ds16_c2i.pt --output=models/vq16
     for split in train validation; do
       python launch/cache_tokens.py --config=configs/par_xxl_16x.py --config.data.dataset=tfds \
         --config.data.name=imagenet2012 --config.data.path= --config.data.image_size=384 \
-        --ten_crop --split=$split --output=data/imagenet384_tokens
+        --ten_crop --crop_ratio=1.1,1.05 --split=$split --output=data/imagenet384_tokens
     done
 
-The recipe is PAR's (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0.
+The recipe is that of PAR's paper (section 4.1): 300 epochs, 15 of warm-up, then cosine to 0. The
+released code differs: a constant rate of 1e-4 at batch 256, without warm-up. Which of the two
+made the released weights is not known.
 """
 
 from ml_collections import ConfigDict
@@ -33,6 +35,5 @@ def get_config() -> ConfigDict:
         learning_rate=2e-4, warmup_steps=15 * EPOCH, cosine_steps=285 * EPOCH
     )
     config.mesh.fsdp = 8
-    config.generation = recipes.published_generation("par_xxl_16x", "output_size")
-    config.generation.guidance_scale = 1.435  # of 4x: the paper names none
+    config.generation = recipes.published_generation("par_xxl_16x", "guidance_scale", "output_size")
     return config

@@ -6,8 +6,15 @@
         --config.data.dataset=tokens --config.data.path=tokens
 
 Takes the tokenizer and the images that the config names, and writes to OUTPUT/train or
-OUTPUT/validation: the tokens of each image and of its mirror, or of ten crops. Stopped, even by
-kill -9, the same command goes on. On several machines all processes write to one shared folder.
+OUTPUT/validation: the tokens of each image and of its mirror, or of ten crops, for each of one or
+more crop ratios. Stopped, even by kill -9, the same command goes on. On several machines all
+processes write to one shared folder.
+
+    python launch/cache_tokens.py --config=configs/par_l_4x.py --output=tokens --from=PATH
+
+Instead of encoding images, takes over tokens that LPD's, LlamaGen's, PAR's or RandAR's scripts
+have cached: PATH is a folder of them, or RandAR's .tar. Two folders of the same images, ten crops
+of two ratios, are joined: --from=PATH1,PATH2 --crop_ratio=1.1,1.05.
 """
 
 import time
@@ -16,6 +23,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from lpd_jax.data.token_cache import check_cache, open_token_cache
+from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_import
 from lpd_jax.data.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
@@ -28,7 +36,8 @@ CONFIG = command_line.define_config("File with get_config() of a transformer.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the caches.", required=True)
 SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Which images to encode.")
 TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of each image.")
-CROP_RATIO = flags.DEFINE_float("crop_ratio", 1.1, "Side of what ten crops are cut from, in crops.")
+CROP_RATIO = flags.DEFINE_list("crop_ratio", ["1.1"], "Sides of what ten crops are cut from.")
+FROM = flags.DEFINE_list("from", [], "Caches of other code to take over; no image is encoded.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
 processes.define_host_flags()
@@ -49,16 +58,35 @@ def cache_tokens() -> None:
         raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"
-    job = plan_cache(tokenizer, config.data, SPLIT.value, views, CROP_RATIO.value, SHARD.value)
-    check_cache(job.settings, model, job.settings.tokenizer)
     folder, start = Path(OUTPUT.value).expanduser() / SPLIT.value, time.perf_counter()
-    write_token_cache(folder, job, batch_size=BATCH_SIZE.value, num_threads=config.data.num_threads)
+    batch_size, num_threads = BATCH_SIZE.value, config.data.num_threads
+    if FROM.value:
+        foreign = open_foreign_caches(FROM.value, SPLIT.value)
+        settings = plan_import(foreign, tokenizer, model, crop_ratios(), SHARD.value)
+        check_cache(settings, model, settings.tokenizer)
+        import_tokens(folder, foreign, settings, batch_size=batch_size, num_threads=num_threads)
+    else:
+        job = plan_cache(tokenizer, config.data, SPLIT.value, views, crop_ratios(), SHARD.value)
+        settings = job.settings
+        check_cache(settings, model, settings.tokenizer)
+        write_token_cache(folder, job, batch_size=batch_size, num_threads=num_threads)
     seconds, count = time.perf_counter() - start, len(open_token_cache(folder))
-    skipped = f", {job.settings.num_images - count} skipped" * (count < job.settings.num_images)
+    skipped = f", {settings.num_images - count} skipped" * (count < settings.num_images)
     print(
-        f"{count} images{skipped} in {job.settings.num_views} views of "
-        f"{job.settings.grid_size[0]}x{job.settings.grid_size[1]} tokens: {folder}, {seconds:.1f} s"
+        f"{count} images{skipped} in {settings.num_views} views of "
+        f"{settings.grid_size[0]}x{settings.grid_size[1]} tokens: {folder}, {seconds:.1f} s"
     )
+
+
+def crop_ratios() -> list[float]:
+    try:
+        ratios = [float(ratio) for ratio in CROP_RATIO.value]
+    except ValueError:
+        ratios = []
+    if not ratios or len(set(ratios)) < len(ratios):
+        got = ",".join(CROP_RATIO.value)
+        raise UserError(f"crop_ratio: got {got!r}, allowed are different numbers, as in 1.1,1.05")
+    return ratios
 
 
 if __name__ == "__main__":

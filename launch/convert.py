@@ -4,8 +4,10 @@
     python launch/convert.py --input=PAR-XL-4x.pt --tokenizer=vq_ds16_c2i.pt --output=models/par_xl
 
 Reads .pth, .pt and .safetensors of LPD, PAR, LlamaGen and LlamaGen's VQ tokenizers, alone or
-together. What the checkpoint holds besides its weights, such as optimizer state, is not read. No
-weight tells the heads of a transformer, nor the grid of PAR and LlamaGen: what is assumed is said.
+together. What the checkpoint holds besides its weights, such as optimizer state, is not read. Of
+several sets of weights it takes the one that the official sampler loads, and says so; --key=ema
+takes another. No weight tells the heads of a transformer, nor the grid of PAR and LlamaGen: what is
+assumed is said.
 """
 
 import time
@@ -25,7 +27,7 @@ from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
 OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; must be new or empty.")
-KEY = flags.DEFINE_string("key", None, "Entry of --input with the weights. Default: ema, model ...")
+KEY = flags.DEFINE_string("key", None, "Entry of --input with the weights. Default: model ...")
 NUM_HEADS = flags.DEFINE_integer("num_heads", None, "Heads of a transformer of no published width.")
 GRID_SIZE = flags.DEFINE_string("grid_size", None, "Tokens: 16, or 16x24 for height x width.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights are stored as.")
@@ -57,7 +59,7 @@ def convert(source: str, tell: Callable[[str], object]) -> tuple[Any, Any, dict[
         return None, model, {"tokenizer": params}
     if TOKENIZER.value is None:
         return model, None, {"transformer": params}
-    tokenizer, tokenizer_params = convert_file(TOKENIZER.value)
+    tokenizer, tokenizer_params = convert_file(TOKENIZER.value, tell=tell)
     if not is_tokenizer(tokenizer):
         raise UserError(
             f"tokenizer: got {TOKENIZER.value!r}, a transformer; allowed is a tokenizer"

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lpd_jax import bundled
+from lpd_jax.bundled.imagenet import imagenet_class_names
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,14 @@ def test_a_missing_and_a_damaged_file_are_named(tmp_path):
         ValueError, match="^bundled pictures: got .*02.webp, which is damaged.* wrong size"
     ):
         bundled.read_mosaic(tmp_path / "02.webp")
+
+
+def test_imagenet_has_a_thousand_names_in_the_order_of_its_labels():
+    names = imagenet_class_names()
+    assert len({name.casefold() for name in names}) == len(names) == 1000
+    # As every released model has them: synsets are sorted.
+    known = {0: "tench", 207: "golden retriever", 388: "giant panda", 999: "toilet tissue"}
+    assert {label: names[label] for label in known} == known
+    lines = (bundled.FOLDER / "imagenet_classes.txt").read_text().splitlines()
+    synsets = [line.split()[0] for line in lines if not line.startswith("#")]
+    assert synsets == sorted(set(synsets))

@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 INDEX_FILE = "index.json"
 # What a cache is to become, while its shards are written.
 SETTINGS_FILE = "settings.json"
-# The image; with its mirror; five crops of an enlarged image and their mirrors.
+# The image; with its mirror; five crops of an enlarged image and their mirrors, for each ratio.
 NUM_VIEWS = {"one": 1, "mirror": 2, "ten_crop": 10}
 AGAIN = "make it again with launch/cache_tokens.py"
 
@@ -41,6 +41,7 @@ class CacheSettings:
         codebook_size: tokens are below it.
         views: a key of NUM_VIEWS.
         crop_ratio: side of the image that ten crops are cut from, in crops.
+        other_crop_ratios: of further images, each of which gives ten crops more.
         images_per_shard: shard k holds images k * images_per_shard and those after it.
     """
 
@@ -55,6 +56,7 @@ class CacheSettings:
     crop_ratio: float
     images_per_shard: int
     class_names: tuple[str, ...] = ()
+    other_crop_ratios: tuple[float, ...] = ()
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):
@@ -63,12 +65,17 @@ class CacheSettings:
             raise UserError(f"views: got {self.views!r}, allowed are {allowed}")
         if self.images_per_shard < 1:
             raise UserError(f"images_per_shard: got {self.images_per_shard}, allowed is at least 1")
-        if not 1 <= self.crop_ratio <= 2:
-            raise UserError(f"crop_ratio: got {self.crop_ratio}, allowed are 1 to 2")
+        for ratio in self.crop_ratios:
+            if not 1 <= ratio <= 2:
+                raise UserError(f"crop_ratio: got {ratio}, allowed are 1 to 2")
+
+    @property
+    def crop_ratios(self) -> tuple[float, ...]:
+        return (self.crop_ratio, *self.other_crop_ratios)
 
     @property
     def num_views(self) -> int:
-        return NUM_VIEWS[self.views]
+        return NUM_VIEWS[self.views] * len(self.crop_ratios)
 
     @property
     def num_shards(self) -> int:

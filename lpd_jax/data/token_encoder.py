@@ -5,7 +5,7 @@ Letters: B images, V views of each, H W pixels, S their side, C channels, N toke
 
 import collections
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import grain
@@ -29,27 +29,31 @@ class ImageBatch(NamedTuple):
 
 
 def read_batches(
-    source: ImageSource,
+    sources: Sequence[ImageSource],
     settings: CacheSettings,
     images: range,
     batch_size: int,
     num_threads: int,
 ) -> Iterator[ImageBatch]:
-    """Consecutive images in order, read ahead by threads that make a batch each."""
+    """Consecutive images in order, read ahead by threads that make a batch each.
+
+    Args:
+        sources: the same pictures, in the size of each crop ratio.
+    """
 
     def read(first: int) -> ImageBatch:
         batch = ImageBatch(min(first + batch_size, images.stop) - 1, [], [], [])
         for i in range(first, batch.last + 1):
             try:
-                image_HWC, label = source.read(i)
+                pictures, labels = zip(*(source.read(i) for source in sources), strict=True)
             except BadImage as error:
-                if not source.skip_bad:
+                if not sources[0].skip_bad:
                     raise
-                source.note(i, error)
+                sources[0].note(i, error)
                 continue
             batch.ids.append(i)
-            batch.labels.append(label)
-            batch.views.append(make_views(image_HWC, settings))
+            batch.labels.append(labels[0])
+            batch.views.append(make_views(pictures, settings))
         return batch
 
     batches = grain.MapDataset.range(images.start, images.stop, batch_size).map(read)
@@ -57,13 +61,18 @@ def read_batches(
         yield from iterator
 
 
-def make_views(image_HWC: np.ndarray, settings: CacheSettings) -> np.ndarray:
-    """All views of an image, uint8 `[V, S, S, 3]`: the centre, the corners, then all mirrored."""
-    size, rest = settings.image_size, image_HWC.shape[0] - settings.image_size
-    # Half a pixel goes to the even side, as torchvision's centre crop rounds.
-    starts = [(round(rest / 2), round(rest / 2)), (0, 0), (0, rest), (rest, 0), (rest, rest)]
-    count = 5 if settings.views == "ten_crop" else 1
-    crops = [image_HWC[y : y + size, x : x + size] for y, x in starts[:count]]
+def make_views(images: Sequence[np.ndarray], settings: CacheSettings) -> np.ndarray:
+    """All views of an image, uint8 `[V, S, S, 3]`.
+
+    The centre and the corners of the image in each of its sizes, then all of them mirrored.
+    """
+    size, crops = settings.image_size, []
+    for image_HWC in images:
+        rest = image_HWC.shape[0] - size
+        # Half a pixel goes to the even side, as torchvision's centre crop rounds.
+        starts = [(round(rest / 2), round(rest / 2)), (0, 0), (0, rest), (rest, 0), (rest, rest)]
+        count = 5 if settings.views == "ten_crop" else 1
+        crops += [image_HWC[y : y + size, x : x + size] for y, x in starts[:count]]
     views_VHWC = np.stack(crops)
     if settings.views == "one":
         return views_VHWC

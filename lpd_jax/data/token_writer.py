@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import jax
@@ -36,11 +36,16 @@ IMAGES_PER_SHARD = 4096
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
+# Consecutive images with their tokens [B, V, N], and what reads those of a shard.
+TokenBatch = tuple[ImageBatch, np.ndarray]
+ReadShard = Callable[[range], Iterable[TokenBatch]]
+
+
 class Job(NamedTuple):
     """A cache to be made."""
 
     tokenizer: Weights
-    source: ImageSource
+    sources: tuple[ImageSource, ...]  # the same pictures, in the size of each crop ratio
     settings: CacheSettings
 
 
@@ -59,7 +64,7 @@ def plan_cache(
     config: DataConfig,
     split: str,
     views: str = "mirror",
-    crop_ratio: float = 1.1,
+    crop_ratios: Sequence[float] = (1.1,),
     images_per_shard: int = IMAGES_PER_SHARD,
 ) -> Job:
     """What to encode and how; writes nothing.
@@ -69,7 +74,8 @@ def plan_cache(
         config: a dataset of images.
         split: "train" or "validation".
         views: "one", "mirror" or "ten_crop".
-        crop_ratio: with "ten_crop", side of the image that crops are cut from, in crops.
+        crop_ratios: with "ten_crop", side of the image that crops are cut from, in crops; each
+            ratio gives ten views.
         images_per_shard: how much work a kill may cost.
 
     Raises:
@@ -77,9 +83,9 @@ def plan_cache(
     """
     size = image_size(config)
     height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
-    ratio = float(crop_ratio) if views == "ten_crop" else 1.0
+    ratios = tuple(map(float, crop_ratios)) if views == "ten_crop" else (1.0,)
     # Truncated, as LlamaGen has it: 256 pixels are cut from 281.
-    source = open_images(config, split, int(size * ratio))
+    source, *others = (open_images(config, split, int(size * ratio)) for ratio in ratios)
     settings = CacheSettings(
         tokenizer=weights_digest(tokenizer.params, tokenizer.config),
         dataset=source.description,
@@ -90,10 +96,11 @@ def plan_cache(
         grid_size=(height, width),
         codebook_size=tokenizer.config.codebook_size,
         views=views,
-        crop_ratio=ratio,
+        crop_ratio=ratios[0],
+        other_crop_ratios=ratios[1:],
         images_per_shard=images_per_shard,
     )
-    return Job(tokenizer, source, settings)
+    return Job(tokenizer, (source, *others), settings)
 
 
 def write_token_cache(
@@ -122,35 +129,59 @@ def write_token_cache(
             written to, is written to by another process, or a shard in it is damaged; an image
             cannot be read.
     """
+
+    def open_encoder() -> ReadShard:
+        encoder = BatchEncoder(job.tokenizer, batch_size * job.settings.num_views)
+
+        def read_shard(images: range) -> Iterator[TokenBatch]:
+            batches = read_batches(job.sources, job.settings, images, batch_size, num_threads)
+            return encode_batches(batches, encoder)
+
+        return read_shard
+
+    write_shards(folder, job.settings, open_encoder, "encoding", share, exchange)
+
+
+def write_shards(
+    folder: pathlib.Path,
+    settings: CacheSettings,
+    open_tokens: Callable[[], ReadShard],
+    verb: str,
+    share: Share | None = None,
+    exchange: Exchange | None = None,
+) -> None:
+    """`write_token_cache`, wherever tokens come from.
+
+    Args:
+        open_tokens: gives what reads the tokens of a shard; not called for a finished cache.
+        verb: what the progress bar says is done.
+    """
     share = share or process_share()
     # The processes of a job write to one folder, each its own shards; the first keeps others out.
     writes = share.index == 0 and not (folder / INDEX_FILE).is_file()
     with writing_to("output", folder) if writes else contextlib.nullcontext():
-        write_files(folder, job, batch_size, num_threads, share, exchange)
+        write_missing(folder, settings, open_tokens, verb, share, exchange)
 
 
-def write_files(
+def write_missing(
     folder: pathlib.Path,
-    job: Job,
-    batch_size: int,
-    num_threads: int,
+    settings: CacheSettings,
+    open_tokens: Callable[[], ReadShard],
+    verb: str,
     share: Share,
     exchange: Exchange | None,
 ) -> None:
-    """`write_token_cache` to a folder that nobody else writes to."""
-    settings = job.settings
+    """`write_shards` to a folder that nobody else writes to."""
     prepare_folder(folder, settings, share)
     wait_for_files("token cache is begun", exchange)
     if (folder / INDEX_FILE).is_file():
         return
     mine = np.array_split(np.arange(settings.num_shards), share.count)[share.index].tolist()
     done = [shard for shard in mine if (folder / settings.shard_file(shard)).is_file()]
-    encoder = BatchEncoder(job.tokenizer, batch_size * settings.num_views)
-    with progress_bar(settings, mine, done, shows=share.index == 0) as bar:
+    read_shard = open_tokens()
+    with progress_bar(verb, settings, mine, done, shows=share.index == 0) as bar:
         for shard in sorted(set(mine) - set(done)):
-            images = settings.shard_images(shard)
-            batches = read_batches(job.source, settings, images, batch_size, num_threads)
-            write_shard(folder, settings, shard, encoder, batches, bar)
+            write_shard(folder, settings, shard, read_shard(settings.shard_images(shard)), bar)
             if exchange is not None:
                 exchange.push()
     wait_for_files("token shards are written", exchange)
@@ -159,13 +190,15 @@ def write_files(
     wait_for_files("token index is written", exchange)
 
 
-def progress_bar(settings: CacheSettings, mine: list[int], done: list[int], shows: bool) -> tqdm:
+def progress_bar(
+    verb: str, settings: CacheSettings, mine: list[int], done: list[int], shows: bool
+) -> tqdm:
     """Counts the images of a process, by its shards."""
     counts = {shard: len(settings.shard_images(shard)) for shard in mine}
     return tqdm(
         total=sum(counts.values()),
         initial=sum(counts[shard] for shard in done),
-        desc=f"encoding {settings.dataset.split(',')[0]}",
+        desc=f"{verb} {settings.dataset.split(',')[0]}",
         unit="image",
         dynamic_ncols=True,
         disable=not shows,
@@ -213,8 +246,7 @@ def write_shard(
     folder: pathlib.Path,
     settings: CacheSettings,
     shard: int,
-    encoder: BatchEncoder,
-    batches: Iterable[ImageBatch],
+    batches: Iterable[TokenBatch],
     bar: tqdm,
 ) -> None:
     """One file, under its name only when it is whole."""
@@ -224,7 +256,7 @@ def write_shard(
         writer = ArrayRecordWriter(str(temporary), WRITER_OPTIONS)
         try:
             first = settings.shard_images(shard).start
-            for batch, tokens_BVN in encode_batches(batches, encoder):
+            for batch, tokens_BVN in batches:
                 records = np.zeros(len(batch.ids), settings.record_type)
                 records["id"], records["label"] = batch.ids, batch.labels
                 if len(records):

@@ -150,15 +150,17 @@ def causal_group_mask(schedule: GroupSchedule) -> np.ndarray:
 
 
 def teacher_forcing_mask(group_N: jax.Array) -> jax.Array:
-    """What the 2N rows of a training pass see, bool `[2N, 2N]`.
+    """What the 2N rows of a training pass see, bool `[2N, 2N]`, or `[B, 2N, 2N]` of each image.
 
     Rows are the class token, the tokens of ranks 0 to N - 2, and N position query tokens. A row
     sees a key when both are in one group of one kind, or the key is context of an earlier group.
 
     Args:
-        group_N: the decoding step that writes each rank; data, so that schedules share one
-            compilation.
+        group_N: the decoding step that writes each rank, or `[B, N]` that of each image; data, so
+            that schedules share one compilation.
     """
+    if jnp.ndim(group_N) > 1:
+        return jax.vmap(teacher_forcing_mask)(group_N)
     # The class token is context of a group of its own, before all others.
     group_N = jnp.asarray(group_N, jnp.int32)
     context_N = jnp.pad(group_N[:-1], (1, 0), constant_values=-1)

@@ -14,7 +14,7 @@ import numpy as np
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import RULES
 
-# (q [B, N, T, K], k [B, N, M, K], v [B, N, M, K], mask [T, M]) -> [B, N, T, K]
+# (q [B, N, T, K], k [B, N, M, K], v [B, N, M, K], mask [T, M] or [B, T, M]) -> [B, N, T, K]
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 SPLASH_BLOCK = 128  # rows and keys come in multiples of it
 CUDNN_MAX_HEAD_DIM = 128
@@ -23,10 +23,13 @@ CUDNN_MAX_HEAD_DIM = 128
 def attend(
     q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
 ) -> jax.Array:
-    """Softmax attention, in float32 whatever the inputs; `mask_TM` is True where a row may look."""
+    """Softmax attention, in float32 whatever the inputs; `mask_TM` is True where a row may look.
+
+    It is one for all images, or `[B, T, M]`, one for each.
+    """
     q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
     scores_BNTM = jnp.einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK, preferred_element_type=jnp.float32)
-    scores_BNTM = jnp.where(mask_TM[None, None], scores_BNTM, -1e30)
+    scores_BNTM = jnp.where(for_heads(mask_TM), scores_BNTM, -1e30)
     largest_BNT1 = jax.lax.stop_gradient(scores_BNTM.max(-1, keepdims=True))
     weights_BNTM = jnp.exp(scores_BNTM - largest_BNT1)
     # Divided after the product with the values, where the array is smaller.
@@ -38,6 +41,11 @@ def attend(
         preferred_element_type=jnp.float32,
     )
     return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
+
+
+def for_heads(mask_TM: jax.Array) -> jax.Array:
+    """A mask of all or of each image with an axis for heads: `[1, 1, T, M]` or `[B, 1, T, M]`."""
+    return mask_TM.reshape(-1, 1, *mask_TM.shape[-2:])
 
 
 def attend_library(
@@ -52,7 +60,7 @@ def attend_library(
         q_BNTK.swapaxes(1, 2),
         k_BNMK.swapaxes(1, 2),
         v_BNMK.swapaxes(1, 2),
-        mask=mask_TM[None, None],
+        mask=for_heads(mask_TM),
         implementation=implementation,
     )
     return mixed_BTNK.swapaxes(1, 2)
@@ -177,6 +185,6 @@ def attend_in_two(
         kernel: a key of `ATTENTION`.
     """
     n, run = num_context, ATTENTION[kernel]
-    context_BNTK = run(q_BNTK[:, :, :n], k_BNTK[:, :, :n], v_BNTK[:, :, :n], mask_TT[:n, :n])
-    queries_BNTK = run(q_BNTK[:, :, n:], k_BNTK, v_BNTK, mask_TT[n:])
+    context_BNTK = run(q_BNTK[:, :, :n], k_BNTK[:, :, :n], v_BNTK[:, :, :n], mask_TT[..., :n, :n])
+    queries_BNTK = run(q_BNTK[:, :, n:], k_BNTK, v_BNTK, mask_TT[..., n:, :])
     return jnp.concatenate([context_BNTK, queries_BNTK], axis=2)

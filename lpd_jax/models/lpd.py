@@ -123,7 +123,7 @@ class LPD(nn.Module):
             tokens_BN: int32, raster order.
             labels_B: int32 class labels; `config.null_class` is no class.
             order_BN: int32, generation rank -> raster position.
-            group_N: int32, the decoding step that writes each rank.
+            group_N: int32, the decoding step that writes each rank, or `[B, N]` that of each image.
             train: dropout, with the rng named "dropout".
 
         Returns:

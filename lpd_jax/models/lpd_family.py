@@ -27,6 +27,7 @@ from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import random_orders
 from lpd_jax.models.transformer import cast_matrices, stack_blocks, unstack_blocks
 from lpd_jax.models.transformer_family import Family, TeacherForced
+from lpd_jax.runtime.mesh import constrain
 
 # Tokens and width -> steps, guidance scale and repulsion threshold of each published setting, the
 # paper's first choice of steps first (2507.01957, tables 1 to 3).
@@ -47,6 +48,7 @@ class LPDFamily(Family):
     title = "LPD"
     config_type = LPDConfig
     models = LPD_MODELS
+    class_leaves = ("class_embed", "null_class_embed")
 
     config: LPDConfig
 
@@ -111,19 +113,29 @@ class LPDFamily(Family):
         return logits_BNV
 
     def training_inputs(
-        self, key: jax.Array, tokens_BN: jax.Array, labels_B: jax.Array, train: bool
+        self,
+        key: jax.Array,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        train: bool,
+        num_size_lists: int = 1,
     ) -> tuple[TeacherForced, jax.Array]:
-        """A fresh random order for each image, one of the published group-size lists (section 3.1).
+        """A fresh random order for each image, and one of the published group-size lists (3.1).
 
-        In validation labels stay.
+        With several lists consecutive parts of the batch, as equal as can be, have one each. In
+        validation labels stay.
         """
         order_key, sizes_key, label_key, dropout_key = jax.random.split(key, 4)
         groups = [s.group_of_rank() for s in training_schedules(self.config.num_tokens)]
         group_GN = np.stack(groups).astype(np.int32)
         order_BN = random_orders(order_key, tokens_BN.shape)
-        group_N = jnp.asarray(group_GN)[
-            jax.random.randint(sizes_key, (), 0, len(group_GN), jnp.int32)
-        ]
+        # One list is drawn as it always was: old runs go on as they began.
+        shape = () if num_size_lists == 1 else (num_size_lists,)
+        lists = jax.random.randint(sizes_key, shape, 0, len(group_GN), jnp.int32)
+        if num_size_lists > 1:
+            B = len(tokens_BN)
+            lists = constrain(lists[np.arange(B) * num_size_lists // B], "act_batch")
+        group_N = jnp.asarray(group_GN)[lists]
         if train:
             labels_B = self.drop_labels(label_key, labels_B)
         return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key

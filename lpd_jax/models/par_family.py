@@ -37,6 +37,7 @@ PUBLISHED_SCALES = {
     (576, 4, 1280): 1.5,
     (576, 4, 1536): 1.435,
     (576, 4, 3200): 1.345,
+    (576, 16, 1536): 1.435,  # of 4x: the paper names none
     (576, 16, 3200): 1.5,
 }
 JUDGED_AT = {576: 256}  # tokens -> pixels: drawn at 384, resized for every published figure
@@ -53,6 +54,7 @@ class PARFamily(Family):
     config_type = PARConfig
     models = PAR_MODELS
     any_order = False
+    class_leaves = ("class_embed",)
 
     config: PARConfig
 

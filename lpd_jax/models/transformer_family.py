@@ -18,6 +18,7 @@ from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import drop_labels, judge_tokens
+from lpd_jax.runtime.errors import UserError
 
 # (parameters, batch, key) -> (loss, metrics)
 LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
@@ -46,7 +47,7 @@ class TeacherForced(NamedTuple):
     tokens_BN: jax.Array  # int32, raster order
     labels_B: jax.Array  # int32; `config.null_class` is no class
     order_BN: jax.Array  # int32, generation rank -> raster position
-    group_N: jax.Array  # int32, the decoding step that writes each rank
+    group_N: jax.Array  # int32, the decoding step that writes each rank; [B, N]: of each image
 
 
 class RowCount(NamedTuple):
@@ -68,6 +69,8 @@ class Family(abc.ABC):
     config_type: a frozen dataclass with what `TransformerConfig` lists.
     models: configs of the published models by name.
     any_order: whether known tokens can come first, so that pictures can be edited.
+    class_leaves: the parameters, by their top names, that speak of classes and of nothing else;
+        where none is named, weights cannot be taken over to other classes.
     """
 
     name: ClassVar[str]
@@ -75,6 +78,7 @@ class Family(abc.ABC):
     config_type: ClassVar[type]
     models: ClassVar[Mapping[str, Any]] = {}
     any_order: ClassVar[bool] = True
+    class_leaves: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any):
         self.config = config
@@ -167,12 +171,26 @@ class Family(abc.ABC):
         """
 
     def training_inputs(
-        self, key: jax.Array, tokens_BN: jax.Array, labels_B: jax.Array, train: bool
+        self,
+        key: jax.Array,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        train: bool,
+        num_size_lists: int = 1,
     ) -> tuple[TeacherForced, jax.Array]:
         """What one training step learns from, and the key of its dropout.
 
         Here: the family's own order and schedule.
+
+        Args:
+            num_size_lists: of group sizes, each drawn for a part of the batch; 1 where the family
+                does not draw them.
         """
+        if num_size_lists != 1:
+            raise UserError(
+                f"num_size_lists: got {num_size_lists}, allowed for {self.title} is 1: it draws no "
+                "group sizes"
+            )
         label_key, dropout_key = jax.random.split(key)
         if train:
             labels_B = self.drop_labels(label_key, labels_B)
@@ -186,17 +204,20 @@ class Family(abc.ABC):
         """Labels, some of them turned into no class."""
         return drop_labels(key, labels_B, self.config.label_drop_rate, self.config.null_class)
 
-    def loss(self, train: bool, **options: Any) -> LossFunction:
+    def loss(self, train: bool, num_size_lists: int = 1, **options: Any) -> LossFunction:
         """Mean cross-entropy over `{"tokens": [B, N] raster order, "labels": [B]}`.
 
         Args:
             train: drop labels and activations.
+            num_size_lists: see `training_inputs`.
             options: of `logits`.
         """
 
         def loss_function(params: Any, batch: dict, key: jax.Array):
             tokens_BN, labels_B = batch["tokens"].astype(jnp.int32), batch["labels"]
-            inputs, dropout_key = self.training_inputs(key, tokens_BN, labels_B, train)
+            inputs, dropout_key = self.training_inputs(
+                key, tokens_BN, labels_B, train, num_size_lists
+            )
             logits_BNV = self.logits(params, inputs, train, dropout_key, **options)
             return judge_tokens(logits_BNV, jnp.take_along_axis(tokens_BN, inputs.order_BN, axis=1))
 

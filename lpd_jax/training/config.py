@@ -40,7 +40,9 @@ class TrainConfig:
 
     `tokenizer` makes the transformer's tokens, `init_from` holds weights that a fresh run starts
     from instead of random ones (a resumed run ignores it): each a model directory, or the workdir
-    of a run. `generation` is how a transformer draws, also in the model directory made of it.
+    of a run. With `init_from` the class table is made anew where the number of classes is another,
+    or where `new_classes` says that they are other classes. `generation` is how a transformer
+    draws, also in the model directory made of it.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
     with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
     every `keep_every` steps (0: none).
@@ -51,6 +53,7 @@ class TrainConfig:
     seed: int = 0
     tokenizer: str = ""
     init_from: str = ""
+    new_classes: bool = False
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()

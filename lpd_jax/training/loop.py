@@ -14,6 +14,7 @@ import optax
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import (
     batch_sharding,
@@ -94,8 +95,8 @@ def train(
         resumes = newest_step(place.checkpoints) is not None
         if resumes:
             check_same_config(config_to_json(model, config), saved_config(place.checkpoints))
-        fresh = config.init_from and not resumes
-        params = initial_params(config.init_from, model) if fresh else None
+        notes: list[str] = []
+        params = None if resumes else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
         check_validation(len(task.validation), config.batch_size)
@@ -108,8 +109,18 @@ def train(
         run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
         progress = stack.enter_context(open_progress(run, place, int(state.step) + 1))
-        progress.line(describe(run, state, workdir))
+        for line in (*notes, describe(run, state, workdir)):
+            progress.line(line)
         return train_loop(state, run, progress)
+
+
+def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object]) -> Any:
+    """What a fresh run starts from; None: random weights."""
+    if not config.init_from:
+        if config.new_classes:
+            raise UserError("new_classes: got True, allowed is that only with init_from")
+        return None
+    return initial_params(config.init_from, model, config.new_classes, config.seed, tell)
 
 
 def open_progress(run: Run, place: Workdir, first_step: int) -> Progress:

@@ -17,6 +17,7 @@ FREE_FIELDS = (
     "generation",
     "fid",
     "init_from",
+    "new_classes",
     "wandb_project",
     "compute.remat",
     "compute.attention",

@@ -1,19 +1,22 @@
 """Weights that a run takes over: of a model directory, or of another run's newest checkpoint."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 
-from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer
+from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer, transformer_of
 from lpd_jax.runtime.buckets import local_copy, reachable
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_params
 from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 
 # What may differ between the model that weights come from and the model that starts from them.
-FREE_FIELDS = ("grid_size", "label_drop_rate", "token_drop_rate", "dropout_rate")
+FREE_FIELDS = ("grid_size", "num_classes", "label_drop_rate", "token_drop_rate", "dropout_rate")
 
 
 class Weights(NamedTuple):
@@ -50,8 +53,22 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     return Weights(model, jax.tree.map(np.asarray, params))
 
 
-def initial_params(path: str, model: Any) -> Any:
-    """Parameters to start training `model` from; the position table is resized to its grid.
+def initial_params(
+    path: str,
+    model: Any,
+    new_classes: bool = False,
+    seed: int = 0,
+    tell: Callable[[str], object] = lambda line: None,
+) -> Any:
+    """Parameters to start training `model` from.
+
+    The position table is resized to the model's grid. The class table, with the row of no class, is
+    made anew where the number of classes is another; all else is kept.
+
+    Args:
+        new_classes: make the class table anew for the same number of classes, too.
+        seed: of a new class table.
+        tell: called with a line about a new class table.
 
     Raises:
         UserError: weights of another model, naming all in which it differs.
@@ -73,5 +90,29 @@ def initial_params(path: str, model: Any) -> Any:
             f"init_from: got {path!r}, a model of other sizes; differing: {'; '.join(differing)}"
         )
     params = family_of(model).from_other(source.params, source.config)
+    old_number = getattr(source.config, "num_classes", None)
+    if new_classes or old_number != getattr(model, "num_classes", None):
+        params = {**params, **fresh_class_leaves(model, seed)}
+        tell(
+            f"init_from: {path}: a new class table for {model.num_classes} classes (there "
+            f"{old_number}), all other weights are kept"
+        )
     check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: got {path!r}, which")
     return params
+
+
+def fresh_class_leaves(model: Any, seed: int) -> dict[str, np.ndarray]:
+    """What a transformer knows of classes, as if it had never been trained."""
+    names = () if is_tokenizer(model) else transformer_of(model).class_leaves
+    if not names:
+        raise UserError(
+            f"new_classes: got True, or another number of classes, allowed for family "
+            f"{family_of(model).name!r} is neither: it has no class table of its own"
+        )
+
+    @jax.jit  # leaves that are not asked for are not made
+    def init(key: jax.Array) -> dict[str, jax.Array]:
+        params = nn.unbox(transformer_of(model).init(key))
+        return {name: params[name] for name in names}
+
+    return jax.tree.map(np.asarray, init(random_key(seed)))

@@ -39,8 +39,8 @@ def config(root, **fields) -> DataConfig:
     return DataConfig(**fields)
 
 
-def plan(root, views="mirror", tokenizer=TOKENIZER, per_shard=PER_SHARD, **fields):
-    return plan_cache(tokenizer, config(root, **fields), "train", views, 1.5, per_shard)
+def plan(root, views="mirror", tokenizer=TOKENIZER, per_shard=PER_SHARD, ratios=(1.5,), **fields):
+    return plan_cache(tokenizer, config(root, **fields), "train", views, ratios, per_shard)
 
 
 def write(folder, job, **choices):
@@ -95,6 +95,36 @@ def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root, tmp_path):
     views = np.concatenate([cache.image(i).tokens_VN for i in range(COUNT)])
     drawn = {int(np.flatnonzero((views == row).all(1))[0]) % 10 for row in batch["tokens"]}
     assert len(drawn) > 7
+
+
+def test_ten_crops_of_two_ratios_are_mixed_half_and_half(root, tmp_path):
+    """As LlamaGen and PAR are trained; the second half of the views still mirrors the first."""
+    cache = write(tmp_path / "both", plan(root, "ten_crop", ratios=(1.5, 1.25)))
+    alone = [
+        write(tmp_path / str(ratio), plan(root, "ten_crop", ratios=(ratio,)))
+        for ratio in (1.5, 1.25)
+    ]
+    assert (cache.num_views, cache.settings.crop_ratios) == (20, (1.5, 1.25))
+    for i in (0, COUNT - 1):
+        first, second = (one.image(i).tokens_VN for one in alone)
+        expected_VN = np.concatenate([first[:5], second[:5], first[5:], second[5:]])
+        np.testing.assert_array_equal(cache.image(i).tokens_VN, expected_VN)
+    assert not np.array_equal(first, second)
+    batch = next(TrainingBatches(cache, 64, 0, random_views=True))
+    views = np.concatenate([cache.image(i).tokens_VN for i in range(COUNT)])
+    drawn = np.array([np.flatnonzero((views == row).all(1))[0] % 20 for row in batch["tokens"]])
+    assert 16 <= (drawn // 5 % 2).sum() <= 48
+
+
+def test_a_cache_of_one_ratio_from_before_there_were_several_opens(root, tmp_path, unbroken):
+    for name, content in unbroken.items():
+        (tmp_path / name).write_bytes(content)
+    for name in (INDEX_FILE, SETTINGS_FILE):
+        mapping = json.loads((tmp_path / name).read_text())
+        del mapping.get("settings", mapping)["other_crop_ratios"]
+        (tmp_path / name).write_text(json.dumps(mapping))
+    assert open_token_cache(tmp_path).settings.crop_ratios == (1.0,)
+    assert len(write(tmp_path, plan(root))) == COUNT  # and is the one that is asked for
 
 
 KILLED_IN_A_SHARD = """

@@ -41,7 +41,7 @@ def models(tmp_path_factory):
     data = DataConfig(dataset="folder", path=str(folder / "photos"), image_size=8)
     for name, seed in (("tokens", 1), ("strange", 2)):
         tokenizer = Weights(tiny.VQ, tiny.random_params(tiny.VQ, seed))
-        job = plan_cache(tokenizer, data, "train", "mirror", 1.5, 8)
+        job = plan_cache(tokenizer, data, "train", "mirror", images_per_shard=8)
         write_token_cache(folder / name, job, batch_size=4, num_threads=2)
     return folder
 

@@ -3,6 +3,7 @@
 import json
 import textwrap
 
+import numpy as np
 import pytest
 
 from lpd_jax.data.token_cache import open_token_cache
@@ -104,3 +105,29 @@ def refusals(folder, tmp_path_factory):
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: WRONG[case][0])
 def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
     one_process.check_line(refusals[case], ["cache_tokens.py: ", WRONG[case][1]])
+
+
+def test_takes_over_a_cache_of_other_code(folder):
+    """Ten crops of two ratios, and a damaged file in one line."""
+    rng = np.random.default_rng(0)
+    for name in ("codes_110", "codes_105"):
+        for i in range(3):
+            for kind, array in (("codes", rng.integers(0, 32, (1, 10, 16))), ("labels", [i])):
+                (folder / name / f"x_{kind}").mkdir(parents=True, exist_ok=True)
+                np.save(folder / name / f"x_{kind}" / f"{i}.npy", np.asarray(array))
+    options = ["--from=codes_110,codes_105", "--crop_ratio=1.1,1.05"]
+    result = run(SCRIPT, folder, "--output=taken", *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("3 images in 20 views of 4x4 tokens: taken/train, ")
+    assert open_token_cache(folder / "taken" / "train").settings.crop_ratios == (1.1, 1.05)
+    (folder / "codes_105" / "x_codes" / "1.npy").write_bytes(b"")
+    result = run(SCRIPT, folder, "--output=broken", *options)
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("cache_tokens.py: from: codes_105: 1.npy is missing or damaged")
+    for ratio in ("1.1,1.1", "large"):
+        result = run(SCRIPT, folder, "--output=other", f"--crop_ratio={ratio}")
+        assert result.stderr == (
+            f"cache_tokens.py: crop_ratio: got '{ratio}', allowed are different numbers, as in "
+            "1.1,1.05\n"
+        )

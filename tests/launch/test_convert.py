@@ -48,6 +48,8 @@ def test_writes_a_model_directory_of_both(checkpoints, tmp_path):
     result = tiny.run_python(SCRIPT, *options, "--num_heads=4", "--grid_size=2x8", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert "transformer: " in result.stdout and "wrote models/tiny in" in result.stdout
+    for file in ("lpd.pth", "vq.pt"):
+        assert f"{file}: took entry 'model', the only one with weights" in result.stdout
     files = load_model_directory(tmp_path / "models" / "tiny")
     assert files.config.image_size == (32, 128)
     assert files.config.transformer.grid_size == (2, 8)
@@ -87,6 +89,7 @@ def test_says_what_no_weight_tells(tmp_path):
     ]
     config = read_directory_config(tmp_path / "b")
     assert config.transformer.grid_size == (24, 24)
+    assert len(config.class_names) == 1000 and config.class_names[1] == "goldfish"
     assert config.generation.guidance_scale == 2.0
 
 

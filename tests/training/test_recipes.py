@@ -22,8 +22,8 @@ RUNS = {
     "lpd_l": (450, 2048, 8e-4, 50, 50, 1, 4.8, 20),
     "lpd_xl": (450, 1024, 4e-4, 50, 50, 4, 4.9, 20),
     "lpd_xxl": (450, 1024, 4e-4, 50, 50, 8, 5.9, 20),
-    "lpd_l_512": (50, 1024, 4e-4, 1, 49, 1, 7.3, 48),
-    "lpd_xl_512": (50, 512, 2e-4, 1, 49, 4, 6.0, 48),
+    "lpd_l_512": (50, 512, 2e-4, 1, 49, 1, 7.3, 48),
+    "lpd_xl_512": (50, 256, 1e-4, 1, 49, 4, 6.0, 48),
     "par_l_4x": (300, 256, 1e-4, 15, 285, 1, 1.6, None),
     "par_xl_4x": (300, 256, 1e-4, 15, 285, 8, 1.5, None),
     "par_xxl_4x": (300, 512, 2e-4, 15, 285, 8, 1.435, None),
@@ -32,7 +32,7 @@ RUNS = {
     "par_3b_16x": (300, 512, 2e-4, 15, 285, 16, 1.5, None),
     "llamagen_b": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
     "llamagen_l": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
-    "llamagen_xl": (300, 256, 1e-4, 0, 0, 8, 1.75, None),
+    "llamagen_xl": (300, 256, 2e-4, 0, 0, 8, 1.75, None),
     "llamagen_xxl": (300, 512, 2e-4, 0, 0, 8, 1.75, None),
     "llamagen_3b": (300, 512, 2e-4, 0, 0, 16, 1.65, None),
 }
@@ -112,6 +112,27 @@ def test_the_header_is_of_this_run(name):
     if name != "llamagen_b":  # the paper has no figure for it
         guidance_scale = re.search(r"guidance (\d+\.\d+)", header).group(1)
         assert float(guidance_scale) == load(name).get_config().generation.guidance_scale
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("lpd")])
+def test_the_images_of_32_gpus_are_the_batch_of_lpd(name):
+    """Its rate is 1e-4 for each 256 images."""
+    images = int(re.search(r"32 GPUs of (\d+) images each", load(name).__doc__).group(1))
+    config = load(name).get_config()
+    assert config.batch_size == 32 * images
+    assert config.optimizer.learning_rate == pytest.approx(1e-4 * config.batch_size / 256)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("par")])
+def test_par_says_that_its_paper_and_its_code_differ(name):
+    assert "The\nreleased code differs: a constant rate of 1e-4 at batch 256" in load(name).__doc__
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("llamagen")])
+def test_llamagen_says_where_its_rate_and_batch_come_from(name):
+    config = load(name).get_config()
+    rate = f"{config.optimizer.learning_rate:.0e}".replace("e-0", "e-")
+    assert f"{rate} at batch {config.batch_size}, are not in its scripts" in load(name).__doc__
 
 
 @pytest.mark.parametrize("name", RUNS)

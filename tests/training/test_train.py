@@ -99,16 +99,29 @@ def test_a_run_in_a_bucket_goes_on(tmp_path):
 
 def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
     params = toy.init_boxed(None, jax.random.key(9))
-    monkeypatch.setattr(train_module, "initial_params", lambda path, model: params)
+    monkeypatch.setattr(train_module, "initial_params", lambda *inputs: params)
     rate = OptimizerConfig(learning_rate=1e-9)
     config = toy.config(1, init_from="model", ema_decay=0.5, optimizer=rate)
     state = train(toy.MODEL, config, tmp_path)
     for got in (state.params, state.ema_params):
         chex.assert_trees_all_close(got, params, atol=1e-6)
     # A resumed run goes on from its checkpoint.
-    monkeypatch.setattr(train_module, "initial_params", lambda path, model: 1 / 0)
+    monkeypatch.setattr(train_module, "initial_params", lambda *inputs: 1 / 0)
     config = dataclasses.replace(config, num_steps=2, init_from="moved")
     assert int(train(toy.MODEL, config, tmp_path).step) == 2
+
+
+def test_a_new_class_table_is_said_at_the_start(tmp_path, monkeypatch, capsys):
+    def initial_params(path, model, new_classes, seed, tell):
+        tell(f"{path}: new classes {new_classes}")
+        return toy.init_boxed(None, jax.random.key(9))
+
+    monkeypatch.setattr(train_module, "initial_params", initial_params)
+    config = toy.config(1, init_from="model", new_classes=True)
+    train(toy.MODEL, config, tmp_path / "run")
+    assert capsys.readouterr().out.splitlines()[0] == "model: new classes True"
+    with pytest.raises(ValueError, match="^new_classes: got True, allowed is that only with init"):
+        train(toy.MODEL, dataclasses.replace(config, init_from=""), tmp_path / "other")
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path):

@@ -107,6 +107,47 @@ def test_only_the_position_table_is_resized_to_another_grid(directory):
     np.testing.assert_allclose(table[1:].mean(0), small[1:].mean(0), atol=0.2)
 
 
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_another_number_of_classes_has_a_new_table(directory, num_classes):
+    model, lines = dataclasses.replace(tiny.LPD, num_classes=num_classes), []
+    params = initial_params(directory, model, seed=3, tell=lines.append)
+    source = tiny.random_params(tiny.LPD)
+    assert params["class_embed"].shape == (num_classes, 16)
+    for name in ("class_embed", "null_class_embed"):
+        table, _ = params.pop(name), source.pop(name)
+        assert 0.01 < table.std() < 0.03  # as a fresh one
+    chex.assert_trees_all_equal(params, source)
+    assert lines == [
+        f"init_from: {directory}: a new class table for {num_classes} classes (there 3), all other "
+        "weights are kept"
+    ]
+
+
+def test_other_classes_of_the_same_number_have_a_new_table_too(tmp_path):
+    """Its rows follow from the seed; of PAR the row of no class is among them."""
+    path = str(tiny.write_model_directory(tmp_path / "par", transformer=tiny.PAR))
+    kept, lines = initial_params(path, tiny.PAR, tell=lines_of_no_use), []
+    first, again, other = (
+        initial_params(path, tiny.PAR, new_classes=True, seed=seed, tell=lines.append)
+        for seed in (1, 1, 2)
+    )
+    chex.assert_trees_all_equal(first, again)
+    tables = [params.pop("class_embed") for params in (kept, first, other)]
+    chex.assert_trees_all_equal(kept, {name: first[name] for name in kept}, other)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert tables[a].shape == (4, 16) and not np.isclose(tables[a], tables[b]).all(axis=1).any()
+    assert len(lines) == 3
+
+
+def lines_of_no_use(line):
+    raise AssertionError(line)
+
+
+def test_a_tokenizer_has_no_classes(directory):
+    with pytest.raises(UserError, match="^new_classes: got True, .* family 'vq' is neither"):
+        initial_params(directory, tiny.VQ, new_classes=True)
+
+
 def test_another_model_is_refused_by_its_fields(directory):
     model = dataclasses.replace(tiny.LPD, num_layers=3, num_heads=4)
     with pytest.raises(ValueError) as error:

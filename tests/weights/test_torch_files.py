@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lpd_jax.weights.from_torch.torch_files import clean_names, read_state_dict
+from lpd_jax.weights.from_torch.checkpoint_entries import clean_names
+from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from tests.torch_writer import STORAGES, Call, Name, Tensor, write_legacy, write_zip
 
 WRITERS = {"zip": write_zip, "legacy": write_legacy}
@@ -100,13 +101,35 @@ def test_wrapper_keys(file, key):
     chex.assert_trees_all_equal(read_state_dict(file), WEIGHTS)
 
 
-def test_moving_average_comes_first_unless_a_key_is_named(file):
-    average = {name: value + 1 for name, value in WEIGHTS.items()}
-    write_zip(file, {"model": WEIGHTS, "ema": average})
-    chex.assert_trees_all_equal(read_state_dict(file), average)
-    chex.assert_trees_all_equal(read_state_dict(file, key="model"), WEIGHTS)
-    with pytest.raises(ValueError, match="key: got 'module', allowed are model, ema"):
+@pytest.mark.parametrize(
+    "name", ["ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema"]
+)
+def test_a_moving_average_comes_last_unless_its_key_is_named(file, name):
+    """The official samplers load "model"; what was taken is said, and what else there is."""
+    average = {weight: value + 1 for weight, value in WEIGHTS.items()}
+    lines = []
+    write_zip(file, {name: average, "model": WEIGHTS, "steps": 7})
+    chex.assert_trees_all_equal(read_state_dict(file, tell=lines.append), WEIGHTS)
+    chex.assert_trees_all_equal(read_state_dict(file, key=name, tell=lines.append), average)
+    assert lines == [
+        f"{file.name}: took entry {taken!r}, others with weights of a model are {other!r}; "
+        "--key chooses"
+        for taken, other in (("model", name), (name, "model"))
+    ]
+    with pytest.raises(ValueError, match=f"key: got 'module', allowed are {name}, model, steps"):
         read_state_dict(file, key="module")
+
+
+def test_a_moving_average_alone_is_taken(file):
+    lines = []
+    write_zip(file, {"optimizer": {"model": [1]}, "model_ema": WEIGHTS})
+    chex.assert_trees_all_equal(read_state_dict(file, tell=lines.append), WEIGHTS)
+    assert lines == [f"{file.name}: took entry 'model_ema', the only one with weights of a model"]
+
+
+def test_nothing_is_said_of_a_file_that_is_its_weights(file):
+    write_zip(file, WEIGHTS)
+    read_state_dict(file, tell=pytest.fail)
 
 
 def test_state_dict_is_found_by_its_names(file):

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lpd_jax.bundled.imagenet import NUM_CLASSES, imagenet_class_names
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.from_torch.checkpoint_entries import clean_names
 from lpd_jax.weights.from_torch.official import (
     leaf_shapes,
     official_of,
@@ -20,7 +22,7 @@ from lpd_jax.weights.from_torch.official import (
     recognised,
 )
 from lpd_jax.weights.from_torch.state_dict_shapes import Tell, Weight
-from lpd_jax.weights.from_torch.torch_files import clean_names, read_state_dict
+from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import check_same_shapes
 
 ALONE_GRID = (16, 16)  # in tokens: what a tokenizer without a transformer takes pictures for
@@ -76,11 +78,16 @@ def convert_file(
 
     Args:
         key: the entry of the checkpoint that holds the weights; None: `read_state_dict` finds it.
+        tell: called with a line about each thing that is decided here; see both.
 
     Raises:
         FileNotFoundError, UserError: as those two raise them, naming the file.
     """
-    state_dict = read_state_dict(path, lambda names: recognise(names) is not None, key)
+
+    def is_model(names: Iterable[str]) -> bool:
+        return recognise(names) is not None
+
+    state_dict = read_state_dict(path, is_model, key, tell)
     try:
         return from_torch(state_dict, num_heads, grid_size, tell)
     except UserError as error:
@@ -88,12 +95,17 @@ def convert_file(
 
 
 def directory_config(
-    transformer: Any, tokenizer: Any, class_names: Sequence[str] = ()
+    transformer: Any, tokenizer: Any, class_names: Sequence[str] | None = None
 ) -> DirectoryConfig:
     """The config of a model directory of converted weights, with the published settings.
 
-    Either model may be None. Raises UserError when the two do not speak of the same tokens.
+    Either model may be None. Class names of None are ImageNet's for a transformer of 1,000 classes,
+    as all released ones are, and none for others. Raises UserError when the two models do not
+    speak of the same tokens.
     """
+    if class_names is None:
+        of_imagenet = transformer is not None and transformer.num_classes == NUM_CLASSES
+        class_names = imagenet_class_names() if of_imagenet else ()
     size = None
     if tokenizer is not None:
         grid = ALONE_GRID if transformer is None else transformer.grid_size

@@ -11,7 +11,7 @@ import mmap
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,19 +20,13 @@ import ml_dtypes
 import numpy as np
 
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.checkpoint_entries import find_state_dict
 from lpd_jax.weights.from_torch.torch_pickle import (
     StandIn,
     StorageRecord,
     TensorRecord,
     read_pickle,
 )
-
-# Where checkpoints keep their weights, in order of preference. A moving average comes first: where
-# there is one, it is what its authors evaluate.
-WRAPPER_KEYS = ("ema", "model", "module", "state_dict", "model_state")
-WRAPPER_DEPTH = 3
-# What data-parallel and compiled models put before or into the names of their weights.
-PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # a pickled magic number
@@ -64,12 +58,14 @@ DAMAGE = (
 
 # The bytes of a storage, uint8 [n].
 ReadStorage = Callable[[StorageRecord], np.ndarray]
+Tell = Callable[[str], object]
 
 
 def read_state_dict(
     path: str | PathLike,
     is_model: Callable[[Iterable[str]], bool] = lambda names: True,
     key: str | None = None,
+    tell: Tell = lambda line: None,
 ) -> dict[str, np.ndarray]:
     """Reads the weights of one model from a checkpoint file; no code in the file is run.
 
@@ -79,6 +75,7 @@ def read_state_dict(
             the first it accepts is taken, in the order of WRAPPER_KEYS, then of the file; if it
             accepts none, the first there is.
         key: the entry of the checkpoint that holds the weights, to overrule that order.
+        tell: called with a line that says which entry was taken, and which others hold weights.
 
     Returns:
         Official name -> read-only array in the file's dtype, prefixes such as "module." removed.
@@ -94,31 +91,16 @@ def read_state_dict(
     if not path.stat().st_size:
         raise UserError(f"checkpoint: got {str(path)!r}, which is empty; fetch it again")
     try:
-        return _read_mapped(path, is_model, key)
+        return _read_mapped(path, is_model, key, tell)
     except DAMAGE as error:
         raise UserError(
             f"checkpoint: got {str(path)!r} ({path.stat().st_size:,} bytes): {error}"
         ) from None
 
 
-def clean_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Removes what wrappers add: "module.a" and "_orig_mod.a" become "a".
-
-    Raises UserError when two names become one.
-    """
-    cleaned: dict[str, Any] = {}
-    for name, value in state_dict.items():
-        # FSDP and torch.compile also wrap submodules, so their prefixes occur inside names.
-        short = name.replace("._orig_mod.", ".").replace("._fsdp_wrapped_module.", ".")
-        while short.startswith(PREFIXES):
-            short = short[short.index(".") + 1 :]
-        if short in cleaned:
-            raise UserError(f"weight {short!r} occurs twice, once as {name!r}")
-        cleaned[short] = value
-    return cleaned
-
-
-def _read_mapped(path: Path, is_model: Callable, key: str | None) -> dict[str, np.ndarray]:
+def _read_mapped(
+    path: Path, is_model: Callable, key: str | None, tell: Tell
+) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         # Arrays keep the map alive; the file may be closed.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -130,49 +112,10 @@ def _read_mapped(path: Path, is_model: Callable, key: str | None) -> dict[str, n
             checkpoint, read_storage = _read_safetensors(mapped)
         else:
             raise UserError("neither a PyTorch checkpoint nor a safetensors file")
-        tensors = find_state_dict(checkpoint, is_model, key)
+        tensors, line = find_state_dict(checkpoint, is_model, key)
+        if line:
+            tell(f"{path.name}: {line}")
         return {name: _to_array(name, record, read_storage) for name, record in tensors.items()}
-
-
-def find_state_dict(
-    checkpoint: Any, is_model: Callable[[Iterable[str]], bool], key: str | None
-) -> dict[str, TensorRecord]:
-    """The weights among optimizer state, steps and arguments; `read_state_dict` says which."""
-    if isinstance(checkpoint, StandIn):
-        raise UserError(
-            f"it holds a pickled {checkpoint.name} object; allowed is a state dict, as "
-            "torch.save(model.state_dict(), file) writes it"
-        )
-    if key is not None:
-        known = [str(name) for name in checkpoint] if isinstance(checkpoint, dict) else []
-        if key not in known:
-            raise UserError(f"key: got {key!r}, allowed are {', '.join(known[:20])}")
-        checkpoint = checkpoint[key]
-    found = [clean_names(_check_weights(each)) for each in _state_dicts(checkpoint, WRAPPER_DEPTH)]
-    if not found:
-        raise UserError("it holds no state dict, that is, no mapping of names to tensors")
-    return next((tensors for tensors in found if is_model(tensors)), found[0])
-
-
-def _state_dicts(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Every mapping that holds tensors directly, the preferred ones first."""
-    if not isinstance(value, dict):
-        return
-    named = {name: item for name, item in value.items() if isinstance(name, str)}
-    if any(isinstance(item, TensorRecord) for item in named.values()):
-        yield named
-    if depth:
-        preferred = [name for name in WRAPPER_KEYS if name in named]
-        for name in (*preferred, *(name for name in named if name not in preferred)):
-            yield from _state_dicts(named[name], depth - 1)
-
-
-def _check_weights(named: dict[str, Any]) -> dict[str, TensorRecord]:
-    """Leaves out what stands beside the weights; a weight we cannot read is an error."""
-    for name, item in named.items():
-        if isinstance(item, StandIn) and ("tensor" in item.name or "torch._utils" in item.name):
-            raise UserError(f"weight {name!r} is a {item.name}; allowed are dense real tensors")
-    return {name: item for name, item in named.items() if isinstance(item, TensorRecord)}
 
 
 def _to_array(name: str, record: TensorRecord, read_storage: ReadStorage) -> np.ndarray:
