@@ -152,7 +152,7 @@ def lay_on(image: Image.Image, ground: tuple[int, int, int], stored: Any) -> Ima
     if image.mode == "La":  # multiplied by its alpha
         image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    if rgba.getextrema()[3] == (255, 255):  # nothing is transparent
+    if rgba.getchannel("A").getextrema() == (255, 255):  # nothing is transparent
         return rgba.convert("RGB")
     below = Image.new("RGBA", rgba.size, (*ground, 255))
     return Image.alpha_composite(below, rgba).convert("RGB")

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
 
 
-class BadImage(ValueError):  # noqa: N818 - what it says of itself
+class BadImage(UserError):  # noqa: N818 - what it says of itself
     """A picture is missing, damaged, too large or too thin; the message names it."""
 
 
