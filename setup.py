@@ -85,7 +85,12 @@ setup(
         "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
     },
     license_expression="Apache-2.0 AND CC-BY-4.0 AND CC0-1.0",
-    license_files=["LICENSE", "NOTICE", "lpd_jax/bundled/avatars12/licences/*.txt"],
+    license_files=[
+        "LICENSE",
+        "NOTICE",
+        "lpd_jax/bundled/avatars12/licences/*.txt",
+        "lpd_jax/bundled/captions/*.txt",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["lpd_jax", "lpd_jax.*"]),
     package_data={
@@ -94,6 +99,8 @@ setup(
             "imagenet_classes.txt",
             "avatars12/*.webp",
             "avatars12/licences/*.txt",
+            "captions/*.ttf",
+            "captions/*.txt",
             "*/*.json",
             "*/*.safetensors",
         ]

@@ -152,7 +152,7 @@ def lay_on(image: Image.Image, ground: tuple[int, int, int], stored: Any) -> Ima
     if image.mode == "La":  # multiplied by its alpha
         image = image.convert("LA")
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    if rgba.getextrema()[3] == (255, 255):  # nothing is transparent
+    if rgba.getchannel("A").getextrema() == (255, 255):  # nothing is transparent
         return rgba.convert("RGB")
     below = Image.new("RGBA", rgba.size, (*ground, 255))
     return Image.alpha_composite(below, rgba).convert("RGB")
@@ -161,7 +161,7 @@ def lay_on(image: Image.Image, ground: tuple[int, int, int], stored: Any) -> Ima
 def with_scaled_transparency(image: Image.Image, stored: Any) -> Image.Image:
     """The transparent colour of a PNG in the 8 bits that its pixels were brought to."""
     colour = image.info.get("transparency")
-    raw = stored[0] if isinstance(stored, tuple) and stored else stored
+    raw = next(iter(stored), None) if isinstance(stored, tuple) else stored
     if isinstance(colour, int) and raw in STRETCHED:
         image.info["transparency"] = colour * STRETCHED[raw]
     elif isinstance(colour, tuple) and str(raw).startswith("RGB;16"):

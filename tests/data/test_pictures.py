@@ -331,8 +331,8 @@ def test_other_datasets_need_no_tfds_and_none_needs_tensorflow(tmp_path):
     photos.write_folder(tmp_path / "train", 2)
     program = (
         "import sys; sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None\n"
-        "from lpd_jax.data.pictures import BadImage, open_images\n"
-        "from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches\n"
+        "from lpd_jax.data.pictures import open_images\n"
+        "from lpd_jax.data.batches import DataConfig, TrainingBatches\n"
         f"config = DataConfig('folder', path={str(tmp_path)!r}, image_size=8)\n"
         "print(next(TrainingBatches(open_images(config, 'train'), 4, 0))['images'].shape)\n"
         "try: open_images(DataConfig('tfds', 'mnist', image_size=8), 'train')\n"

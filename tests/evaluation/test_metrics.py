@@ -57,6 +57,15 @@ def test_gaussians_that_do_not_commute_give_the_two_by_two_closed_form():
     assert got == pytest.approx(want)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_at_no_distance(odd):
+    whole = gaussian([0, 0], np.eye(2))
+    for bad in (gaussian([0, odd], np.eye(2)), gaussian([0, 0], np.diag([1, odd]))):
+        for first, second in ((whole, bad), (bad, whole)):
+            with pytest.raises(ValueError, match="not finite"):
+                metrics.frechet_distance(first, second)
+
+
 def test_two_points_without_any_spread_are_at_their_squared_distance():
     nothing = np.zeros((3, 3))
     got = metrics.frechet_distance(gaussian([0, 0, 0], nothing), gaussian([1, 2, 2], nothing))
