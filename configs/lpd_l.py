@@ -30,6 +30,7 @@ EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
 def get_config() -> ConfigDict:
     config = recipes.imagenet_run(epochs=450, batch_size=BATCH_SIZE)
     config.model = recipes.published_model("lpd_l")
+    config.num_size_lists = 32  # one a GPU, as its 32 processes draw them
     config.data = recipes.imagenet_tokens(image_size=256)
     config.optimizer = recipes.lpd_optimizer(
         learning_rate=8e-4, warmup_steps=50 * EPOCH, cosine_steps=50 * EPOCH

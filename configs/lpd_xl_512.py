@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     config = recipes.imagenet_run(epochs=50, batch_size=BATCH_SIZE)
     config.init_from = "models/lpd_xl"
     config.model = recipes.published_model("lpd_xl_512")
+    config.num_size_lists = 32  # one a GPU, as its 32 processes draw them
     config.data = recipes.imagenet_tokens(image_size=512)
     config.optimizer = recipes.lpd_optimizer(
         learning_rate=1e-4, warmup_steps=1 * EPOCH, cosine_steps=49 * EPOCH

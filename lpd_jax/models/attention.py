@@ -44,7 +44,7 @@ def attend(
 
 
 def for_heads(mask_TM: jax.Array) -> jax.Array:
-    """A mask of all or of each image with an axis for heads: `[1, 1, T, M]` or `[B, 1, T, M]`."""
+    """A mask with axes for images and heads: `[1, 1, T, M]`, or `[B, 1, T, M]` for one each."""
     return mask_TM.reshape(-1, 1, *mask_TM.shape[-2:])
 
 

@@ -49,6 +49,7 @@ class LPDFamily(Family):
     config_type = LPDConfig
     models = LPD_MODELS
     class_leaves = ("class_embed", "null_class_embed")
+    draws_sizes = True
 
     config: LPDConfig
 

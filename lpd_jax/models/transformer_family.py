@@ -18,7 +18,6 @@ from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import drop_labels, judge_tokens
-from lpd_jax.runtime.errors import UserError
 
 # (parameters, batch, key) -> (loss, metrics)
 LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
@@ -71,6 +70,7 @@ class Family(abc.ABC):
     any_order: whether known tokens can come first, so that pictures can be edited.
     class_leaves: the parameters, by their top names, that speak of classes and of nothing else;
         where none is named, weights cannot be taken over to other classes.
+    draws_sizes: whether training draws lists of group sizes.
     """
 
     name: ClassVar[str]
@@ -79,6 +79,7 @@ class Family(abc.ABC):
     models: ClassVar[Mapping[str, Any]] = {}
     any_order: ClassVar[bool] = True
     class_leaves: ClassVar[tuple[str, ...]] = ()
+    draws_sizes: ClassVar[bool] = False
 
     def __init__(self, config: Any):
         self.config = config
@@ -183,14 +184,10 @@ class Family(abc.ABC):
         Here: the family's own order and schedule.
 
         Args:
-            num_size_lists: of group sizes, each drawn for a part of the batch; 1 where the family
-                does not draw them.
+            num_size_lists: of group sizes, each drawn for a part of the batch, where the family
+                draws them.
         """
-        if num_size_lists != 1:
-            raise UserError(
-                f"num_size_lists: got {num_size_lists}, allowed for {self.title} is 1: it draws no "
-                "group sizes"
-            )
+        del num_size_lists
         label_key, dropout_key = jax.random.split(key)
         if train:
             labels_B = self.drop_labels(label_key, labels_B)

@@ -20,7 +20,7 @@ from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
 from lpd_jax.runtime.mesh import batch_sharding, state_shardings
-from lpd_jax.training.compute_config import transformer_options
+from lpd_jax.training.compute_config import loss_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.optimizer import make_optimizer
 from lpd_jax.training.train_step import abstract_state, init_state, jit_train_step
@@ -56,7 +56,7 @@ def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
     optimizer = make_optimizer(config.optimizer, config.num_steps)
-    options = transformer_options(config.compute, model, "tpu")
+    options = loss_options(config.compute, model, config.num_size_lists, "tpu")
 
     def init(key: jax.Array) -> Any:
         return init_state(init_boxed(model, key), optimizer, config.ema_decay)

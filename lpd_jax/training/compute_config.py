@@ -64,3 +64,29 @@ def transformer_options(
         platform = platform or jax.default_backend()
         kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
     return {"dtype": dtype, "attention": kernel, "remat": compute.remat}
+
+
+def loss_options(
+    compute: ComputeConfig,
+    model: TransformerConfig,
+    num_size_lists: int,
+    platform: str | None = None,
+) -> dict[str, Any]:
+    """Options of `Family.loss` in training: those of `transformer_options`, and the lists.
+
+    Raises:
+        ValueError: as that; several lists for a family that draws none, or a kernel with one mask.
+    """
+    options = transformer_options(compute, model, platform)
+    family = transformer_of(model)
+    if num_size_lists > 1 and not family.draws_sizes:
+        raise UserError(
+            f"num_size_lists: got {num_size_lists}, allowed for {family.title} is 1: it draws no "
+            "group sizes"
+        )
+    if num_size_lists > 1 and options["attention"] == "splash":
+        raise UserError(
+            f"num_size_lists: got {num_size_lists}, allowed with compute.attention='splash' is 1: "
+            "its mask is one for all images"
+        )
+    return {"num_size_lists": num_size_lists, **options}

@@ -42,7 +42,8 @@ class TrainConfig:
     from instead of random ones (a resumed run ignores it): each a model directory, or the workdir
     of a run. With `init_from` the class table is made anew where the number of classes is another,
     or where `new_classes` says that they are other classes. `generation` is how a transformer
-    draws, also in the model directory made of it.
+    draws, also in the model directory made of it. `num_size_lists` lists of group sizes are drawn
+    for a pass over a batch, each for an equal part of it; LPD's published runs have one a GPU.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
     with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
     every `keep_every` steps (0: none).
@@ -54,6 +55,7 @@ class TrainConfig:
     tokenizer: str = ""
     init_from: str = ""
     new_classes: bool = False
+    num_size_lists: int = 1
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
@@ -84,7 +86,7 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
-    check_sizes(config, ("num_steps", "batch_size", "keep_checkpoints"))
+    check_sizes(config, ("num_steps", "batch_size", "num_size_lists", "keep_checkpoints"))
     if config.keep_every < 0:
         raise UserError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
     if not 0 <= config.seed <= MAX_SEED:

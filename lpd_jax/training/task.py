@@ -21,7 +21,7 @@ from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
-from lpd_jax.training.compute_config import transformer_options
+from lpd_jax.training.compute_config import loss_options
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.parameters import weights_digest
@@ -101,7 +101,7 @@ def token_task(
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     # What the config asks for in vain is refused before any image is encoded.
-    options = transformer_options(config.compute, model)
+    options = loss_options(config.compute, model, config.num_size_lists)
     family = transformer_of(model)
     training_loss, validation_loss = (family.loss(train, **options) for train in (True, False))
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)

@@ -127,7 +127,5 @@ def test_takes_over_a_cache_of_other_code(folder):
     assert line.startswith("cache_tokens.py: from: codes_105: 1.npy is missing or damaged")
     for ratio in ("1.1,1.1", "large"):
         result = run(SCRIPT, folder, "--output=other", f"--crop_ratio={ratio}")
-        assert result.stderr == (
-            f"cache_tokens.py: crop_ratio: got '{ratio}', allowed are different numbers, as in "
-            "1.1,1.05\n"
-        )
+        problem = f"crop_ratio: got '{ratio}', allowed are different numbers, as in 1.1,1.05"
+        assert result.stderr == f"cache_tokens.py: {problem}\n"

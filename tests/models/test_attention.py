@@ -42,6 +42,21 @@ def test_attention_in_two_is_attention():
     np.testing.assert_allclose(in_two_BNTK, whole_BNTK, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["einsum", "xla", pytest.param("cudnn", marks=pytest.mark.gpu)])
+def test_images_with_masks_of_their_own_are_as_if_alone(name):
+    dtype, tolerance = (jnp.bfloat16, 0.03) if name == "cudnn" else (jnp.float32, 1e-5)
+    schedules = [make_schedule(64, steps) for steps in (9, 2)]
+    mask_BTT = teacher_forcing_mask(np.stack([s.group_of_rank() for s in schedules]))
+    rows = [jnp.asarray(random_rows(2, n, 128, 16)[:, :2], dtype) for n in (2, 3, 4)]
+    both_BNTK = attend_in_two(*rows, mask_BTT, 64, name)
+    for b, schedule in enumerate(schedules):
+        mask_TT = teacher_forcing_mask(schedule.group_of_rank())
+        np.testing.assert_array_equal(mask_BTT[b], mask_TT)
+        alone_BNTK = attend(*(x[b : b + 1].astype(jnp.float32) for x in rows), mask_TT)
+        got_BNTK = both_BNTK[b : b + 1].astype(jnp.float32)
+        np.testing.assert_allclose(got_BNTK, alone_BNTK, atol=tolerance)
+
+
 def test_attention_keeps_the_dtype_of_the_values():
     rows = jnp.asarray(random_rows(1, 1, 3, 4), jnp.bfloat16)
     assert attend(rows, rows, rows, jnp.ones((3, 3), bool)).dtype == jnp.bfloat16

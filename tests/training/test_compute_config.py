@@ -1,5 +1,7 @@
 """Precision and rematerialisation change how a step computes, not what."""
 
+import dataclasses
+
 import chex
 import jax
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import transformer_of
-from lpd_jax.training.compute_config import ComputeConfig, transformer_options
+from lpd_jax.training.compute_config import ComputeConfig, loss_options, transformer_options
 from tests import tiny
 from tests.training import toy
 
@@ -65,3 +67,13 @@ def test_other_choices_are_refused(choice, message):
 def test_a_kernel_that_cannot_run_here_is_refused():
     with pytest.raises(ValueError, match=r"^compute.attention: got 'splash' on cpu"):
         transformer_options(ComputeConfig(attention="splash"), tiny.LPD, platform="cpu")
+
+
+def test_several_size_lists_need_a_family_that_draws_them_and_a_mask_for_each_image():
+    model = dataclasses.replace(tiny.LPD, grid_size=(16, 8))
+    assert loss_options(ComputeConfig(), model, 4, "tpu")["num_size_lists"] == 4
+    assert loss_options(ComputeConfig(), tiny.PAR, 1)["num_size_lists"] == 1
+    with pytest.raises(ValueError, match="^num_size_lists: got 4, allowed for PAR is 1: it draws"):
+        loss_options(ComputeConfig(), tiny.PAR, 4)
+    with pytest.raises(ValueError, match="^num_size_lists: got 4, allowed with compute.attention="):
+        loss_options(ComputeConfig(attention="splash"), model, 4, "tpu")

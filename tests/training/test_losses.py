@@ -75,6 +75,43 @@ def test_labels_are_dropped_in_training_only_and_sizes_come_from_the_published_l
     np.testing.assert_array_equal(seen[0][0], labels_B)
 
 
+@pytest.mark.parametrize(("batch_size", "num_lists"), [(8, 4), (7, 3), (3, 8)])
+def test_each_part_of_a_batch_has_a_list_of_its_own(batch_size, num_lists):
+    """The published runs draw one on each GPU; parts are as equal as can be."""
+    family, allowed = transformer_of(tiny.LPD), training_schedules(tiny.LPD.num_tokens)
+    lists = {tuple(s.group_of_rank().tolist()) for s in allowed}
+    tokens_BN = jnp.zeros((batch_size, tiny.LPD.num_tokens), jnp.int32)
+    part_B, together = np.arange(batch_size) * num_lists // batch_size, []
+    for seed in range(8):
+        key = jax.random.key(seed)
+        inputs, _ = family.training_inputs(key, tokens_BN, tokens_BN[:, 0], True, num_lists)
+        groups = [tuple(group.tolist()) for group in np.asarray(inputs.group_N)]
+        assert len(groups) == batch_size and set(groups) <= lists
+        for part in set(part_B):
+            assert len({groups[b] for b in np.flatnonzero(part_B == part)}) == 1
+        together.append(len(set(groups)) == 1)
+    assert not all(together)
+
+
+def test_the_loss_of_several_lists_is_the_mean_of_their_parts():
+    """Each image is predicted as if all had its list."""
+    model = dataclasses.replace(tiny.LPD, dropout_rate=0, label_drop_rate=0)
+    family, params = transformer_of(model), tiny.random_params(model)
+    tokens_BN = np.random.default_rng(0).integers(0, model.codebook_size, (6, 16), dtype=np.int32)
+    batch, key = {"tokens": tokens_BN, "labels": jnp.arange(6) % 3}, jax.random.key(5)
+    inputs, _ = family.training_inputs(key, tokens_BN, batch["labels"], False, 3)
+    assert len({tuple(group.tolist()) for group in np.asarray(inputs.group_N)}) > 1
+    logits_BNV = family.logits(params, inputs)
+    for b in range(6):
+        alone_BNV = family.logits(params, inputs._replace(group_N=inputs.group_N[b]))
+        np.testing.assert_allclose(logits_BNV[b], alone_BNV[b], atol=1e-4)
+    log_probs_BNV = jax.nn.log_softmax(logits_BNV)
+    targets_BN = np.take_along_axis(tokens_BN, np.asarray(inputs.order_BN), axis=1)
+    want = -np.take_along_axis(np.asarray(log_probs_BNV), targets_BN[..., None], axis=-1).mean()
+    loss, _ = family.loss(train=False, num_size_lists=3)(params, batch, key)
+    np.testing.assert_allclose(loss, want, rtol=1e-5)
+
+
 def test_accuracy_counts_the_right_tokens(seen):
     tokens = jnp.full((4, tiny.LPD.num_tokens), 7).at[:, :4].set(3)  # a quarter is wrong
     batch = {"tokens": tokens, "labels": jnp.zeros(4, jnp.int32)}

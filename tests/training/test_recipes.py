@@ -91,6 +91,7 @@ def test_a_run_is_the_published_one(name):
     assert (config.mesh.data, config.mesh.fsdp, config.mesh.tensor) == (-1, fsdp, 1)
     assert config.generation.guidance_scale == guidance_scale
     assert config.generation.num_steps == num_steps
+    assert config.num_size_lists == (32 if name.startswith("lpd") else 1)
     assert config.generation.output_size == (None if name.startswith("lpd") else 256)
 
 
