@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from lpd_jax import captions
-from lpd_jax.picture_files import BLACK, UnreadablePicture, read_picture
+from lpd_jax.bundled import captions
+from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from lpd_jax import captions
+from lpd_jax.bundled import captions
 
 
 def strip(label: str, width: int = 200) -> np.ndarray:

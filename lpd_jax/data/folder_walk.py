@@ -8,7 +8,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from lpd_jax.picture_files import endings
+from lpd_jax.runtime.picture_files import endings
 from lpd_jax.runtime.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import adm_center_crop, center_crop
-from lpd_jax.picture_files import read_picture
+from lpd_jax.runtime.picture_files import read_picture
 from lpd_jax.runtime.errors import UserError
 
 logger = logging.getLogger(__name__)

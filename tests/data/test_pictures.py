@@ -15,7 +15,7 @@ from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches, validation_b
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.pictures import BadImage, open_images
 from lpd_jax.images import adm_center_crop
-from lpd_jax.picture_files import read_picture
+from lpd_jax.runtime.picture_files import read_picture
 from tests import tiny
 from tests.data import photos
 

@@ -12,7 +12,7 @@ from lpd_jax.bundled import FOLDER
 
 INK = (40, 40, 40)
 # Latin, Greek, Cyrillic, Armenian, Georgian and signs. Pillow's own font has plain English only.
-FONT_FILE = FOLDER / "captions" / "DejaVuSans.ttf"
+FONT_FILE = FOLDER / "font" / "DejaVuSans.ttf"
 NO_CHARACTER = "\uffff"  # of no font: it is drawn as the box that stands for what is missing
 
 logger = logging.getLogger(__name__)

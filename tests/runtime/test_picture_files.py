@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lpd_jax import picture_files
-from lpd_jax.picture_files import UnreadablePicture, read_picture
+from lpd_jax.runtime import picture_files
+from lpd_jax.runtime.picture_files import UnreadablePicture, read_picture
 
 RAMP_HW = np.arange(240, dtype=np.uint8).reshape(12, 20)
 COLOURS_HWC = np.stack([RAMP_HW, RAMP_HW[::-1], RAMP_HW[:, ::-1]], axis=-1)
