@@ -100,13 +100,17 @@ def test_fresh_parameters_are_as_announced_and_counted(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(params, abstract_params(config))
     chex.assert_tree_all_finite(params)
     for path, leaf in flatten_dict(params, sep="/").items():
-        name = path.rpartition("/")[2]
-        if name in ("scale", "bias"):
-            np.testing.assert_array_equal(leaf, np.full(leaf.shape, float(name == "scale")))
-        elif name == "kernel" and "head" in path:
-            pass  # some start from nothing
-        else:
+        last = path.rpartition("/")[2]
+        if last in ("scale", "bias"):
+            np.testing.assert_array_equal(leaf, np.full(leaf.shape, float(last == "scale")))
+        elif path != "head/kernel":  # some start from nothing
             assert np.std(leaf) > 0, path
+        if last == "kernel" and path.startswith("blocks/"):
+            assert not np.array_equal(leaf[0], leaf[1])  # layers start out different
+        if last == "token_embed":
+            assert 0.015 < np.std(leaf) < 0.025  # small
+        if last == "codebook":
+            np.testing.assert_allclose(np.linalg.norm(leaf, axis=-1), 1, atol=1e-5)
     assert count_params(config) == sum(leaf.size for leaf in jax.tree.leaves(params))
     check_same_shapes(shapes_of(params), wanted_shapes(config), "these")
 
