@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from lpd_jax.bundled import captions
-from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
 BACKGROUND = 238  # light grey, so that pictures on white keep their edges

@@ -8,8 +8,8 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from lpd_jax.runtime.picture_files import endings
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.picture_files import endings
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Sequence
 
 from lpd_jax.data.folder_walk import class_folders, printable, subfolder, tell, walk_classes
-from lpd_jax.runtime.picture_files import endings
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.picture_files import endings
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}

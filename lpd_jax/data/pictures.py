@@ -11,8 +11,8 @@ from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import adm_center_crop, center_crop
-from lpd_jax.runtime.picture_files import read_picture
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.picture_files import read_picture
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
