@@ -90,6 +90,7 @@ setup(
         "NOTICE",
         "lpd_jax/bundled/avatars12/licences/*.txt",
         "lpd_jax/bundled/font/*.txt",
+        "lpd_jax/bundled/LICENSE_WORDNET.txt",
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["lpd_jax", "lpd_jax.*"]),
@@ -97,6 +98,7 @@ setup(
         "lpd_jax.bundled": [
             "README.md",
             "imagenet_classes.txt",
+            "LICENSE_WORDNET.txt",
             "avatars12/*.webp",
             "avatars12/licences/*.txt",
             "font/*.ttf",

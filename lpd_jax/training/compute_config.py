@@ -75,7 +75,7 @@ def loss_options(
     """Options of `Family.loss` in training: those of `transformer_options`, and the lists.
 
     Raises:
-        ValueError: as that; several lists for a family that draws none, or a kernel with one mask.
+        UserError: as that; several lists for a family that draws none, or a kernel with one mask.
     """
     options = transformer_options(compute, model, platform)
     family = transformer_of(model)

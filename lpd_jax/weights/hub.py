@@ -27,7 +27,7 @@ def find_model_directory(name_or_dir: str | PathLike) -> Path:
     if name in BUNDLED_MODELS:
         return BUNDLED_MODELS[name]
     path = Path(name_or_dir).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():  # "" would be the current folder
         return path
     if REPOSITORY.fullmatch(name) and not path.parent.is_dir():
         return fetch_repository(name)

@@ -48,6 +48,13 @@ def test_a_repository_is_fetched_and_loaded(asked, model):
     np.testing.assert_array_equal(fetched.request(0).order, local.request(0).order)
 
 
+def test_no_name_is_not_the_current_folder(asked, model, monkeypatch):
+    monkeypatch.chdir(model)
+    with pytest.raises(FileNotFoundError, match="model: got '', which is no directory"):
+        find_model_directory("")
+    assert find_model_directory(".").resolve() == model
+
+
 def test_a_folder_of_that_name_wins(asked, tmp_path):
     folder = tmp_path / "here" / NAME
     folder.mkdir(parents=True)
