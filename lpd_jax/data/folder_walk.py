@@ -71,7 +71,7 @@ def walk_folder(
         current = waiting.pop()
         for entry in visible_entries(current):
             path = current / entry.name
-            if not entry.is_dir():
+            if not is_folder(entry):
                 note_file(walk, name, entry, os.path.relpath(path, root))
             elif entry.is_symlink():
                 links.append((name, path))
@@ -85,7 +85,7 @@ def walk_folder(
 def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
     """A picture by its name, or one more that is left out."""
     # A link to nothing is a picture that is missing: reading it says so.
-    is_readable = entry.is_file() or entry.is_symlink()
+    is_readable = entry.is_symlink() or entry.is_file()
     ending = os.path.splitext(entry.name)[1].lower()
     if is_readable and ending in endings():
         walk.files[name].append(path)
@@ -112,6 +112,13 @@ def visible_entries(folder: pathlib.Path) -> list[os.DirEntry]:
         ) from None
 
 
+def is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def identity(folder: pathlib.Path) -> Identity:
     status = folder.stat()
     return status.st_dev, status.st_ino
@@ -132,7 +139,7 @@ def class_folders(folder: pathlib.Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if folder.is_dir():
         for entry in visible_entries(folder):
-            if entry.is_dir():
+            if is_folder(entry):
                 found.setdefault(class_name(entry.name), []).append(entry.name)
     return dict(sorted(found.items()))
 
@@ -150,7 +157,7 @@ def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
     """The folder of that name, else the one whose name differs in case alone: "Train"."""
     if (root / name).is_dir() or not root.is_dir():
         return root / name
-    alike = (x.name for x in visible_entries(root) if x.is_dir())
+    alike = (x.name for x in visible_entries(root) if is_folder(x))
     return root / next((x for x in alike if x.casefold() == name.casefold()), name)
 
 

@@ -147,7 +147,7 @@ def lay_on(image: Image.Image, ground: tuple[int, int, int], stored: Any) -> Ima
         stored: how the file holds its pixels, in Pillow's words.
     """
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     image = with_scaled_transparency(image, stored)
     if image.mode == "La":  # multiplied by its alpha
         image = image.convert("LA")

@@ -61,6 +61,17 @@ def test_links_to_what_lies_elsewhere_are_followed_once(root, caplog):
     assert said(caplog)[0].endswith("such as ant/two")
 
 
+def test_links_to_nothing_and_to_themselves_are_no_folders(root):
+    (root / "train" / "self").symlink_to(root / "train" / "self")
+    (root / "train" / "ant" / "self").symlink_to(root / "train" / "ant" / "self")
+    (root / "train" / "ant" / "nowhere").symlink_to(root / "nowhere")
+    (root / "train" / "ant" / "9.png").symlink_to(root / "nowhere.png")
+    assert files(root) == sorted([*ORDINARY, "ant/9.png"])  # a picture that is missing
+    source = open_images(DataConfig("folder", path=str(root), image_size=8), "train")
+    with pytest.raises(ValueError, match="^image .*ant/9.png: missing or damaged"):
+        source[2]
+
+
 def test_a_circle_of_two_links_ends(root):
     for here, there in (("ant", "bee"), ("bee", "ant")):
         (root / "train" / here / "other").symlink_to(root / "train" / there)
