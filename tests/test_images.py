@@ -118,6 +118,34 @@ def test_pictures_of_all_kinds_are_read_as_rgb_or_grey(tmp_path):
     np.testing.assert_array_equal(turned_HWC, np.rot90(rgb_HWC, -1))
 
 
+def test_of_a_mask_what_is_not_drawn_is_kept(tmp_path):
+    """A white box on transparent white, on 16-bit dark grey, and on a transparent palette entry."""
+    expected_HW = np.zeros((8, 8), np.uint8)
+    expected_HW[2:6, 2:6] = 255
+    drawn = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    drawn.paste((255, 255, 255, 255), (2, 2, 6, 6))
+    for mode in ("RGBA", "LA"):
+        drawn.convert(mode).save(tmp_path / "mask.png")
+        np.testing.assert_array_equal(images.read_mask("mask", tmp_path / "mask.png"), expected_HW)
+    deep = np.where(expected_HW > 0, 65535, 20 * 257).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "mask.png")
+    found_HW = images.read_mask("mask", tmp_path / "mask.png")
+    np.testing.assert_array_equal(found_HW, np.where(expected_HW > 0, 255, 20))
+    flat = Image.frombytes("P", (8, 8), (expected_HW // 255).tobytes())
+    flat.putpalette([255, 255, 255, 255, 255, 254])
+    flat.save(tmp_path / "mask.gif", transparency=0)
+    assert np.array_equal(images.read_mask("mask", tmp_path / "mask.gif") > 127, expected_HW > 0)
+
+
+def test_a_picture_too_thin_to_crop_is_refused_by_its_name():
+    assert images.adm_center_crop(np.zeros((100, 1, 3), np.uint8), 8).shape == (8, 8, 3)
+    for shape in ((101, 1, 3), (3, 301, 3), (0, 5, 3)):
+        with pytest.raises(
+            ValueError, match="^input: a.png: got .* pixels, allowed are pictures wh"
+        ):
+            images.adm_center_crop(np.zeros(shape, np.uint8), 8, "input: a.png")
+
+
 def test_what_is_no_sane_picture_is_named_in_one_line(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.fromarray(np.zeros((9, 10, 3), np.uint8)).save(path)

@@ -7,7 +7,9 @@ one length. `token_writer` makes caches, this module reads them.
 import dataclasses
 import json
 import math
+import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,6 +120,15 @@ class CachedImage(NamedTuple):
     tokens_VN: np.ndarray  # int32, raster order; one row for each view
 
 
+class ShardRecords(NamedTuple):
+    """All records of a file, as ArrayRecord wants to be told."""
+
+    filename: bytes  # a text could not hold every name
+    skip: int
+    take: int
+    examples_in_shard: int
+
+
 class TokenSource:
     """Records `{"tokens": int32 [N], "label": int32 []}` of a cache.
 
@@ -130,8 +141,11 @@ class TokenSource:
         self.num_classes, self.num_views = index.settings.num_classes, index.settings.num_views
         self.class_names = index.settings.class_names
         # With the counts given, a shard is opened when it is first read.
-        files = [f"{folder.absolute() / shard.file}[0:{shard.count}]" for shard in index.shards]
-        self.records = ArrayRecordDataSource(files)
+        files = [
+            ShardRecords(os.fsencode(folder.absolute() / shard.file), 0, shard.count, shard.count)
+            for shard in index.shards
+        ]
+        self.records: Sequence[bytes] = ArrayRecordDataSource(files)
 
     def __len__(self) -> int:
         return len(self.records)

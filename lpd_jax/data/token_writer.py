@@ -253,7 +253,7 @@ def write_shard(
     path = folder / settings.shard_file(shard)
     remove_leftovers(path)
     with replacing_file(path) as temporary:
-        writer = ArrayRecordWriter(str(temporary), WRITER_OPTIONS)
+        writer = ArrayRecordWriter(os.fsencode(temporary), WRITER_OPTIONS)
         try:
             first = settings.shard_images(shard).start
             for batch, tokens_BVN in batches:
@@ -280,7 +280,7 @@ def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]
                 f"output: got no shard {path}; all processes must write to the same folder"
             )
         try:
-            reader = ArrayRecordReader(str(path))
+            reader = ArrayRecordReader(os.fsencode(path))
             count = reader.num_records()
             reader.close()  # says what was wrong
         except RuntimeError:

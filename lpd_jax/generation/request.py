@@ -85,14 +85,14 @@ def resolve_labels(labels: Any, num_classes: int, class_names: Sequence[str]) ->
         labels = [labels]
     if np.ndim(labels) != 1 or len(labels) == 0:
         raise UserError(f"labels: got shape {np.shape(labels)}, allowed is a list of at least one")
-    return np.array([_resolve_label(x, num_classes, class_names) for x in labels], np.int32)
+    # One name may be written with different bytes: "é" is one character or two.
+    names = [unicodedata.normalize("NFC", name) for name in class_names]
+    return np.array([_resolve_label(x, num_classes, names) for x in labels], np.int32)
 
 
 def _resolve_label(label: Any, num_classes: int, class_names: Sequence[str]) -> int:
-    # One name may be written with different bytes: "é" is one character or two.
-    names = [unicodedata.normalize("NFC", name) for name in class_names]
-    if isinstance(label, str) and (name := unicodedata.normalize("NFC", label)) in names:
-        return names.index(name)
+    if isinstance(label, str) and (name := unicodedata.normalize("NFC", label)) in class_names:
+        return class_names.index(name)
     if isinstance(label, str) and not label.strip().isdecimal():
         allowed = f"0 to {num_classes - 1}" + (" and class names" if class_names else "")
         if 0 < len(class_names) <= 20:

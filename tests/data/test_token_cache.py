@@ -3,6 +3,8 @@
 import concurrent.futures
 import dataclasses
 import json
+import os
+import pathlib
 import signal
 import socket
 
@@ -15,6 +17,7 @@ from lpd_jax.data.token_cache import INDEX_FILE, SETTINGS_FILE, check_cache, ope
 from lpd_jax.data.token_writer import plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
 from lpd_jax.models.pixels import encode_images
+from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training import task
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.weights.loading import Weights
@@ -270,6 +273,27 @@ def test_a_folder_of_other_things_or_without_permission_is_refused(root, tmp_pat
     with pytest.raises(ValueError, match="^output: got .*notes.txt/new', which cannot be written"):
         write(tmp_path / "notes.txt" / "new", plan(root))
     assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_second_writer_is_refused_and_changes_nothing(root, tmp_path):
+    with writing_to("output", tmp_path / "cache"):
+        before = contents(tmp_path / "cache")
+        with pytest.raises(ValueError, match=f"^output: got .*, which process {os.getpid()} of .*"):
+            write(tmp_path / "cache", plan(root))
+        assert contents(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"[0:1]", b"x" * 250])
+def test_a_cache_may_have_any_name_that_a_disk_takes(root, tmp_path, name, unbroken):
+    folder = pathlib.Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system does not take the name")
+    write(folder, plan(root))
+    assert contents(folder) == unbroken
+    source = open_token_cache(folder)
+    assert [source.image(i).id for i in range(COUNT)] == list(range(COUNT))
 
 
 def truncate(folder, name="tokens-00001-of-00003.array_record"):

@@ -49,7 +49,7 @@ def make_task(model, config, *_) -> Task:
 class Means:
     """Mean colours in place of a network's features."""
 
-    digest = "means"
+    digest, num_features = "means", 3
 
     def features(self, images_BHWC):
         return images_BHWC.mean((1, 2)).astype(np.float32)

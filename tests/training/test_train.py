@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 
 import chex
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import make_mesh
 from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
@@ -205,6 +207,13 @@ def test_what_cannot_run_is_refused_and_writes_nothing(tmp_path, fields, message
     with pytest.raises(ValueError, match=f"^{message}"):
         train(toy.MODEL, toy.config(2, **fields), tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_that_another_run_writes_to_is_refused(tmp_path):
+    words = f"^workdir: got .*, which process {os.getpid()} of .* writes to; allowed is one writer"
+    with writing_to("workdir", tmp_path), pytest.raises(ValueError, match=words):
+        train(toy.MODEL, toy.config(2), tmp_path)
+    train(toy.MODEL, toy.config(2), tmp_path)
 
 
 def test_a_workdir_below_a_file_is_refused(tmp_path):
