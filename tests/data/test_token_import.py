@@ -195,7 +195,11 @@ def test_what_holds_no_cache_is_refused(tmp_path):
     (tmp_path / "two" / "imagenet256_codes" / "0.npy").write_bytes(b"")
     write_llamagen(tmp_path / "bare", drawn(2))
     (tmp_path / "bare" / "imagenet384_labels").rename(tmp_path / "elsewhere")
+    write_llamagen(tmp_path / "named", drawn(2)[:1], labels=[0])
+    codes = tmp_path / "named" / "imagenet384_codes"
+    (codes / "0.npy").rename(codes / "first.npy")
     for name, problem in (
+        ("named", "which has no I.npy in imagenet384_codes; allowed are "),
         ("nowhere", "which is not there; allowed are CLASS/NAME.npz (LPD), "),
         ("notes.txt", "which is no plain .tar ("),
         ("two", "which holds imagenet256_codes, imagenet384_codes; allowed is one"),
