@@ -104,7 +104,9 @@ def open_numbered(path: str, folder: pathlib.Path) -> ForeignCache | None:
     labels = folder / (codes[0].name.removesuffix("_codes") + "_labels")
     if not labels.is_dir():
         raise UserError(f"from: got {path!r}, which has no {labels.name}; {ALLOWED}")
-    numbers = sorted(int(x.stem) for x in codes[0].glob("*.npy") if x.stem.isdigit())
+    stems = [x.stem for x in codes[0].glob("*.npy") if re.fullmatch("[0-9]+", x.stem)]
+    if not stems:
+        raise UserError(f"from: got {path!r}, which has no I.npy in {codes[0].name}; {ALLOWED}")
 
     def label(name: str) -> int:
         try:
@@ -114,7 +116,7 @@ def open_numbered(path: str, folder: pathlib.Path) -> ForeignCache | None:
                 f"from: {path}: label {labels.name}/{name} is missing or damaged ({error})"
             ) from None
 
-    names = [f"{number}.npy" for number in numbers]
+    names = [f"{stem}.npy" for stem in sorted(stems, key=int)]
     return ForeignCache(path, names, lambda name: (codes[0] / name).read_bytes(), label, ())
 
 

@@ -23,8 +23,9 @@ from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
 
-# torchvision's ten crops have the centre last among five, ours have it first.
-FIVE_CROPS = (4, 0, 1, 2, 3)
+# Where torchvision's ten crops have ours. Its centre is the last of five, not the first; its second
+# five are the corners of the mirrored image: the mirror of the left one is the right one there.
+TEN_CROPS = (4, 0, 1, 2, 3, 9, 6, 5, 8, 7)
 
 
 def open_foreign_caches(paths: Sequence[str], split: str) -> list[ForeignCache]:
@@ -153,7 +154,7 @@ def read_views(caches: Sequence[ForeignCache], settings: CacheSettings, index: i
                 f"allowed are 0 to {settings.codebook_size - 1}"
             )
         if settings.views == "ten_crop":
-            tokens_VN = tokens_VN[[*FIVE_CROPS, *(5 + i for i in FIVE_CROPS)]]
+            tokens_VN = tokens_VN[list(TEN_CROPS)]
         for half, part_VN in zip(halves, np.array_split(tokens_VN, 2), strict=True):
             half.append(part_VN)
     return np.concatenate([*halves[0], *halves[1]])

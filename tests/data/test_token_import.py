@@ -91,13 +91,25 @@ def test_a_split_is_found_among_others(tmp_path):
     check(take_over(tmp_path / "val", tmp_path / "codes.tar", split="validation"), validation_BVN)
 
 
-def test_ten_crops_have_the_centre_first(tmp_path):
-    """torchvision has four corners, the centre, then the mirrors in that order."""
-    tokens_BVN = drawn(10)
-    write_llamagen(tmp_path / "llamagen", tokens_BVN)
+def five_crops(picture):
+    """As torchvision cuts them: top left, top right, bottom left, bottom right, centre."""
+    starts = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+    return [picture[y : y + 4, x : x + 4] for y, x in starts]
+
+
+def test_ten_crops_are_in_our_order(tmp_path):
+    """torchvision's second five are cut from the mirrored picture; ours mirror the first five."""
+    pictures = np.random.default_rng(0).integers(0, 32, (COUNT, 6, 6))
+    crops = [[*five_crops(x), *five_crops(x[:, ::-1])] for x in pictures]
+    write_llamagen(tmp_path / "llamagen", np.array(crops).reshape(COUNT, 10, N))
     cache = take_over(tmp_path / "ours", tmp_path / "llamagen")
-    check(cache, tokens_BVN[:, [4, 0, 1, 2, 3, 9, 5, 6, 7, 8]])
-    np.testing.assert_array_equal(cache[5]["tokens"], tokens_BVN[5, 4])
+    for i, picture in enumerate(pictures):
+        *corners, centre = five_crops(picture)
+        ours = [centre, *corners]
+        mirrors = [crop[:, ::-1] for crop in ours]
+        np.testing.assert_array_equal(
+            cache.image(i).tokens_VN, np.array([*ours, *mirrors]).reshape(10, N)
+        )
 
 
 def test_ten_crops_of_two_ratios_are_joined(tmp_path):
@@ -107,7 +119,7 @@ def test_ten_crops_of_two_ratios_are_joined(tmp_path):
     paths = tmp_path / "ten_crop", tmp_path / "ten_crop_105"
     cache = take_over(tmp_path / "ours", *paths, ratios=(1.1, 1.05))
     five = [4, 0, 1, 2, 3]
-    mirrors = [9, 5, 6, 7, 8]
+    mirrors = [9, 6, 5, 8, 7]
     parts = [(wide_BVN, five), (narrow_BVN, five), (wide_BVN, mirrors), (narrow_BVN, mirrors)]
     check(cache, np.concatenate([tokens[:, views] for tokens, views in parts], axis=1))
     assert cache.settings.crop_ratios == (1.1, 1.05)
@@ -183,7 +195,11 @@ def test_what_holds_no_cache_is_refused(tmp_path):
     (tmp_path / "two" / "imagenet256_codes" / "0.npy").write_bytes(b"")
     write_llamagen(tmp_path / "bare", drawn(2))
     (tmp_path / "bare" / "imagenet384_labels").rename(tmp_path / "elsewhere")
+    write_llamagen(tmp_path / "named", drawn(2)[:1], labels=[0])
+    codes = tmp_path / "named" / "imagenet384_codes"
+    (codes / "0.npy").rename(codes / "first.npy")
     for name, problem in (
+        ("named", "which has no I.npy in imagenet384_codes; allowed are "),
         ("nowhere", "which is not there; allowed are CLASS/NAME.npz (LPD), "),
         ("notes.txt", "which is no plain .tar ("),
         ("two", "which holds imagenet256_codes, imagenet384_codes; allowed is one"),

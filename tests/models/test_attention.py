@@ -48,13 +48,20 @@ def test_images_with_masks_of_their_own_are_as_if_alone(name):
     schedules = [make_schedule(64, steps) for steps in (9, 2)]
     mask_BTT = teacher_forcing_mask(np.stack([s.group_of_rank() for s in schedules]))
     rows = [jnp.asarray(random_rows(2, n, 128, 16)[:, :2], dtype) for n in (2, 3, 4)]
-    both_BNTK = attend_in_two(*rows, mask_BTT, 64, name)
+    upstream_BNTK = jnp.asarray(random_rows(2, 2, 128, 16), dtype)
+
+    def with_gradients(function, rows, upstream_BNTK):
+        mixed_BNTK, backward = jax.vjp(function, *rows)
+        return [x.astype(jnp.float32) for x in (mixed_BNTK, *backward(upstream_BNTK))]
+
+    both = with_gradients(lambda *r: attend_in_two(*r, mask_BTT, 64, name), rows, upstream_BNTK)
     for b, schedule in enumerate(schedules):
         mask_TT = teacher_forcing_mask(schedule.group_of_rank())
         np.testing.assert_array_equal(mask_BTT[b], mask_TT)
-        alone_BNTK = attend(*(x[b : b + 1].astype(jnp.float32) for x in rows), mask_TT)
-        got_BNTK = both_BNTK[b : b + 1].astype(jnp.float32)
-        np.testing.assert_allclose(got_BNTK, alone_BNTK, atol=tolerance)
+        own = [x[b : b + 1].astype(jnp.float32) for x in (*rows, upstream_BNTK)]
+        alone = with_gradients(functools.partial(attend, mask_TM=mask_TT), own[:3], own[3])
+        for got, want in zip(both, alone, strict=True):
+            np.testing.assert_allclose(got[b : b + 1], want, atol=tolerance)
 
 
 def test_attention_keeps_the_dtype_of_the_values():

@@ -173,6 +173,8 @@ def test_fields_that_a_file_leaves_out_can_be_given_too():
         "--config.generation.temperature=0.9",
         "--config.optimizer.stop_grad_norm=100.0",
         "--config.ema_decay=0.999",
+        "--config.init_from=models/par_l_4x",
+        "--config.new_classes=True",
         "--config.data.dataset=tfds",
         "--config.data.name=imagenet2012",
         "--config.data.path=",
@@ -180,6 +182,7 @@ def test_fields_that_a_file_leaves_out_can_be_given_too():
     )
     assert model.num_regions == 1 and config.generation.temperature == 0.9
     assert config.optimizer.stop_grad_norm == 100.0 and config.ema_decay == 0.999
+    assert config.init_from == "models/par_l_4x" and config.new_classes is True
     assert (config.data.dataset, config.data.name) == ("tfds", "imagenet2012")
     assert (config.data.path, config.data.image_size) == ("", 384)
 

@@ -193,3 +193,21 @@ def test_parts_draw_different_random_numbers():
         for parts in (1, 2, 4)
     }
     assert len(losses) == 3
+
+
+def test_lists_of_group_sizes_are_those_of_their_parts_on_any_mesh(unsharded):
+    """Drawn for 8 parts of a batch: on one device, and on four shards of two parts each."""
+    state, _ = unsharded
+    params = jax.tree.map(np.asarray, state.params)
+    loss_function = transformer_of(tiny.LPD).loss(train=False, num_size_lists=8)
+    evaluate = jax.jit(loss_function, compiler_options=toy.QUICK_COMPILE)
+    rng = np.random.default_rng(0)
+    tokens_BN = rng.integers(0, 32, (16, tiny.LPD.num_tokens), dtype=np.int32)
+    batch = {"tokens": tokens_BN, "labels": np.arange(16, dtype=np.int32) % 3}
+    losses = []
+    for name in ("one", "eight"):
+        mesh = mesh_of(name)
+        with jax.set_mesh(mesh):
+            rows = jax.device_put(batch, batch_sharding(mesh))
+            losses.append(float(evaluate(params, rows, jax.random.key(3))[0]))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
