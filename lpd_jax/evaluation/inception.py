@@ -147,5 +147,5 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
     try:
         params = inception_from_torch(state_dict)
     except UserError as error:
-        raise UserError(f"checkpoint {path}: {error}") from None
+        raise UserError(f"checkpoint: got {str(path)!r}: {error}") from None
     return Inception(jax.device_put(params), batch_size)

@@ -132,7 +132,7 @@ PAR_SCALES = {
     "par_xxl_4x": 1.435,
     "par_3b_4x": 1.345,
     "par_3b_16x": 1.5,
-    "par_xxl_16x": 1.0,
+    "par_xxl_16x": 1.435,
 }
 
 

@@ -247,7 +247,7 @@ def test_checkpoint_file(tmp_path, lpd_weights):
     config, params = convert_file(file, num_heads=4)
     chex.assert_trees_all_equal(params, from_torch(lpd_weights, num_heads=4)[1])
     assert config.num_heads == 4
-    with pytest.raises(ValueError, match=f"checkpoint {file}: num_heads"):
+    with pytest.raises(ValueError, match=f"checkpoint: got '{file}': num_heads"):
         convert_file(file)
 
 

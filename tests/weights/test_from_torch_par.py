@@ -255,7 +255,7 @@ def test_an_mlp_of_any_larger_width_is_kept(weights):
         ("par_xxl_4x", 24, 1.435, "region"),
         ("par_3b_4x", 24, 1.345, "region"),
         ("par_3b_16x", 24, 1.5, "region"),
-        ("par_xxl_16x", 24, 1.0, "region"),  # none is published
+        ("par_xxl_16x", 24, 1.435, "region"),  # that of 4x
         ("par_xl_4x", 16, 1.0, "region"),
         ("llamagen_b", 16, 2.0, "raster"),
         ("llamagen_xl", 24, 1.75, "raster"),

@@ -91,7 +91,7 @@ def convert_file(
     try:
         return from_torch(state_dict, num_heads, grid_size, tell)
     except UserError as error:
-        raise UserError(f"checkpoint {path}: {error}") from None
+        raise UserError(f"checkpoint: got {str(path)!r}: {error}") from None
 
 
 def directory_config(
