@@ -136,7 +136,9 @@ def test_weights_of_another_network_are_all_named(state_dict):
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "few.safetensors"
     safetensors.numpy.save_file({"fc.bias": np.zeros(1008, np.float32)}, path)
-    with pytest.raises(ValueError, match=r"checkpoint: .*few.safetensors': the checkpoint does not"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint: .*few.safetensors': the checkpoint does not"
+    ):
         inceptions.load_inception(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"checkpoint: .*few.safetensors.*truncated"):
