@@ -24,7 +24,7 @@ from absl import flags, logging
 
 from lpd_jax.data.token_cache import check_cache, open_token_cache
 from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_import
-from lpd_jax.data.token_writer import IMAGES_PER_SHARD, plan_cache, write_token_cache
+from lpd_jax.data.token_plan import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.runtime.errors import UserError

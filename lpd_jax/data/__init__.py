@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lpd_jax.data.batches import ArraySource, DataConfig, TrainingBatches, validation_batches
     from lpd_jax.data.pictures import ImageSource, open_images
     from lpd_jax.data.token_cache import TokenSource, open_token_cache
-    from lpd_jax.data.token_writer import plan_cache, write_token_cache
+    from lpd_jax.data.token_plan import plan_cache, write_token_cache
 
 __all__ = [
     "ArraySource",
@@ -38,8 +38,8 @@ __getattr__ = on_first_use(
         "TrainingBatches": "batches",
         "open_images": "pictures",
         "open_token_cache": "token_cache",
-        "plan_cache": "token_writer",
+        "plan_cache": "token_plan",
         "validation_batches": "batches",
-        "write_token_cache": "token_writer",
+        "write_token_cache": "token_plan",
     },
 )

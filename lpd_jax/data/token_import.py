@@ -16,7 +16,8 @@ from lpd_jax.data.batches import read_ahead
 from lpd_jax.data.foreign_caches import ForeignCache, open_foreign_cache
 from lpd_jax.data.token_cache import NUM_VIEWS, CacheSettings
 from lpd_jax.data.token_encoder import ImageBatch
-from lpd_jax.data.token_writer import IMAGES_PER_SHARD, ReadShard, TokenBatch, write_shards
+from lpd_jax.data.token_plan import IMAGES_PER_SHARD
+from lpd_jax.data.token_writer import ReadShard, TokenBatch, write_shards
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.errors import UserError
@@ -101,7 +102,7 @@ def import_tokens(
     num_threads: int = 8,
     **choices: Any,
 ) -> None:
-    """Writes the shards that are not there yet; see `token_writer.write_token_cache`.
+    """Writes the shards that are not there yet; see `token_plan.write_token_cache`.
 
     Raises:
         UserError: as that does; and a file that is damaged, or of another grid, codebook, number

@@ -1,10 +1,10 @@
-"""Encodes a dataset into a token cache, shard by shard: a kill costs the shard being written."""
+"""Writes a token cache shard by shard, wherever tokens come from: a kill costs one shard."""
 
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -12,8 +12,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lpd_jax.data.batches import DataConfig, Share, process_share
-from lpd_jax.data.pictures import ImageSource, image_size, open_images
+from lpd_jax.data.batches import Share, process_share
 from lpd_jax.data.token_cache import (
     INDEX_FILE,
     SETTINGS_FILE,
@@ -23,15 +22,11 @@ from lpd_jax.data.token_cache import (
     read_json,
     to_json,
 )
-from lpd_jax.data.token_encoder import BatchEncoder, ImageBatch, encode_batches, read_batches
-from lpd_jax.models.family import tokenizer_of
+from lpd_jax.data.token_encoder import ImageBatch
 from lpd_jax.runtime.atomic_files import remove_leftovers, replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.locks import writing_to
-from lpd_jax.weights.loading import Weights
-from lpd_jax.weights.parameters import weights_digest
 
-IMAGES_PER_SHARD = 4096
 # One record a chunk, as random access wants it; tokens hardly compress.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
@@ -39,14 +34,6 @@ WRITER_OPTIONS = "group_size:1,uncompressed"
 # Consecutive images with their tokens [B, V, N], and what reads those of a shard.
 TokenBatch = tuple[ImageBatch, np.ndarray]
 ReadShard = Callable[[range], Iterable[TokenBatch]]
-
-
-class Job(NamedTuple):
-    """A cache to be made."""
-
-    tokenizer: Weights
-    sources: tuple[ImageSource, ...]  # the same pictures, in the size of each crop ratio
-    settings: CacheSettings
 
 
 class Exchange(Protocol):
@@ -59,56 +46,11 @@ class Exchange(Protocol):
         """Takes what others gave and is not here yet."""
 
 
-def plan_cache(
-    tokenizer: Weights,
-    config: DataConfig,
-    split: str,
-    views: str = "mirror",
-    crop_ratios: Sequence[float] = (1.1,),
-    images_per_shard: int = IMAGES_PER_SHARD,
-) -> Job:
-    """What to encode and how; writes nothing.
-
-    Args:
-        tokenizer: the encoder.
-        config: a dataset of images.
-        split: "train" or "validation".
-        views: "one", "mirror" or "ten_crop".
-        crop_ratios: with "ten_crop", side of the image that crops are cut from, in crops; each
-            ratio gives ten views.
-        images_per_shard: how much work a kill may cost.
-
-    Raises:
-        UserError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
-    """
-    size = image_size(config)
-    height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
-    ratios = tuple(map(float, crop_ratios)) if views == "ten_crop" else (1.0,)
-    # Truncated, as LlamaGen has it: 256 pixels are cut from 281.
-    source, *others = (open_images(config, split, int(size * ratio)) for ratio in ratios)
-    settings = CacheSettings(
-        tokenizer=weights_digest(tokenizer.params, tokenizer.config),
-        dataset=source.description,
-        num_images=len(source),
-        num_classes=source.num_classes,
-        class_names=source.class_names,
-        image_size=size,
-        grid_size=(height, width),
-        codebook_size=tokenizer.config.codebook_size,
-        views=views,
-        crop_ratio=ratios[0],
-        other_crop_ratios=ratios[1:],
-        images_per_shard=images_per_shard,
-    )
-    return Job(tokenizer, (source, *others), settings)
-
-
-def write_token_cache(
+def write_shards(
     folder: pathlib.Path,
-    job: Job,
-    *,
-    batch_size: int = 64,
-    num_threads: int = 8,
+    settings: CacheSettings,
+    open_tokens: Callable[[], ReadShard],
+    verb: str,
     share: Share | None = None,
     exchange: Exchange | None = None,
 ) -> None:
@@ -118,43 +60,15 @@ def write_token_cache(
 
     Args:
         folder: of the cache; may hold shards that an earlier, stopped run wrote.
-        job: what to write.
-        batch_size: images encoded together on the devices of a process.
-        num_threads: that read images ahead, one batch each.
+        settings: what it is to hold.
+        open_tokens: gives what reads the tokens of a shard; not called for a finished cache.
+        verb: what the progress bar says is done.
         share: this process's part of the shards; None divides over all processes.
         exchange: between the folders of the processes; None: all see the same folder.
 
     Raises:
-        UserError: the folder holds the cache of another tokenizer, dataset or setting, cannot be
-            written to, is written to by another process, or a shard in it is damaged; an image
-            cannot be read.
-    """
-
-    def open_encoder() -> ReadShard:
-        encoder = BatchEncoder(job.tokenizer, batch_size * job.settings.num_views)
-
-        def read_shard(images: range) -> Iterator[TokenBatch]:
-            batches = read_batches(job.sources, job.settings, images, batch_size, num_threads)
-            return encode_batches(batches, encoder)
-
-        return read_shard
-
-    write_shards(folder, job.settings, open_encoder, "encoding", share, exchange)
-
-
-def write_shards(
-    folder: pathlib.Path,
-    settings: CacheSettings,
-    open_tokens: Callable[[], ReadShard],
-    verb: str,
-    share: Share | None = None,
-    exchange: Exchange | None = None,
-) -> None:
-    """`write_token_cache`, wherever tokens come from.
-
-    Args:
-        open_tokens: gives what reads the tokens of a shard; not called for a finished cache.
-        verb: what the progress bar says is done.
+        UserError: the folder holds another cache, cannot be written to, is written to by another
+            process, or a shard in it is damaged.
     """
     share = share or process_share()
     # The processes of a job write to one folder, each its own shards; the first keeps others out.

@@ -12,7 +12,8 @@ import numpy as np
 from lpd_jax.data.batches import Source
 from lpd_jax.data.pictures import image_size, open_images
 from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open_token_cache
-from lpd_jax.data.token_writer import Exchange, plan_cache, write_token_cache
+from lpd_jax.data.token_plan import plan_cache, write_token_cache
+from lpd_jax.data.token_writer import Exchange
 from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid

@@ -14,7 +14,7 @@ import pytest
 
 from lpd_jax.data.batches import DataConfig, Share, TrainingBatches
 from lpd_jax.data.token_cache import INDEX_FILE, SETTINGS_FILE, check_cache, open_token_cache
-from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
 from lpd_jax.models.pixels import encode_images
 from lpd_jax.runtime.locks import writing_to
@@ -136,7 +136,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 import pathlib
 from array_record.python import array_record_module
-from lpd_jax.data import (token_writer)
+from lpd_jax.data import token_writer
 from tests.data import test_token_cache as here
 
 class Writer(array_record_module.ArrayRecordWriter):
@@ -208,7 +208,7 @@ def test_two_processes_at_once(root, tmp_path, unbroken):
 def test_a_finished_cache_is_left_as_it_is(root, tmp_path, monkeypatch):
     write(tmp_path, plan(root))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    monkeypatch.setattr("lpd_jax.data.token_writer.BatchEncoder", None)
+    monkeypatch.setattr("lpd_jax.data.token_plan.BatchEncoder", None)
     write(tmp_path, plan(root))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
@@ -423,7 +423,7 @@ def test_a_run_encodes_its_images_once_and_a_cache_needs_none(root, tmp_path, mo
 
     training, validation = open_tokens(config(root, random_views=True))
     assert (len(training), training.num_views, len(validation)) == (COUNT, 2, 6)
-    monkeypatch.setattr("lpd_jax.data.token_writer.BatchEncoder", None)
+    monkeypatch.setattr("lpd_jax.data.token_plan.BatchEncoder", None)
     again, _ = open_tokens(config(root, random_views=True))
     np.testing.assert_array_equal(again[5]["tokens"], training[5]["tokens"])
     with pytest.raises(ValueError, match=r"differing: views \(there 'mirror', here 'one'\)"):

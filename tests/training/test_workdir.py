@@ -12,7 +12,7 @@ import pytest
 from lpd_jax.data import token_writer
 from lpd_jax.data.batches import DataConfig, Share
 from lpd_jax.data.token_cache import open_token_cache
-from lpd_jax.data.token_writer import plan_cache, write_token_cache
+from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.evaluation.fid import measure_training_images
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.task import make_task
