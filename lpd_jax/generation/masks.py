@@ -23,7 +23,8 @@ def pixel_mask(
         grid_size: the same in tokens.
 
     Raises:
-        UserError: both or none, a mask of another size or type, a box that leaves the picture.
+        UserError: both or none, a mask of another size or type or of nothing, a box that leaves the
+            picture.
     """
     if (mask is None) == (box is None):
         got = "none" if mask is None else "both"
@@ -42,6 +43,8 @@ def pixel_mask(
             f"{image_size} pixels or {grid_size} tokens, for all images or one an image"
         )
     mask_BHW = mask_BHW != 0
+    if not mask_BHW.any():
+        raise UserError("mask: got one that repaints nothing, allowed is one that repaints a pixel")
     if mask_BHW.shape[1:] == image_size:
         return mask_BHW
     return to_pixels(mask_BHW, image_size[0] // grid_size[0])

@@ -13,6 +13,7 @@ from lpd_jax.models.parameters import abstract_params
 from lpd_jax.runtime.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
+SHOWN_WEIGHTS = 6  # of those that are wrong, in an error
 
 
 def shapes_of(params: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -26,7 +27,7 @@ def wanted_shapes(config: Any) -> dict[str, tuple[int, ...]]:
 
 
 def check_same_shapes(got: Shapes, want: Shapes, what: str, problems: Iterable[str] = ()) -> None:
-    """Raises one UserError naming every weight that is missing, unexpected or misshapen.
+    """Raises one UserError naming weights that are missing, unexpected or misshapen, and how many.
 
     Args:
         what: holds the weights that were got, for the error.
@@ -41,7 +42,10 @@ def check_same_shapes(got: Shapes, want: Shapes, what: str, problems: Iterable[s
         if got[name] != want[name]
     ]
     if found:
-        raise UserError(f"{what} does not fit the model:\n  " + "\n  ".join(sorted(found)))
+        shown = sorted(found)[:SHOWN_WEIGHTS]
+        if others := len(found) - len(shown):
+            shown.append(f"and {others} more")
+        raise UserError(f"{what} does not fit the model:\n  " + "\n  ".join(shown))
 
 
 def put_on_device(

@@ -4,6 +4,7 @@ import pytest
 import lpd_jax
 from lpd_jax.decoding import scan
 from lpd_jax.generation import inpaint, masks
+from lpd_jax.runtime.errors import UserError
 from tests import compilations, tiny
 
 LABELS = ["cat", "dog", "owl"]
@@ -55,13 +56,17 @@ def test_known_tokens_and_pixels_come_back_untouched(pipe, pictures, tokens, ord
 
 
 def test_a_mask_of_nothing_gives_the_input(pipe, pictures, tokens):
-    nothing = np.zeros((8, 8), bool)
+    """Beside another one; where nothing is to be done at all, the mask is a mistake."""
+    masks_BHW = np.zeros((3, 8, 8), bool)
+    masks_BHW[2] = True
     for ignored in (False, True):
-        painted = pipe.inpaint(pictures, LABELS, mask=nothing, ignore_hidden=ignored)
-        np.testing.assert_array_equal(painted, pictures)
-    edited = inpaint.inpaint(pipe, pictures, LABELS, mask=nothing, keep_reconstruction=True)
-    np.testing.assert_array_equal(edited.tokens_BN, tokens)
-    np.testing.assert_array_equal(edited.images_BHWC, pipe.decode(tokens))
+        painted = pipe.inpaint(pictures, LABELS, mask=masks_BHW, ignore_hidden=ignored)
+        np.testing.assert_array_equal(painted[:2], pictures[:2])
+    edited = inpaint.inpaint(pipe, pictures, LABELS, mask=masks_BHW, keep_reconstruction=True)
+    np.testing.assert_array_equal(edited.tokens_BN[:2], tokens[:2])
+    np.testing.assert_array_equal(edited.images_BHWC[:2], pipe.decode(tokens)[:2])
+    with pytest.raises(UserError, match="^mask: got one that repaints nothing"):
+        pipe.inpaint(pictures, LABELS, mask=masks_BHW[:1])
 
 
 @pytest.mark.parametrize("order", [None, "random"])

@@ -180,6 +180,14 @@ def test_every_wrong_weight_is_named_in_one_error(lpd_weights):
     ]
 
 
+def test_many_wrong_weights_are_a_few_and_a_number(lpd_weights):
+    lpd_weights |= {f"extra.{i}": np.zeros(3, np.float32) for i in range(1000)}
+    with pytest.raises(ValueError, match="the checkpoint does not fit the model") as caught:
+        from_torch(lpd_weights, num_heads=4)
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert lines[0] == "unexpected extra.0" and lines[-1] == "and 994 more" and len(lines) == 7
+
+
 @pytest.mark.parametrize(
     "name", ["fake_latent", "pos_embed", "token_emb.weight", "class_emb.weight", "norm.weight"]
 )
