@@ -27,6 +27,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.extend.backend import clear_backends  # noqa: E402
 
+from lpd_jax.decoding import scan  # noqa: E402
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # The number of CPU devices is fixed when the backend starts, and only starting it tells whether
@@ -37,6 +39,14 @@ if jax.default_backend() == "cpu" and jax.device_count() != 8:
 elif jax.default_backend() != "cpu":
     # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
     jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(scope="module")
+def one_scan():
+    """Compiles in less time; that segments change nothing is tested in models/test_families.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,6 @@ import pytest
 import safetensors.numpy
 
 import lpd_jax
-from lpd_jax.decoding import scan
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.generation.request import names_of
@@ -16,15 +15,8 @@ from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.pipeline import Pipeline
 from tests import compilations, tiny
 
+pytestmark = pytest.mark.usefixtures("one_scan")
 LABELS = [0, 1, 2, 2, 1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_scan():
-    """Compiles in a third of the time; that segments change nothing is tested in test_decode.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
-        yield
 
 
 @pytest.fixture(scope="module")

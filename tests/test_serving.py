@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 
 import lpd_jax
-from lpd_jax.decoding import scan
 from tests import compilations, tiny
 
 COUNTS = (4, 4, 12, 4, 12)  # images of a request; some run as several times 4
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory):
+def pipe(tmp_path_factory, one_scan):
     path = tiny.write_model_directory(tmp_path_factory.mktemp("models") / "tiny")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
-        yield lpd_jax.Pipeline.from_pretrained(path)
+    return lpd_jax.Pipeline.from_pretrained(path)
 
 
 def serve(pipe, number: int) -> list[np.ndarray]:

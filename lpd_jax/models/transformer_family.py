@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.decoding import scan
 from lpd_jax.decoding.grid import check_order
 from lpd_jax.decoding.order import make_order
-from lpd_jax.decoding.scan import DEFAULT_NUM_SEGMENTS, Step
+from lpd_jax.decoding.scan import Step
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows
 from lpd_jax.models.settings import Generation
@@ -151,7 +152,7 @@ class Family(abc.ABC):
 
     def num_segments(self, asked: int | None) -> int:
         """Scans that a schedule is cut into; UserError where that number does not work."""
-        return DEFAULT_NUM_SEGMENTS if asked is None else asked
+        return scan.DEFAULT_NUM_SEGMENTS if asked is None else asked
 
     # Training.
 

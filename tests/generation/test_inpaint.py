@@ -2,21 +2,13 @@ import numpy as np
 import pytest
 
 import lpd_jax
-from lpd_jax.decoding import scan
 from lpd_jax.generation import inpaint, masks
 from lpd_jax.runtime.errors import UserError
 from tests import compilations, tiny
 
+pytestmark = pytest.mark.usefixtures("one_scan")
 LABELS = ["cat", "dog", "owl"]
 HALF = np.tile(np.arange(8) >= 4, (8, 1))  # [8, 8]: the right half is repainted
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_scan():
-    """Compiles in less time; that segments change nothing is tested in test_decode.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 import lpd_jax
-from lpd_jax.decoding import scan
 from lpd_jax.generation import outpaint
 from tests import compilations, tiny
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_scan():
-    """Compiles in less time; that segments change nothing is tested in test_decode.py."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
-        yield
+pytestmark = pytest.mark.usefixtures("one_scan")
 
 
 @pytest.fixture(scope="module")
