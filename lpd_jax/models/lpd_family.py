@@ -13,6 +13,7 @@ import numpy as np
 from lpd_jax.decoding.scan import Step, StepRows
 from lpd_jax.decoding.schedule import GroupSchedule, training_schedules
 from lpd_jax.decoding.step_table import make_step_table
+from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
 from lpd_jax.models.layers import CacheWrite, KVCache
 from lpd_jax.models.lpd import (
@@ -25,8 +26,8 @@ from lpd_jax.models.lpd import (
 )
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import random_orders
-from lpd_jax.models.transformer import cast_matrices, stack_blocks, unstack_blocks
-from lpd_jax.models.transformer_family import Family, TeacherForced
+from lpd_jax.models.transformer import cast_matrices, unstack_blocks
+from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.runtime.mesh import constrain
 
 # Tokens and width -> steps, guidance scale and repulsion threshold of each published setting, the
@@ -41,7 +42,7 @@ PUBLISHED = {
 
 
 @register
-class LPDFamily(Family):
+class LPDFamily(BlockFamily):
     """Locality-aware parallel decoding."""
 
     name = "lpd"
@@ -56,12 +57,6 @@ class LPDFamily(Family):
     def init(self, key: jax.Array) -> Any:
         model = LPD(self.config)
         return model.init(key, *model.example_inputs())["params"]
-
-    def for_drawing(self, params: Any) -> Any:
-        return unstack_blocks(params, self.config.num_layers)
-
-    def for_saving(self, params: Any) -> Any:
-        return stack_blocks(params)
 
     def from_other(self, params: Any, source: LPDConfig) -> Any:
         """512-pixel training starts from the weights of 256: the position table is resized."""
@@ -140,10 +135,6 @@ class LPDFamily(Family):
         if train:
             labels_B = self.drop_labels(label_key, labels_B)
         return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key
-
-    @property
-    def head_dim(self) -> int:
-        return self.config.embed_dim // self.config.num_heads
 
     def forward_flops(self) -> float:
         """Of 2N rows and N logits."""

@@ -15,13 +15,14 @@ from lpd_jax.decoding.grid import check_order
 from lpd_jax.decoding.scan import Step, StepRows
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_step_table
+from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.par import PAR, decode_step, init_cache
 from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_order, par_schedule
 from lpd_jax.models.settings import Generation
-from lpd_jax.models.transformer import cast_matrices, class_rows, stack_blocks, unstack_blocks
-from lpd_jax.models.transformer_family import Family, RowCount, TeacherForced
+from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
+from lpd_jax.models.transformer_family import RowCount, TeacherForced
 from lpd_jax.runtime.errors import UserError
 
 # Tokens, tokens at a time, width -> guidance scale: LlamaGen (2406.06525), PAR (2412.15119).
@@ -46,7 +47,7 @@ NUM_SEGMENTS = 3
 
 
 @register
-class PARFamily(Family):
+class PARFamily(BlockFamily):
     """Region by region in parallel; LlamaGen is the case of one token at a time."""
 
     name = "par"
@@ -61,12 +62,6 @@ class PARFamily(Family):
     def init(self, key: jax.Array) -> Any:
         model = PAR(self.config)
         return model.init(key, *model.example_inputs())["params"]
-
-    def for_drawing(self, params: Any) -> Any:
-        return unstack_blocks(params, self.config.num_layers)
-
-    def for_saving(self, params: Any) -> Any:
-        return stack_blocks(params)
 
     def defaults(self) -> Generation:
         return Generation(order=self.config.order_kind, guidance_schedule="constant")
@@ -171,10 +166,6 @@ class PARFamily(Family):
             {"params": params}, inputs.tokens_BN, inputs.labels_B, train, rngs=rngs
         )
         return logits_BNV
-
-    @property
-    def head_dim(self) -> int:
-        return self.config.embed_dim // self.config.num_heads
 
     def forward_flops(self) -> float:
         """Of N rows and N logits."""

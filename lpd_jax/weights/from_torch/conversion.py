@@ -117,7 +117,7 @@ def directory_config(
 def to_torch_names(config: Any, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Our parameters under official names, in torch's layout; float32, NumPy, no torch.
 
-    Raises UserError naming each leaf that is missing, unexpected or misshapen.
+    Raises UserError naming leaves that are missing, unexpected or misshapen.
     """
     leaves = flatten_dict(dict(params), sep="/")
     flat = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
