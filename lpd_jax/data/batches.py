@@ -13,6 +13,7 @@ import grain
 import jax
 import numpy as np
 
+from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS, EXACT
 from lpd_jax.runtime.errors import UserError
 
 DATASETS = ("avatars12", "tfds", "folder", "tokens")
@@ -47,6 +48,8 @@ class DataConfig:
         bad_images: "fail" at an image that is missing, damaged, too large or too thin, or "skip":
             it is named once in the log, and the next readable image takes its place.
         exif: "upright" turns images as their cameras noted; "stored" does not, as ADM did.
+        encode_precision: of the products that make tokens of images, "float32" (exact),
+            "tensorfloat32" or "bfloat16"; CPUs have the first alone.
         num_threads: that read batches ahead; 0 reads while the training waits.
     """
 
@@ -59,11 +62,17 @@ class DataConfig:
     random_views: bool = False
     bad_images: str = "fail"
     exif: str = "upright"
+    encode_precision: str = EXACT
     num_threads: int = 8
 
     def __post_init__(self):
-        choices = (("dataset", DATASETS), ("bad_images", BAD_IMAGES), ("exif", EXIF))
-        for field, allowed in choices:
+        choices = {
+            "dataset": DATASETS,
+            "bad_images": BAD_IMAGES,
+            "exif": EXIF,
+            "encode_precision": ENCODE_PRECISIONS,
+        }
+        for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
                 raise UserError(
                     f"data.{field}: got {getattr(self, field)!r}, allowed are {', '.join(allowed)}"

@@ -25,6 +25,7 @@ INDEX_FILE = "index.json"
 SETTINGS_FILE = "settings.json"
 # The image; with its mirror; five crops of an enlarged image and their mirrors, for each ratio.
 NUM_VIEWS = {"one": 1, "mirror": 2, "ten_crop": 10}
+UNKNOWN = "unknown"
 AGAIN = "make it again with launch/cache_tokens.py"
 
 
@@ -44,6 +45,8 @@ class CacheSettings:
         views: a key of NUM_VIEWS.
         crop_ratio: side of the image that ten crops are cut from, in crops.
         other_crop_ratios: of further images, each of which gives ten crops more.
+        encode_precision: of the products that made the tokens; UNKNOWN where other code made them,
+            or an older version of this.
         images_per_shard: shard k holds images k * images_per_shard and those after it.
     """
 
@@ -59,6 +62,7 @@ class CacheSettings:
     images_per_shard: int
     class_names: tuple[str, ...] = ()
     other_crop_ratios: tuple[float, ...] = ()
+    encode_precision: str = UNKNOWN
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):

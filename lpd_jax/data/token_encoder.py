@@ -16,6 +16,7 @@ from lpd_jax.data.batches import read_ahead
 from lpd_jax.data.pictures import BadImage, ImageSource
 from lpd_jax.data.token_cache import CacheSettings
 from lpd_jax.models.pixels import encode_images
+from lpd_jax.models.tokenizer_family import EXACT
 from lpd_jax.weights.loading import Weights
 
 
@@ -82,16 +83,17 @@ def make_views(images: Sequence[np.ndarray], settings: CacheSettings) -> np.ndar
 class BatchEncoder:
     """The tokenizer's encoder on all devices of this process, for batches of one size."""
 
-    def __init__(self, tokenizer: Weights, batch_size: int):
+    def __init__(self, tokenizer: Weights, batch_size: int, precision: str = EXACT):
         """Args:
         tokenizer: config and weights.
         batch_size: most images at once; rounded up to a multiple of the devices.
+        precision: see `encode_images`.
         """
         devices = jax.local_devices()
         mesh = jax.sharding.Mesh(np.asarray(devices), ("data",))
         self.sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
         self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        self.config = tokenizer.config
+        self.config, self.precision = tokenizer.config, precision
         everywhere = jax.sharding.NamedSharding(mesh, jax.P())
         self.params = jax.device_put(tokenizer.params, everywhere)
 
@@ -100,7 +102,8 @@ class BatchEncoder:
         # The rest of the batch, which nobody reads, keeps the shape: one compilation.
         missing = self.batch_size - len(images_BHWC)
         images_BHWC = np.pad(images_BHWC, [(0, missing), (0, 0), (0, 0), (0, 0)])
-        return encode_images(self.config, self.params, jax.device_put(images_BHWC, self.sharding))
+        images_BHWC = jax.device_put(images_BHWC, self.sharding)
+        return encode_images(self.config, self.params, images_BHWC, self.precision)
 
 
 def encode_batches(

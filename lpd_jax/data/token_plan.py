@@ -64,6 +64,7 @@ def plan_cache(
         crop_ratio=ratios[0],
         other_crop_ratios=ratios[1:],
         images_per_shard=images_per_shard,
+        encode_precision=config.encode_precision,
     )
     return Job(tokenizer, (source, *others), settings)
 
@@ -94,7 +95,8 @@ def write_token_cache(
     """
 
     def open_encoder() -> ReadShard:
-        encoder = BatchEncoder(job.tokenizer, batch_size * job.settings.num_views)
+        most_views = batch_size * job.settings.num_views
+        encoder = BatchEncoder(job.tokenizer, most_views, job.settings.encode_precision)
 
         def read_shard(images: range) -> Iterator[TokenBatch]:
             batches = read_batches(job.sources, job.settings, images, batch_size, num_threads)

@@ -16,6 +16,7 @@ from lpd_jax.data.batches import Share, process_share
 from lpd_jax.data.token_cache import (
     INDEX_FILE,
     SETTINGS_FILE,
+    UNKNOWN,
     CacheIndex,
     CacheSettings,
     Shard,
@@ -143,11 +144,15 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
 
 def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
     """Raises UserError naming in what the cache in a folder differs from the one asked for."""
+    there = vars(read_json(folder / SETTINGS_FILE, CacheSettings))
+    # The names of classes follow from the dataset, and may be a thousand.
+    passed_over = {"class_names"}
+    if there["encode_precision"] == UNKNOWN and (folder / INDEX_FILE).is_file():
+        passed_over.add("encode_precision")  # finished before caches stated it
     differing = [
         f"{name} (there {value!r}, here {getattr(settings, name)!r})"
-        for name, value in vars(read_json(folder / SETTINGS_FILE, CacheSettings)).items()
-        # The names of classes follow from the dataset, and may be a thousand.
-        if name != "class_names" and value != getattr(settings, name)
+        for name, value in there.items()
+        if name not in passed_over and value != getattr(settings, name)
     ]
     if differing:
         raise UserError(

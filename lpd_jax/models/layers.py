@@ -63,8 +63,10 @@ def put_rows(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, start: jax.Ar
 class Block(nn.Module):
     """Attention and MLP, each behind a LayerNorm (eps 1e-6), each added to its input.
 
-    Exact (erf) GELU; biases everywhere. With a cache, this pass's keys and values are written to
-    it, and rows see its slots through the mask; without one they see each other.
+    Exact (erf) GELU; biases everywhere. The rows that are added to (the residual stream) stay in
+    float32: only products and what lies between them are in `dtype`. With a cache, this pass's keys
+    and values are written to it, and rows see its slots through the mask; without one they see each
+    other.
     """
 
     embed_dim: int

@@ -78,8 +78,10 @@ LPD_MODELS = {
 class LPD(nn.Module):
     """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
 
-    `dtype` is that of activations and matrix products; `attention` a key of `attention.ATTENTION`
-    and `remat` one of `transformer.REMAT`, both for the teacher-forced pass.
+    `dtype` is that of matrix products and of what lies between them; the input norm and the sum
+    that runs through the layers stay in float32, where each of many small additions counts.
+    `attention` is a key of `attention.ATTENTION` and `remat` one of `transformer.REMAT`, both for
+    the teacher-forced pass.
     """
 
     config: LPDConfig
@@ -98,7 +100,7 @@ class LPD(nn.Module):
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
         self.query_embed = table("query_embed", 1)
         self.position_embed = table("position_embed", cfg.num_tokens + 1)
-        self.input_norm = layer_norm(None, self.dtype)
+        self.input_norm = layer_norm(None)
         stacked = scan_blocks(Block, cfg.num_layers, num_shared=2, remat=self.remat)
         self.blocks = stacked(**block_sizes(cfg), dtype=self.dtype, attention=self.attention)
         self.norm = layer_norm(None, self.dtype)
@@ -156,7 +158,7 @@ class LPD(nn.Module):
         return self.at_positions(self.query_embed[None], positions_BQ + 1)
 
     def at_positions(self, x_BTD: jax.Array, rows_BT: jax.Array) -> jax.Array:
-        return self.input_norm((x_BTD + whole(self.position_embed)[rows_BT]).astype(self.dtype))
+        return self.input_norm(x_BTD + whole(self.position_embed)[rows_BT])
 
     def to_logits(self, x_BQD: jax.Array) -> jax.Array:
         return self.head(self.norm(x_BQD)).astype(jnp.float32)
@@ -199,17 +201,16 @@ def decode_step(
 
     Args:
         params: with unstacked blocks; see `unstack_blocks`.
-        previous_BPD: embedded rows of the previous group (at first, of the class); the pass
-            computes in their dtype, which is that of the cache.
+        previous_BPD: embedded rows of the previous group (at first, of the class), float32.
         query_positions_BQ: raster positions asked for.
         mask_TM: the slots that each of the P + Q rows sees.
         write: the slots that the rows go to.
+        cache: keys and values of each layer; the products of the pass are in their dtype.
 
     Returns:
         Float32 logits `[B, Q, V]` and the new cache.
     """
-    dtype = previous_BPD.dtype
-    model = LPD(config, dtype).bind({"params": params})
+    model = LPD(config, cache[0].k_BNMK.dtype).bind({"params": params})
     x_BTD = jnp.concatenate([previous_BPD, model.embed_queries(query_positions_BQ)], axis=1)
     new_cache = []
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
@@ -234,7 +235,7 @@ def decode_block(
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
     write = CacheWrite(previous_start, query_start, num_previous)
-    block = Block(**block_sizes(config), dtype=x_BTD.dtype).bind({"params": params})
+    block = Block(**block_sizes(config), dtype=cache.k_BNMK.dtype).bind({"params": params})
     x_BTD, new_cache = block(x_BTD, mask_TM, cache_write=(cache, write))
     return x_BTD, cast(KVCache, new_cache)  # None only where none was given
 

@@ -27,8 +27,9 @@ NORM_EPSILON = 1e-5
 class PAR(nn.Module):
     """The transformer, teacher-forced.
 
-    `dtype` is that of activations and matrix products, `attention` a key of `attention.ATTENTION`
-    and `remat` one of `transformer.REMAT`.
+    `dtype` is that of matrix products and of what lies between them; the sum that runs through the
+    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
+    `transformer.REMAT`.
     """
 
     config: PARConfig
@@ -74,7 +75,7 @@ class PAR(nn.Module):
         ranked_BN = tokens_BN[:, par_order(cfg)]
         x_BTD = self.embed_slots(ranked_BN, labels_B)
         x_BTD = self.token_drop(x_BTD, deterministic=not train)
-        x_BTD = constrain(x_BTD.astype(self.dtype), "act_batch", "act_len", "act_embed")
+        x_BTD = constrain(x_BTD.astype(jnp.float32), "act_batch", "act_len", "act_embed")
         rope_TK2 = jnp.asarray(rope_table(cfg))
         mask_TT = jnp.asarray(slot_mask(cfg))
         x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_TK2, train)
@@ -117,14 +118,15 @@ def decode_step(
     Args:
         params: with unstacked blocks; see `unstack_blocks`.
         held_BPD: what the first slots hold, the class or the previous group's tokens; transition
-            tokens fill up the others.
+            tokens fill up the others. Float32, as `x_BTD` is that runs through the layers.
         start: of the slots.
         num_rows: how many; 1 or n.
+        cache: keys and values of each layer; the products of the pass are in their dtype.
 
     Returns:
         Float32 logits `[B, num_rows, V]` and the new cache.
     """
-    model = PAR(config, held_BPD.dtype).bind({"params": params})
+    model = PAR(config, cache[0].k_BNMK.dtype).bind({"params": params})
     x_BTD = held_BPD
     if (missing := num_rows - held_BPD.shape[1]) > 0:
         fill_BMD = jnp.broadcast_to(
@@ -155,7 +157,7 @@ def decode_block(
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    block = PARBlock(config, x_BTD.dtype).bind({"params": params})
+    block = PARBlock(config, cache.k_BNMK.dtype).bind({"params": params})
     x_BTD, new_cache = block(x_BTD, mask_TM, rope_TK2, False, (cache, start))
     return x_BTD, cast(KVCache, new_cache)
 

@@ -146,7 +146,7 @@ class PARFamily(BlockFamily):
         def step(rows: StepRows, cache: tuple[KVCache, ...]):
             held_RPD = params["token_embed"][rows.previous_tokens_RP]
             is_class_1P1 = (rows.previous_slots_P == 0)[None, :, None]
-            held_RPD = jnp.where(is_class_1P1, class_R1D, held_RPD).astype(dtype)
+            held_RPD = jnp.where(is_class_1P1, class_R1D, held_RPD).astype(jnp.float32)
             # Slot k predicts rank k; the first query is of rank query_start - 1.
             start, num_rows = rows.query_start - 1, rows.query_positions_RQ.shape[1]
             return decode_step(config, params, held_RPD, start, num_rows, cache)

@@ -10,12 +10,20 @@ import jax
 
 from lpd_jax.images import resize_bicubic, to_uint8
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.models.tokenizer_family import EXACT
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def encode_images(config: Any, params: Any, images_BHWC: jax.Array) -> jax.Array:
-    """Tokens int32 `[B, N]` in raster order of pictures uint8 `[B, H, W, 3]`."""
-    return tokenizer_of(config).encode(params, images_BHWC).reshape(len(images_BHWC), -1)
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def encode_images(
+    config: Any, params: Any, images_BHWC: jax.Array, precision: str = EXACT
+) -> jax.Array:
+    """Tokens int32 `[B, N]` in raster order of pictures uint8 `[B, H, W, 3]`.
+
+    `precision` is one of `ENCODE_PRECISIONS`: of all convolutions and products on the way.
+    """
+    with jax.default_matmul_precision(precision):
+        tokens_Bhw = tokenizer_of(config).encode(params, images_BHWC)
+    return tokens_Bhw.reshape(len(images_BHWC), -1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))

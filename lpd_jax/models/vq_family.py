@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models.family import register
-from lpd_jax.models.tokenizer_family import TokenizerFamily
+from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily
 from lpd_jax.models.transformer_family import LossFunction
 from lpd_jax.models.vq_loss import TokenizerLossConfig, make_vq_loss
 from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
@@ -55,7 +55,9 @@ class VQFamily(TokenizerFamily):
         return self._bound(params).decode(tokens_Bhw)
 
     def reconstruct(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
-        return to_uint8(self._bound(params)(to_model_range(images_BHWC))[0])
+        with jax.default_matmul_precision(EXACT):
+            tokens_Bhw = self.encode(params, images_BHWC)
+        return to_uint8(self.decode(params, tokens_Bhw))
 
     def loss(self, weights: TokenizerLossConfig) -> LossFunction:
         return make_vq_loss(self.config, weights)

@@ -85,6 +85,25 @@ def test_tokens_are_the_tokenizers_whatever_fills_the_batches(root, tmp_path):
     assert len(np.unique(expected)) > 5 and not np.array_equal(*expected)
 
 
+def test_a_cache_states_the_precision_of_its_tokens(root, tmp_path):
+    cache = write(tmp_path, plan(root))
+    assert cache.settings.encode_precision == "float32"
+    with pytest.raises(ValueError, match="encode_precision .there 'float32', here 'bfloat16'"):
+        write(tmp_path, plan(root, encode_precision="bfloat16"))
+    with pytest.raises(
+        ValueError, match="^data.encode_precision: got 'int8', allowed are float32,"
+    ):
+        config(root, encode_precision="int8")
+    # A cache that was finished before caches stated it is as good as it was.
+    for name in ("settings.json", "index.json"):
+        text = (tmp_path / name).read_text()
+        assert '"encode_precision": "float32"' in text
+        (tmp_path / name).write_text(
+            text.replace('"encode_precision": "float32"', '"encode_precision": "unknown"')
+        )
+    assert write(tmp_path, plan(root)).settings.encode_precision == "unknown"
+
+
 def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root, tmp_path):
     cache = write(tmp_path, plan(root, "ten_crop"))
     large = adm_center_crop(photo(3), 12)

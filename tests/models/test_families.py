@@ -4,6 +4,7 @@ Adding a family adds a tiny config to TRANSFORMERS or TOKENIZERS below, and noth
 """
 
 import functools
+import re
 
 import chex
 import jax
@@ -27,6 +28,7 @@ from lpd_jax.models.family import (
 from lpd_jax.models.parameters import abstract_params, count_params, init_params
 from lpd_jax.models.pixels import decode_images, encode_images
 from lpd_jax.models.settings import Generation
+from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS
 from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 from tests import tiny
@@ -66,13 +68,14 @@ def draw(name, batch=BATCH, seed=0, **choices):
     )
 
 
-def teacher_forced(name, labels_B, ranked_BN, order_BN):
-    config, params = weights(name)
+def teacher_forced(name, labels_B, ranked_BN, order_BN, params=None, **options):
+    config, params = weights(name)[0], params or weights(name)[1]
     family = transformer_of(config)
     tokens_BN = np.zeros_like(ranked_BN)
     np.put_along_axis(tokens_BN, order_BN, np.asarray(ranked_BN), axis=1)
     group_N = jnp.asarray(family.schedule().group_of_rank())
-    return family.logits(params, TeacherForced(tokens_BN, labels_B, order_BN, group_N))
+    inputs = TeacherForced(tokens_BN, labels_B, order_BN, group_N)
+    return family.logits(params, inputs, **options)
 
 
 def test_no_family_is_left_out():
@@ -203,6 +206,33 @@ def test_its_loss_is_the_mean_nats_of_its_logits_and_reaches_every_weight(name):
 
 
 @every_transformer
+def test_under_bfloat16_the_sum_through_the_layers_stays_float32(name):
+    config, params = weights(name)
+    order_BN, ranked_BN, drawn_BNV = draw(name, dtype=jnp.bfloat16)
+    inputs = np.arange(BATCH), ranked_BN, order_BN
+    half_BNV, full_BNV = (
+        teacher_forced(name, *inputs, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32)
+    )
+    # What is drawn from the cache is as far from float32 as what training computes.
+    drawn, trained = (float(jnp.abs(x_BNV - full_BNV).mean()) for x_BNV in (drawn_BNV, half_BNV))
+    assert 0.5 < drawn / trained < 2
+
+    def logits(params):
+        return teacher_forced(name, *inputs, params=params, dtype=jnp.bfloat16)
+
+    traced = jax.make_jaxpr(logits)(params)
+    through_layers = [
+        value.aval.dtype
+        for equation in traced.eqns
+        if equation.primitive.name == "scan"
+        for value in equation.outvars[: equation.params["num_carry"]]
+        if jnp.issubdtype(value.aval.dtype, jnp.floating)
+    ]
+    assert through_layers and set(through_layers) == {jnp.dtype("float32")}
+    assert "bf16" in str(traced)  # products are made of halves
+
+
+@every_transformer
 def test_it_counts_what_it_computes(name):
     config, params = weights(name)
     family = transformer_of(config)
@@ -229,6 +259,22 @@ def test_pictures_of_any_whole_size_become_tokens_and_pictures_of_that_size(name
     rebuilt_BHWC = family.reconstruct(params, images_BHWC)
     difference = np.abs(np.asarray(rebuilt_BHWC, int) - np.asarray(decoded_BHWC, int))
     assert difference.max() <= 1
+
+
+@every_tokenizer
+@pytest.mark.parametrize("precision", ENCODE_PRECISIONS)
+def test_all_products_on_the_way_to_tokens_are_in_the_precision_that_is_named(name, precision):
+    """What a TPU or a GPU makes of them; a CPU has float32 alone."""
+    config, params = weights(name)
+    size = tokenizer_of(config).size_of((2, 2))
+    images_BHWC = np.zeros((1, *size, 3), np.uint8)
+    encode = functools.partial(encode_images, config, precision=precision)
+    traced = str(jax.make_jaxpr(encode)(params, images_BHWC))
+    asked = re.findall(r"precision=(\S+)", traced)
+    wanted = {"float32": "HIGHEST", "tensorfloat32": "HIGH", "bfloat16": "DEFAULT"}[precision]
+    # Codes are compared in full whatever is asked for.
+    assert len(asked) > 2 and all(wanted in x or "HIGHEST" in x for x in asked)
+    assert any(wanted in x for x in asked)
 
 
 @every_tokenizer
