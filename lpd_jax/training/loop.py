@@ -37,7 +37,7 @@ from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_same_config
+from lpd_jax.training.resume import check_same_config, rate_jump
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
@@ -92,11 +92,12 @@ def train(
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
         if jax.process_index() == 0 and not place.is_bucket:
             stack.enter_context(writing_to("workdir", place.local))
-        resumes = newest_step(place.checkpoints) is not None
-        if resumes:
-            check_same_config(config_to_json(model, config), saved_config(place.checkpoints))
-        notes: list[str] = []
-        params = None if resumes else first_params(model, config, notes.append)
+        resumes, notes = newest_step(place.checkpoints), []
+        if resumes is not None:
+            saved = saved_config(place.checkpoints)
+            check_same_config(config_to_json(model, config), saved)
+            notes = [*filter(None, [rate_jump(config, saved, resumes)])]
+        params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
         check_validation(len(task.validation), config.batch_size)

@@ -5,7 +5,8 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.training.config import config_to_json, read_config
+from lpd_jax.training.config import TrainConfig, config_to_json, read_config
+from lpd_jax.training.optimizer import make_learning_rate
 
 # What may change between parts of a run: how long, how often, where, and by which means.
 FREE_FIELDS = (
@@ -26,6 +27,8 @@ FREE_FIELDS = (
     "data.num_threads",
     "optimizer.stop_grad_norm",
 )
+
+SAME_RATE = 0.1  # relative
 
 
 def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
@@ -48,6 +51,27 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
     ]
     if differing:
         raise UserError(f"workdir: got a run of another config; differing: {'; '.join(differing)}")
+
+
+def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | None:
+    """A line where a run of another length goes on at another learning rate, or None.
+
+    Args:
+        config: of now.
+        saved: what the workdir's checkpoint says.
+        step: the last one taken.
+    """
+    before = read_config(saved)[1]
+    if before.num_steps == config.num_steps:
+        return None
+    old, new = (float(make_learning_rate(x.optimizer, x.num_steps)(step)) for x in (before, config))
+    if abs(new - old) <= SAME_RATE * old:
+        return None
+    return (
+        f"num_steps: {before.num_steps} before, {config.num_steps} now: after step {step} the "
+        f"learning rate goes from {old:.3g} to {new:.3g}; a new workdir with init_from would start "
+        "a schedule of its own"
+    )
 
 
 def is_free(name: str) -> bool:

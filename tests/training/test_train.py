@@ -126,6 +126,21 @@ def test_a_new_class_table_is_said_at_the_start(tmp_path, monkeypatch, capsys):
         train(toy.MODEL, dataclasses.replace(config, init_from=""), tmp_path / "other")
 
 
+def test_a_longer_run_says_where_its_learning_rate_jumps(tmp_path, capsys):
+    falling = OptimizerConfig(learning_rate=0.1, warmup_steps=1, cosine_steps=1)
+    train(toy.MODEL, toy.config(2, optimizer=falling), tmp_path)
+    assert "num_steps" not in capsys.readouterr().out
+    train(toy.MODEL, toy.config(4, optimizer=falling), tmp_path)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "num_steps: 2 before, 4 now: after step 2 the learning rate goes from 1e-05 to 0.1; a new "
+        "workdir with init_from would start a schedule of its own"
+    )
+    # A constant rate goes on as it was.
+    train(toy.MODEL, toy.config(1), tmp_path / "constant")
+    train(toy.MODEL, toy.config(2), tmp_path / "constant")
+    assert "num_steps" not in capsys.readouterr().out
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path):
     first = train(toy.MODEL, toy.config(2), tmp_path)
     again = train(toy.MODEL, toy.config(2), tmp_path)
