@@ -15,7 +15,6 @@ from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
@@ -90,8 +89,8 @@ def train(
     check_wandb(config.wandb_project)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
-        if jax.process_index() == 0 and not place.is_bucket:
-            stack.enter_context(writing_to("workdir", place.local))
+        if jax.process_index() == 0:
+            stack.enter_context(place.sole_writer())
         resumes, notes = newest_step(place.checkpoints), []
         if resumes is not None:
             saved = saved_config(place.checkpoints)

@@ -1,16 +1,19 @@
 """A run's folder: on a disk, or in a bucket that takes whole files only."""
 
+import contextlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.leases import Lease, leasing
+from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
@@ -35,6 +38,7 @@ class Workdir:
         self.is_bucket = buckets.is_bucket(path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
         self.in_bucket: dict[pathlib.Path, tuple[int, int]] = {}  # size and time of what is there
+        self.lease: Lease | None = None
         self.temporary: tempfile.TemporaryDirectory | None = None
         if not self.is_bucket:
             self.local = pathlib.Path(self.path)
@@ -43,6 +47,20 @@ class Workdir:
         self.temporary = tempfile.TemporaryDirectory(prefix="lpd_jax_")
         self.local = pathlib.Path(self.temporary.name)
         self.pull()
+
+    @contextlib.contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """Keeps other runs out meanwhile; of several processes the first does it for all.
+
+        Raises:
+            UserError: another run writes here.
+        """
+        if not self.is_bucket:
+            with writing_to("workdir", self.local):
+                yield
+            return
+        with leasing("workdir", self.path) as self.lease:
+            yield
 
     def pull(self) -> None:
         """Copies from the bucket what a run goes on with, as far as it is not here yet."""
@@ -56,9 +74,15 @@ class Workdir:
                 self.in_bucket[target] = stamp(target)
 
     def push(self) -> None:
-        """Copies to the bucket what this process wrote since it last did."""
+        """Copies to the bucket what this process wrote since it last did.
+
+        Raises:
+            UserError: another run has taken the folder over.
+        """
         if not self.is_bucket:
             return
+        if self.lease is not None:
+            self.lease.check()
         for file in sorted(path for path in self.local.rglob("*") if path.is_file()):
             # A name with a dot in front is that of a file still being written.
             if file.name.startswith(".") or self.in_bucket.get(file) == (now := stamp(file)):
