@@ -12,7 +12,7 @@ from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import adm_center_crop, center_crop
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.runtime.picture_files import read_picture
+from lpd_jax.runtime.picture_files import large_ones_in_turn, read_picture
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
@@ -117,8 +117,9 @@ class ImageSource:
         if isinstance(content, np.ndarray):
             same = content.shape[:2] == size  # what the crop gives too, at some cost
             return content if same else adm_center_crop(content, self.image_size)
-        image = read_picture(content, exif=self.exif)
-        return np.asarray(image) if image.size == size else center_crop(image, self.image_size)
+        with large_ones_in_turn(content):
+            image = read_picture(content, exif=self.exif)
+            return np.asarray(image) if image.size == size else center_crop(image, self.image_size)
 
     def note(self, index: int, error: BadImage) -> None:
         """Counts a picture that is skipped, and logs it the first time."""

@@ -4,9 +4,12 @@ One reader for training, edits, masks and evaluation. What it gives is what a vi
 8 bits: of an animation the first frame, of 16 bits the upper 8, transparency laid on white.
 """
 
+import contextlib
 import functools
 import io
 import os
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,8 @@ FORMATS = (
     *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000"),
     *("ICO", "ICNS", "TGA", "PCX", "SGI", "QOI", "PSD", "DDS", "PFM"),
 )
+LARGE_PIXELS = 2**24  # more than cameras of 16 megapixels give
+LARGE_PICTURE = threading.Lock()
 ORIENTATION = 0x0112  # the EXIF tag
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 TURNS = {
@@ -75,6 +80,22 @@ def read_picture(
     except Exception as error:  # a damaged file makes Pillow's decoders raise anything
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(problem) from None
+
+
+@contextlib.contextmanager
+def large_ones_in_turn(source: bytes | str | os.PathLike) -> Iterator[None]:
+    """Around reading and shrinking a picture: of many threads one at a time has a large one.
+
+    Else as many as there are threads would be whole in memory at once, each up to a gigabyte while
+    its colours are converted.
+    """
+    try:
+        with Image.open(as_file(source), formats=formats()) as image:
+            is_large = image.width * image.height > LARGE_PIXELS
+    except Exception:  # what is wrong with it, the reader says
+        is_large = False
+    with LARGE_PICTURE if is_large else contextlib.nullcontext():
+        yield
 
 
 def as_file(source: bytes | str | os.PathLike) -> Any:

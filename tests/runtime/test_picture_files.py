@@ -1,7 +1,9 @@
 """Picture files of all kinds: each is read as a viewer shows it, or its trouble is named."""
 
+import concurrent.futures
 import io
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -213,3 +215,26 @@ def test_endings_are_those_of_the_formats():
     wanted = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
     assert set(wanted) <= set(known)
     assert not {".eps", ".pdf", ".txt", ".mpg", ".h5"} & set(known)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(15, 1), (16, 4)])
+def test_of_large_pictures_one_is_in_memory_at_a_time(monkeypatch, limit, most):
+    monkeypatch.setattr(picture_files, "LARGE_PIXELS", limit)
+    content = encoded(Image.new("RGB", (4, 4)), "PNG")
+    inside, seen, all_in = [], [], threading.Barrier(4)
+
+    def read(_):
+        with picture_files.large_ones_in_turn(content):
+            inside.append(1)
+            if most > 1:
+                all_in.wait(timeout=60)
+            seen.append(len(inside))
+            if most > 1:
+                all_in.wait(timeout=60)
+            inside.pop()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        list(threads.map(read, range(4)))
+    assert max(seen) == most
+    with picture_files.large_ones_in_turn(b"no picture"):
+        pass
