@@ -25,7 +25,7 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import check_whole, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.studies import avatars_study, dependency_report, dependency_study
 from lpd_jax.studies.dependency_study import Plan
 from lpd_jax.studies.likelihoods import Likelihoods
@@ -86,7 +86,7 @@ def main() -> None:
 def check_output_folder(folder: Path) -> Path:
     """A folder to write to, or that can be made; raises UserError for what is neither."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"output: got {str(folder)!r}, which is a file; allowed is a folder")
+        raise UserError(f"output: got {shown_path(folder)}, which is a file; allowed is a folder")
     if not folder.exists():
         return check_output_file("output", folder)  # what can be written there can be a folder
     for name in dependency_report.FILES:
@@ -111,7 +111,7 @@ def parse_cell(text: str) -> tuple[int, int]:
     """ "7:5" -> (7, 5)."""
     row, colon, column = text.partition(":")
     if not colon:
-        raise UserError(f"references: got {text!r}, allowed are cells such as 7:5, ROW:COLUMN")
+        raise UserError(f"references: got {shown(text)}, allowed are cells such as 7:5, ROW:COLUMN")
     return parse_whole("references", row), parse_whole("references", column)
 
 

@@ -33,7 +33,7 @@ from lpd_jax.performance.presets import PRESETS
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 PRESET = flags.DEFINE_enum("preset", None, sorted(PRESETS), "A table by name, with the peer.")
 MODEL = flags.DEFINE_list("model", ["lpd_l"], "Published names, or model directories.")
@@ -97,7 +97,7 @@ def main() -> None:
 def preset_cases(name: str) -> list[BenchmarkCase]:
     """The cases of a preset, which leaves nothing to choose."""
     if given := [flag for flag in CASE_FLAGS if flags.FLAGS[flag].present]:
-        raise UserError(f"{given[0]}: given beside preset {name!r}, allowed is one of the two")
+        raise UserError(f"{given[0]}: given beside preset {shown(name)}, allowed is one of the two")
     return PRESETS[name]()
 
 

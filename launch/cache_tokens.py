@@ -27,7 +27,7 @@ from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_i
 from lpd_jax.data.token_plan import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.config import read_config
 from lpd_jax.training.task import SPLITS
 from lpd_jax.weights.loading import load_weights
@@ -85,7 +85,9 @@ def crop_ratios() -> list[float]:
         ratios = []
     if not ratios or len(set(ratios)) < len(ratios):
         got = ",".join(CROP_RATIO.value)
-        raise UserError(f"crop_ratio: got {got!r}, allowed are different numbers, as in 1.1,1.05")
+        raise UserError(
+            f"crop_ratio: got {shown(got)}, allowed are different numbers, as in 1.1,1.05"
+        )
     return ratios
 
 

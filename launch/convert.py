@@ -20,7 +20,7 @@ from absl import flags
 
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch import convert_file, directory_config
 from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
@@ -54,7 +54,8 @@ def convert(source: str, tell: Callable[[str], object]) -> tuple[Any, Any, dict[
     if is_tokenizer(model):
         if TOKENIZER.value is not None:
             raise UserError(
-                f"input: got {source!r}, a tokenizer; allowed beside --tokenizer is a transformer"
+                f"input: got {shown_path(source)}, a tokenizer; allowed beside --tokenizer is a "
+                "transformer"
             )
         return None, model, {"tokenizer": params}
     if TOKENIZER.value is None:
@@ -62,7 +63,7 @@ def convert(source: str, tell: Callable[[str], object]) -> tuple[Any, Any, dict[
     tokenizer, tokenizer_params = convert_file(TOKENIZER.value, tell=tell)
     if not is_tokenizer(tokenizer):
         raise UserError(
-            f"tokenizer: got {TOKENIZER.value!r}, a transformer; allowed is a tokenizer"
+            f"tokenizer: got {shown_path(TOKENIZER.value)}, a transformer; allowed is a tokenizer"
         )
     return model, tokenizer, {"transformer": params, "tokenizer": tokenizer_params}
 
@@ -77,7 +78,7 @@ def new_folder(output: str) -> Path:
     path = Path(output).expanduser()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(
-            f"output: got {str(path)!r}, which exists; allowed is a new or an empty folder"
+            f"output: got {shown_path(path)}, which exists; allowed is a new or an empty folder"
         )
     return path
 
@@ -87,7 +88,9 @@ def checked_grid() -> tuple[int, int] | None:
         return None
     sides = GRID_SIZE.value.split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
-        raise UserError(f"grid_size: got {GRID_SIZE.value!r}, allowed are 16 or 16x24 and the like")
+        raise UserError(
+            f"grid_size: got {shown(GRID_SIZE.value)}, allowed are 16 or 16x24 and the like"
+        )
     return int(sides[0]), int(sides[-1])
 
 

@@ -27,7 +27,7 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
 
@@ -92,7 +92,9 @@ def checked_outputs() -> dict[str, Path]:
     wanted = {"output": OUTPUT.value, "comparison": COMPARISON.value}
     files = {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
     if files["output"] == files["comparison"]:
-        raise UserError(f"comparison: got {COMPARISON.value!r}, allowed is another than --output")
+        raise UserError(
+            f"comparison: got {shown(COMPARISON.value)}, allowed is another than --output"
+        )
     return files
 
 

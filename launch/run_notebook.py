@@ -27,7 +27,7 @@ from lpd_jax import images
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
 from lpd_jax.runtime.command_line import one_line
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 ROOT = Path(__file__).parents[1]
 SWITCH = re.compile(r'^MODEL = ".*"$', re.MULTILINE)
@@ -70,13 +70,13 @@ def read_notebook(path: Path) -> Any:
 
     if not path.is_file():
         raise UserError(
-            f"notebook: got {str(path)!r}, which does not exist; allowed is an .ipynb file"
+            f"notebook: got {shown_path(path)}, which does not exist; allowed is an .ipynb file"
         )
     try:
         return nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
         raise UserError(
-            f"notebook: got {str(path)!r}, which is no notebook: {one_line(error)[:200]}"
+            f"notebook: got {shown_path(path)}, which is no notebook: {one_line(error)[:200]}"
         ) from None
 
 
@@ -85,7 +85,7 @@ def set_model(notebook: Any, model: str) -> None:
     model = os.path.abspath(model) if os.path.isdir(model) else model
     switches = [cell for cell in notebook.cells if SWITCH.search(cell.source)]
     if len(switches) != 1:
-        raise UserError(f"model: got {model!r}, but {len(switches)} cells say MODEL = ...")
+        raise UserError(f"model: got {shown(model)}, but {len(switches)} cells say MODEL = ...")
     switches[0].source = SWITCH.sub(lambda _: f"MODEL = {model!r}", switches[0].source)
 
 

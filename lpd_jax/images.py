@@ -16,7 +16,7 @@ from PIL import Image
 
 from lpd_jax.bundled import captions
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
@@ -177,10 +177,12 @@ def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
             return read_picture(path, **options)
     except FileNotFoundError:
         raise UserError(
-            f"{name}: got {str(path)!r}, which does not exist; allowed are picture files"
+            f"{name}: got {shown_path(path)}, which does not exist; allowed are picture files"
         ) from None
     except UnreadablePicture as error:
-        raise UserError(f"{name}: got {str(path)!r}, allowed are picture files ({error})") from None
+        raise UserError(
+            f"{name}: got {shown_path(path)}, allowed are picture files ({error})"
+        ) from None
 
 
 def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FOLDER = FOLDER / "model"
@@ -47,7 +47,7 @@ def load_avatars(split: str) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: a file of the package is missing.
     """
     if split not in SPLITS:
-        raise UserError(f"split: got {split!r}, allowed are 'train' and 'validation'")
+        raise UserError(f"split: got {shown(split)}, allowed are 'train' and 'validation'")
     return read_splits()[split]
 
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS, EXACT
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 DATASETS = ("avatars12", "tfds", "folder", "tokens")
 BAD_IMAGES = ("fail", "skip")
@@ -75,18 +75,20 @@ class DataConfig:
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
                 raise UserError(
-                    f"data.{field}: got {getattr(self, field)!r}, allowed are {', '.join(allowed)}"
+                    f"data.{field}: got {shown(getattr(self, field))}, allowed are "
+                    f"{', '.join(allowed)}"
                 )
         for field in ("image_size", "num_threads"):
             if getattr(self, field) < 0:
                 raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")
         for field in REQUIRED.get(self.dataset, ()):
             if not getattr(self, field):
-                raise UserError(f"data.{field}: missing; dataset {self.dataset!r} needs it")
+                raise UserError(f"data.{field}: missing; dataset {shown(self.dataset)} needs it")
         for field in UNUSED.get(self.dataset, ()):
             if value := getattr(self, field):
                 raise UserError(
-                    f"data.{field}: got {value!r}, allowed is none with dataset {self.dataset!r}"
+                    f"data.{field}: got {shown(value)}, allowed is none with dataset "
+                    f"{shown(self.dataset)}"
                 )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 SUFFIXES = (".npz", ".npy")
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
@@ -77,13 +77,13 @@ def open_foreign_cache(path: str, split: str) -> ForeignCache:
         ]
         return open_classes(path, names, lambda name: (place / name).read_bytes(), split)
     if not place.is_file():
-        raise UserError(f"from: got {path!r}, which is not there; {ALLOWED}")
+        raise UserError(f"from: got {shown_path(path)}, which is not there; {ALLOWED}")
     try:
         with tarfile.open(place, "r:") as tar:
             spans = {file.name: (file.offset_data, file.size) for file in tar if file.isfile()}
     except (tarfile.TarError, OSError) as error:
         problem = f"which is no plain .tar ({error})"
-        raise UserError(f"from: got {path!r}, {problem}; {ALLOWED}") from None
+        raise UserError(f"from: got {shown_path(path)}, {problem}; {ALLOWED}") from None
 
     def read(name: str) -> bytes:
         with open(place, "rb") as file:
@@ -100,13 +100,17 @@ def open_numbered(path: str, folder: pathlib.Path) -> ForeignCache | None:
         return None
     if len(codes) > 1:
         found = ", ".join(x.name for x in codes)
-        raise UserError(f"from: got {path!r}, which holds {found}; allowed is one folder of codes")
+        raise UserError(
+            f"from: got {shown_path(path)}, which holds {found}; allowed is one folder of codes"
+        )
     labels = folder / (codes[0].name.removesuffix("_codes") + "_labels")
     if not labels.is_dir():
-        raise UserError(f"from: got {path!r}, which has no {labels.name}; {ALLOWED}")
+        raise UserError(f"from: got {shown_path(path)}, which has no {labels.name}; {ALLOWED}")
     stems = [x.stem for x in codes[0].glob("*.npy") if re.fullmatch("[0-9]+", x.stem)]
     if not stems:
-        raise UserError(f"from: got {path!r}, which has no I.npy in {codes[0].name}; {ALLOWED}")
+        raise UserError(
+            f"from: got {shown_path(path)}, which has no I.npy in {codes[0].name}; {ALLOWED}"
+        )
 
     def label(name: str) -> int:
         try:
@@ -129,7 +133,9 @@ def open_classes(
     if len(roots) > 1:  # a folder for each split
         roots = [root for root in roots if root.rsplit("/", 1)[-1] in SPLIT_FOLDERS[split]]
     if len(roots) != 1:
-        raise UserError(f"from: got {path!r}, where no {split} tokens are found; {ALLOWED}")
+        raise UserError(
+            f"from: got {shown_path(path)}, where no {split} tokens are found; {ALLOWED}"
+        )
     prefix = f"{roots[0]}/" if roots[0] else ""
     names = [x for x in names if x.startswith(prefix) and x.count("/") == prefix.count("/") + 1]
     folders = sorted({class_of(name) for name in names})

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 
 from lpd_jax.data.folder_walk import class_folders, printable, subfolder, tell, walk_classes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import endings
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
@@ -45,7 +45,9 @@ class FolderPictures:
         """
         self.root = pathlib.Path(root).expanduser()
         if not self.root.is_dir():
-            raise UserError(f"data.path: got {root!r}, allowed is a folder of class folders")
+            raise UserError(
+                f"data.path: got {shown_path(root)}, allowed is a folder of class folders"
+            )
         self.folder, part = self.find(split, own_name)
         trained_on = subfolder(self.root, train_name or "train")
         names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
@@ -70,13 +72,14 @@ class FolderPictures:
         if not class_folders(self.root):
             problem = "holds no folders"
         elif class_folders(train := subfolder(self.root, "train")):
-            problem = f"holds {train}, but no class folders in {candidates[-1]!r}"
+            problem = f"holds {train}, but no class folders in {shown(candidates[-1])}"
         elif part not in PARTS:
-            problem = f"holds no {part!r} with class folders in it"
+            problem = f"holds no {shown(part)} with class folders in it"
         else:
             return self.root, part
         raise UserError(
-            f"data.path, data.{split}_split: got {str(self.root)!r}, which {problem}; allowed are "
+            f"data.path, data.{split}_split: got {shown_path(self.root)}, which {problem}; allowed "
+            "are "
             "folders 'train' and 'val' of class folders, or class folders alone with a split of "
             f"{', '.join(PARTS)}"
         )
@@ -102,7 +105,8 @@ def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[
     present = class_folders(folder)
     if unknown := sorted(set(present) - set(class_names)):
         raise UserError(
-            f"data.path: got {str(folder)!r}, which holds {unknown[0]!r}; allowed are the class "
+            f"data.path: got {shown_path(folder)}, which holds {shown(unknown[0])}; allowed are "
+            "the class "
             "folders of training: "
             f"{', '.join(class_names[:5])} ..."
         )

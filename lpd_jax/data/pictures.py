@@ -11,7 +11,7 @@ from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import adm_center_crop, center_crop
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import large_ones_in_turn, read_picture
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,8 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
         pictures = TfdsPictures(config.name, config.path, own_name or split)
     else:
         raise UserError(
-            f"data.dataset: got {config.dataset!r}, which holds no images; allowed are avatars12, "
+            f"data.dataset: got {shown(config.dataset)}, which holds no images; allowed are "
+            "avatars12, "
             "tfds and folder"
         )
     if not len(pictures):

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 PREPARE = "allowed is a set that was prepared with `tfds build NAME --file_format=array_record`"
 
@@ -31,7 +31,7 @@ class TfdsPictures:
             prepared = builder.is_prepared()
         where = str(builder.data_path)
         if not prepared:
-            raise UserError(f"data.name: got {name!r}, not prepared in {where}; {PREPARE}")
+            raise UserError(f"data.name: got {shown(name)}, not prepared in {where}; {PREPARE}")
         self.keys = image_and_label(builder.info, tfds, name)
         splits = ", ".join(builder.info.splits)
         allowed = f"allowed are {splits} and their slices, of ArrayRecord files"
@@ -78,7 +78,8 @@ def image_and_label(info: Any, tfds: Any, name: str) -> tuple[str, str]:
     )
     if not fits:
         raise UserError(
-            f"data.name: got {name!r}, whose records hold {', '.join(info.features)}; allowed are "
+            f"data.name: got {shown(name)}, whose records hold {', '.join(info.features)}; allowed "
+            "are "
             "sets of an image and its class label"
         )
     return keys[0], keys[1]
@@ -91,4 +92,4 @@ def naming(field: str, value: str, allowed: str) -> Iterator[None]:
         yield
     except (ValueError, AssertionError, ImportError, NotImplementedError, OSError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".: ")
-        raise UserError(f"{field}: got {value!r} ({first_line}); {allowed}") from None
+        raise UserError(f"{field}: got {shown(value)} ({first_line}); {allowed}") from None

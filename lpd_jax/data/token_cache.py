@@ -17,7 +17,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.config_fields import from_mapping
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 FORMAT_VERSION = 1
 INDEX_FILE = "index.json"
@@ -68,7 +68,7 @@ class CacheSettings:
     def __post_init__(self):
         if self.views not in NUM_VIEWS:
             allowed = ", ".join(NUM_VIEWS)
-            raise UserError(f"views: got {self.views!r}, allowed are {allowed}")
+            raise UserError(f"views: got {shown(self.views)}, allowed are {allowed}")
         if self.images_per_shard < 1:
             raise UserError(f"images_per_shard: got {self.images_per_shard}, allowed is at least 1")
         for ratio in self.crop_ratios:
@@ -169,7 +169,7 @@ class TokenSource:
         except (RuntimeError, ValueError, IndexError) as error:
             problem = " ".join(str(error).split())
             raise UserError(
-                f"token cache: got {str(self.folder)!r}, whose record {index} is damaged "
+                f"token cache: got {shown_path(self.folder)}, whose record {index} is damaged "
                 f"({problem}); {AGAIN}"
             ) from None
         tokens_VN = record["tokens"].astype(np.int32)
@@ -187,7 +187,7 @@ def open_token_cache(folder: pathlib.Path) -> TokenSource:
             problem = "which is unfinished; start the command that made it again, it goes on"
         else:
             problem = "which holds no token cache; allowed is what launch/cache_tokens.py writes"
-        raise UserError(f"data.path: got {str(folder)!r}, {problem}")
+        raise UserError(f"data.path: got {shown_path(folder)}, {problem}")
     index = read_json(folder / INDEX_FILE, CacheIndex)
     for shard in index.shards:
         file = folder / shard.file
@@ -195,7 +195,8 @@ def open_token_cache(folder: pathlib.Path) -> TokenSource:
         if size != shard.size:
             problem = "missing" if size is None else f"{size:,} bytes in place of {shard.size:,}"
             raise UserError(
-                f"data.path: got {str(folder)!r}, whose shard {shard.file} is damaged ({problem}); "
+                f"data.path: got {shown_path(folder)}, whose shard {shard.file} is damaged "
+                f"({problem}); "
                 "copy it again, or delete index.json and the shard and make the cache again"
             )
     return TokenSource(folder, index)
@@ -211,7 +212,7 @@ def read_json(file: pathlib.Path, cls: type) -> Any:
         return from_mapping(cls, mapping)
     except (UserError, json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise UserError(
-            f"token cache: got {str(file)!r}, which is damaged ({error}); {AGAIN}"
+            f"token cache: got {shown_path(file)}, which is damaged ({error}); {AGAIN}"
         ) from None
 
 

@@ -20,7 +20,7 @@ from lpd_jax.data.token_plan import IMAGES_PER_SHARD
 from lpd_jax.data.token_writer import ReadShard, TokenBatch, write_shards
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.transformer_family import TransformerConfig
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -39,7 +39,8 @@ def open_foreign_caches(paths: Sequence[str], split: str) -> list[ForeignCache]:
     for cache in caches[1:]:
         if (len(cache.names), cache.class_names) != (len(caches[0].names), caches[0].class_names):
             raise UserError(
-                f"from: got {cache.path!r} of {len(cache.names)} images beside {caches[0].path!r} "
+                f"from: got {shown_path(cache.path)} of {len(cache.names)} images beside "
+                f"{shown_path(caches[0].path)} "
                 f"of {len(caches[0].names)}, allowed are caches of the same images"
             )
     return caches

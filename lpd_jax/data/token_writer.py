@@ -25,7 +25,7 @@ from lpd_jax.data.token_cache import (
 )
 from lpd_jax.data.token_encoder import ImageBatch
 from lpd_jax.runtime.atomic_files import remove_leftovers, replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.locks import writing_to
 
 # One record a chunk, as random access wants it; tokens hardly compress.
@@ -129,7 +129,8 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
         check_same_settings(folder, settings)
     elif any(not name.startswith(".") for name in names):
         raise UserError(
-            f"output: got {str(folder)!r}, which holds other files; allowed is a new or an empty "
+            f"output: got {shown_path(folder)}, which holds other files; allowed is a new or an "
+            "empty "
             "folder, or a token cache to go on with"
         )
     elif share.index == 0:
@@ -138,7 +139,7 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
             write_text(file, to_json(settings))
         except OSError as error:
             raise UserError(
-                f"output: got {str(folder)!r}, which cannot be written to ({error.strerror})"
+                f"output: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
             ) from None
 
 
@@ -150,13 +151,13 @@ def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
     if there["encode_precision"] == UNKNOWN and (folder / INDEX_FILE).is_file():
         passed_over.add("encode_precision")  # finished before caches stated it
     differing = [
-        f"{name} (there {value!r}, here {getattr(settings, name)!r})"
+        f"{name} (there {shown(value)}, here {shown(getattr(settings, name))})"
         for name, value in there.items()
         if name not in passed_over and value != getattr(settings, name)
     ]
     if differing:
         raise UserError(
-            f"output: got {str(folder)!r}, which holds another token cache; differing: "
+            f"output: got {shown_path(folder)}, which holds another token cache; differing: "
             f"{'; '.join(differing)}"
         )
 

@@ -15,8 +15,8 @@ import numpy as np
 from lpd_jax.decoding import locality
 from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.arguments import check_whole, is_finite, nearest, shown
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole, is_finite, nearest
+from lpd_jax.runtime.errors import UserError, shown
 
 ORDERS = ("raster", "random", "halton", "locality", "region")
 
@@ -181,7 +181,7 @@ def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.nda
 def check_kind(kind: str) -> None:
     if kind not in ORDERS:
         hint = nearest(kind, ORDERS)
-        raise UserError(f"order: got {kind!r}, allowed are {', '.join(ORDERS)}{hint}")
+        raise UserError(f"order: got {shown(kind)}, allowed are {', '.join(ORDERS)}{hint}")
 
 
 def check_thresholds(

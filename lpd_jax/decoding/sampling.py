@@ -10,8 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.runtime.arguments import check_whole, is_finite, shown
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole, is_finite
+from lpd_jax.runtime.errors import UserError, shown
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
 LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
@@ -75,7 +75,7 @@ class Guidance:
             )
         if schedule not in GUIDANCE_SCHEDULES:
             allowed = ", ".join(GUIDANCE_SCHEDULES)
-            raise UserError(f"guidance_schedule: got {schedule!r}, allowed are {allowed}")
+            raise UserError(f"guidance_schedule: got {shown(schedule)}, allowed are {allowed}")
         return cls(float(scale), schedule, bool(scale != 1))
 
     def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:

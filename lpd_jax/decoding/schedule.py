@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 PUBLISHED_NUM_STEPS = {
     256: (256, 128, 64, 32, 24, 20, 16, 12, 8),
@@ -50,7 +50,8 @@ class GroupSchedule:
         given = tuple(self.group_sizes) if np.iterable(self.group_sizes) else ()
         if not given:
             raise UserError(
-                f"group_sizes: got {self.group_sizes!r}, allowed are whole numbers from 1, one for "
+                f"group_sizes: got {shown(self.group_sizes)}, allowed are whole numbers from 1, "
+                "one for "
                 "each step"
             )
         sizes = tuple(check_whole(f"group_sizes[{i}]", size, 1) for i, size in enumerate(given))
@@ -146,7 +147,7 @@ def make_schedule(
             )
         if num_steps is not None and num_steps != schedule.num_steps:
             raise UserError(
-                f"num_steps: got {num_steps!r}, allowed is the length of group_sizes, "
+                f"num_steps: got {shown(num_steps)}, allowed is the length of group_sizes, "
                 f"{schedule.num_steps}; or leave it out"
             )
         return schedule

@@ -24,7 +24,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from lpd_jax import bundled
 from lpd_jax.images import to_model_range
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.parameters import weights_digest
 
 BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
@@ -145,6 +145,7 @@ def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
         )
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise UserError(
-            f"classifier: got {str(path)!r}, which is no whole classifier file ({error}); allowed "
+            f"classifier: got {shown_path(path)}, which is no whole classifier file ({error}); "
+            "allowed "
             "is what launch/train_classifier.py writes"
         ) from None

@@ -21,7 +21,7 @@ from lpd_jax.data.pictures import open_images
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.inception import load_inception
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 AVATARS = "avatars12"
 REFERENCE_BATCH = 256  # images read at a time by each process
@@ -83,7 +83,8 @@ def check_image_size(config: FIDConfig, image_size: int) -> None:
     """Raises UserError where the network judges pictures of another size."""
     if config.num_images and config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
         raise UserError(
-            f"fid.network: got {AVATARS!r}, which judges {bundled.IMAGE_SIZE} pixels; allowed at "
+            f"fid.network: got {shown(AVATARS)}, which judges {bundled.IMAGE_SIZE} pixels; allowed "
+            "at "
             f"{image_size} pixels is a file of Inception's weights"
         )
 
@@ -109,8 +110,9 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
     network = load_network(config.network)
     if reference is not None and reference.mean_F.size != network.num_features:
         raise UserError(
-            f"fid.reference: got {config.reference!r} of {reference.mean_F.size} features, allowed "
-            f"are the {network.num_features} of fid.network {config.network!r}"
+            f"fid.reference: got {shown_path(config.reference)} of {reference.mean_F.size} "
+            "features, allowed "
+            f"are the {network.num_features} of fid.network {shown_path(config.network)}"
         )
     return FID(config, network, reference)
 
@@ -121,7 +123,8 @@ def load_network(name: str) -> FeatureNetwork:
     path = pathlib.Path(name).expanduser()
     if not path.is_file():
         raise UserError(
-            f"fid.network: got {name!r}, which is no file; allowed are {AVATARS} and a file of "
+            f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS} and a file "
+            "of "
             "Inception's weights"
         )
     try:

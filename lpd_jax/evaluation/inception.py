@@ -22,7 +22,7 @@ from lpd_jax.evaluation.inception_network import (
     InceptionV3,
     resize,
 )
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
@@ -147,5 +147,5 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
     try:
         params = inception_from_torch(state_dict)
     except UserError as error:
-        raise UserError(f"checkpoint: got {str(path)!r}: {error}") from None
+        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
     return Inception(jax.device_put(params), batch_size)

@@ -14,7 +14,7 @@ import scipy.linalg
 import scipy.special
 
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 
 class Statistics(NamedTuple):
@@ -97,7 +97,7 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
     if not pathlib.Path(path).is_file():
-        raise UserError(f"{field}: got {str(path)!r}, which is no file; {allowed}")
+        raise UserError(f"{field}: got {shown_path(path)}, which is no file; {allowed}")
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
@@ -105,15 +105,16 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(
-            f"{field}: got {str(path)!r}, which cannot be read ({problem}); {allowed}"
+            f"{field}: got {shown_path(path)}, which cannot be read ({problem}); {allowed}"
         ) from None
     if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
         raise UserError(
-            f"{field}: got {str(path)!r} with mu {mean_F.shape} and sigma {covariance_FF.shape}; "
+            f"{field}: got {shown_path(path)} with mu {mean_F.shape} and sigma "
+            f"{covariance_FF.shape}; "
             f"{allowed}"
         )
     if problem := problem_of(mean_F, covariance_FF):
-        raise UserError(f"{field}: got {str(path)!r}, {problem}; {allowed}")
+        raise UserError(f"{field}: got {shown_path(path)}, {problem}; {allowed}")
     return Statistics(mean_F, covariance_FF, num_images)
 
 

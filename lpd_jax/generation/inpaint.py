@@ -18,7 +18,7 @@ from lpd_jax.generation import masks
 from lpd_jax.generation.request import Request, make_request
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
 
 # Steps depend on the mask, and pixels that stay have the size they have.
@@ -184,7 +184,7 @@ def make_parts(
     """
     for name in REFUSED:
         if choices.get(name) is not None:
-            raise UserError(f"{name}: got {choices[name]!r}, allowed in editing is None")
+            raise UserError(f"{name}: got {shown(choices[name])}, allowed in editing is None")
     whole = make_request(model.config, labels, **choices)
     generation = dataclasses.replace(whole.generation, output_size=None)
     by_locality = generation.order == "locality" and isinstance(choices.get("order"), str | None)

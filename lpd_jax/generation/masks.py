@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 
 def pixel_mask(
@@ -55,7 +55,9 @@ def box_mask(box: Sequence[int], image_size: tuple[int, ...]) -> np.ndarray:
     height, width = image_size
     numbers = np.asarray(box)
     if numbers.shape != (4,) or not np.issubdtype(numbers.dtype, np.integer):
-        raise UserError(f"box: got {box!r}, allowed are four whole numbers: top,left,height,width")
+        raise UserError(
+            f"box: got {shown(box)}, allowed are four whole numbers: top,left,height,width"
+        )
     top, left, box_height, box_width = numbers.tolist()
     bottom, right = top + box_height, left + box_width
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):

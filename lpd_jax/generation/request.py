@@ -16,7 +16,7 @@ from lpd_jax.generation.choices import takes_choices
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.arguments import check_whole, nearest
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
 
 
@@ -98,7 +98,7 @@ def _resolve_label(label: Any, num_classes: int, class_names: Sequence[str]) -> 
         if 0 < len(class_names) <= 20:
             allowed += f" ({', '.join(class_names)})"
         hint = nearest(label, class_names)
-        raise UserError(f"labels: got {label!r}, allowed are {allowed}{hint}")
+        raise UserError(f"labels: got {shown(label)}, allowed are {allowed}{hint}")
     number = int(label) if isinstance(label, str) else label
     return check_whole("labels", number, 0, num_classes - 1)
 

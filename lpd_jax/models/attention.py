@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
 
 # (q [B, N, T, K], k [B, N, M, K], v [B, N, M, K], mask [T, M] or [B, T, M]) -> [B, N, T, K]
@@ -148,7 +148,7 @@ def choose_attention(
         return "cudnn" if platform == "gpu" and cudnn_fits else "einsum"
     if name not in ATTENTION:
         raise UserError(
-            f"compute.attention: got {name!r}, allowed are auto, {', '.join(ATTENTION)}"
+            f"compute.attention: got {shown(name)}, allowed are auto, {', '.join(ATTENTION)}"
         )
     needs = {
         "cudnn": (
@@ -163,7 +163,8 @@ def choose_attention(
     runs, wanted = needs.get(name, (True, ""))
     if not runs:
         raise UserError(
-            f"compute.attention: got {name!r} on {platform} with {jnp.dtype(dtype).name}, heads "
+            f"compute.attention: got {shown(name)} on {platform} with {jnp.dtype(dtype).name}, "
+            "heads "
             f"{head_dim} wide and {num_tokens} tokens, allowed is that only with {wanted}"
         )
     return name

@@ -14,7 +14,7 @@ from lpd_jax.models.tokenizer_family import TokenizerFamily
 from lpd_jax.models.transformer_family import Family
 from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.config_fields import from_mapping, to_mapping
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 __all__ = [
     "Family",
@@ -72,7 +72,7 @@ def find_family(name: Any, field: str = "family") -> ModelFamily:
     known = families()
     if name not in known:
         raise UserError(
-            f"{field}: got {name!r}, allowed are {', '.join(known)}{nearest(name, known)}"
+            f"{field}: got {shown(name)}, allowed are {', '.join(known)}{nearest(name, known)}"
         )
     return known[name]
 
@@ -120,7 +120,7 @@ def find_model(name: str) -> Any:
     models = published_models()
     if name not in models:
         raise UserError(
-            f"model: got {name!r}, allowed are {', '.join(models)}{nearest(name, models)}"
+            f"model: got {shown(name)}, allowed are {', '.join(models)}{nearest(name, models)}"
         )
     return models[name]
 

@@ -23,7 +23,7 @@ from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_order, par_sche
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
 from lpd_jax.models.transformer_family import RowCount, TeacherForced
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 # Tokens, tokens at a time, width -> guidance scale: LlamaGen (2406.06525), PAR (2412.15119).
 PUBLISHED_SCALES = {
@@ -119,7 +119,9 @@ class PARFamily(BlockFamily):
             order_BN = check_order(order, self.config.num_tokens, num_orders)
             same, got = np.array_equal(order_BN, own_BN), "another array"
         if not same:
-            raise UserError(f"order: got {got}, allowed is {kind!r}: this PAR model has no other")
+            raise UserError(
+                f"order: got {got}, allowed is {shown(kind)}: this PAR model has no other"
+            )
         return own_BN
 
     def num_segments(self, asked: int | None) -> int:

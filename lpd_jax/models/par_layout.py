@@ -13,7 +13,7 @@ from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.runtime.config_fields import check_rates, check_sizes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 ROPE_BASE = 10000.0
 SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
@@ -76,7 +76,7 @@ class PARConfig:
             )
         if self.group_attention not in GROUP_ATTENTION:
             raise UserError(
-                f"group_attention: got {self.group_attention!r}, allowed are "
+                f"group_attention: got {shown(self.group_attention)}, allowed are "
                 f"{', '.join(GROUP_ATTENTION)}"
             )
 

@@ -15,7 +15,7 @@ from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.config_fields import from_mapping, to_mapping
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 MAX_SEED = 2**32 - 1
 MAX_OUTPUT_SIZE = 4096
@@ -66,7 +66,7 @@ class Generation:
         if self.output_size is not None:
             check_whole("output_size", self.output_size, 1, MAX_OUTPUT_SIZE)
         if self.dtype not in DTYPES:
-            raise UserError(f"dtype: got {self.dtype!r}, allowed are {', '.join(DTYPES)}")
+            raise UserError(f"dtype: got {shown(self.dtype)}, allowed are {', '.join(DTYPES)}")
         check_thresholds(1, self.proximity_threshold, self.repulsion_threshold)
 
     @classmethod

@@ -9,7 +9,7 @@ from lpd_jax.generation.request import Request, make_request
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.performance.benchmark_model import BenchmarkModel
 from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.weights.directory_config import DirectoryConfig
 
@@ -57,7 +57,7 @@ class BenchmarkCase:
 
     def __post_init__(self):
         if self.task not in TASKS:
-            raise UserError(f"tasks: got {self.task!r}, allowed are {', '.join(TASKS)}")
+            raise UserError(f"tasks: got {shown(self.task)}, allowed are {', '.join(TASKS)}")
         for name in ("batch_size", "num_repeats", "num_segments"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 1)
@@ -103,7 +103,7 @@ def make_inputs(case: BenchmarkCase, model: BenchmarkModel) -> Inputs:
         return Inputs(request, tokens_BN, None)
     if model.tokenizer is None:
         raise UserError(
-            f"tasks: got {case.task!r} for {case.model}, allowed is that with a tokenizer only"
+            f"tasks: got {shown(case.task)} for {case.model}, allowed is that with a tokenizer only"
         )
     height, width = tokenizer_of(model.tokenizer).size_of(transformer.grid_size)
     images_BHWC = rng.integers(0, 256, (count, height, width, 3), np.uint8)

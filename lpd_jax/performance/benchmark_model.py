@@ -12,7 +12,7 @@ from lpd_jax.models.parameters import init_params
 from lpd_jax.models.transformer import cast_matrices
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.arguments import nearest
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory
 from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
 from lpd_jax.weights.parameters import put_on_device
@@ -46,7 +46,7 @@ def find_benchmark_model(name: str, tokenizer: str) -> BenchmarkModel:
     if name not in transformers:
         known = [*transformers, *BUNDLED_MODELS]
         raise UserError(
-            f"model: got {name!r}, allowed are {', '.join(known)} and model directories"
+            f"model: got {shown_path(name)}, allowed are {', '.join(known)} and model directories"
             f"{nearest(name, known)}"
         )
     return BenchmarkModel(
@@ -59,7 +59,8 @@ def find_tokenizer(name: str) -> Any:
     known = published(tokenizers=True)
     if name not in known:
         raise UserError(
-            f"tokenizer: got {name!r}, allowed are {', '.join(known)}{nearest(name, known)}"
+            f"tokenizer: got {shown_path(name)}, allowed are "
+            f"{', '.join(known)}{nearest(name, known)}"
         )
     return known[name]
 

@@ -12,7 +12,7 @@ from lpd_jax.models.parameters import count_params
 from lpd_jax.performance.compile_report import compile_step
 from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds
 from lpd_jax.performance.topology import Slice
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.config import TrainConfig
 
 WIDTH_STEP = 512
@@ -44,7 +44,8 @@ def compile_largest(model: Any, config: TrainConfig, tpu_slice: Slice) -> Progra
             largest = try_width(model, config, tpu_slice, steps)
         if largest is None:
             raise UserError(
-                f"topology: got {tpu_slice.name!r}, which no model fits; allowed are larger slices"
+                f"topology: got {shown(tpu_slice.name)}, which no model fits; allowed are larger "
+                "slices"
             )
         return largest
     while wider := try_width(model, config, tpu_slice, steps + 1):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.utilization import PEAK_FLOPS
 
 
@@ -57,7 +57,7 @@ def find_slice(name: str) -> Slice:
         if chips in shapes:
             return Slice(name, chip, shapes[chips])
     raise UserError(
-        f"topology: got {name!r}, allowed are names such as v5e-16, v6e-64 or v5p-512 "
+        f"topology: got {shown(name)}, allowed are names such as v5e-16, v6e-64 or v5p-512 "
         f"({', '.join(CHIPS)}; 2D slices of {', '.join(map(str, SHAPES_2D))} chips)"
     )
 
@@ -78,7 +78,8 @@ def slice_devices(tpu_slice: Slice) -> Any:
         )
     except RuntimeError as error:
         raise UserError(
-            f"topology: got {tpu_slice.name!r}, but {error}; it needs the package libtpu, of the "
+            f"topology: got {shown(tpu_slice.name)}, but {error}; it needs the package libtpu, of "
+            "the "
             "version that jax[tpu] asks for"
         ) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 LONGEST_KEPT = 200  # bytes of a name that a temporary one repeats
 
@@ -23,16 +23,22 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
     path = Path(path).expanduser()
     if suffixes and path.suffix.lower() not in suffixes:
         allowed = " or ".join(suffixes)
-        raise UserError(f"{name}: got {str(path)!r}, allowed are names ending in {allowed}")
+        raise UserError(f"{name}: got {shown_path(path)}, allowed are names ending in {allowed}")
     if not path.parent.is_dir():
-        raise UserError(f"{name}: got {str(path)!r}, but the folder {path.parent} does not exist")
+        raise UserError(
+            f"{name}: got {shown_path(path)}, but the folder {path.parent} does not exist"
+        )
     longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if len(os.fsencode(path.name)) > longest:
-        raise UserError(f"{name}: got {str(path)!r}, allowed are names of at most {longest} bytes")
+        raise UserError(
+            f"{name}: got {shown_path(path)}, allowed are names of at most {longest} bytes"
+        )
     if path.is_dir():
-        raise UserError(f"{name}: got {str(path)!r}, which is a folder; allowed is a file name")
+        raise UserError(
+            f"{name}: got {shown_path(path)}, which is a folder; allowed is a file name"
+        )
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{name}: got {str(path)!r}, but {path.parent} cannot be written to")
+        raise UserError(f"{name}: got {shown_path(path)}, but {path.parent} cannot be written to")
     return path
 
 

@@ -10,7 +10,7 @@ from os import PathLike
 from etils import epath
 from etils.epath import backend
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 # The package that reaches the buckets of a scheme.
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
@@ -40,7 +40,8 @@ def reachable(field: str, folder: str | PathLike) -> epath.Path:
     if scheme is not None and scheme not in PACKAGES:
         known = ", ".join(f"{name}://" for name in PACKAGES)
         raise UserError(
-            f"{field}: got {str(folder)!r}, allowed are folders of this machine and of buckets: "
+            f"{field}: got {shown_path(folder)}, allowed are folders of this machine and of "
+            "buckets: "
             f"{known}"
         )
     path = absolute(folder)
@@ -49,7 +50,8 @@ def reachable(field: str, folder: str | PathLike) -> epath.Path:
     except ImportError as error:
         package = PACKAGES[scheme or "gs"]
         raise UserError(
-            f"{field}: got {str(folder)!r}, but {error}; allowed is a folder of this machine, or "
+            f"{field}: got {shown_path(folder)}, but {error}; allowed is a folder of this machine, "
+            "or "
             f"that after `pip install {package}`"
         ) from None
     return path

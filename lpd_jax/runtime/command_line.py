@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, readable, shown
 
 USAGE_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # as shells count: 128 and the number of SIGINT
@@ -68,7 +68,8 @@ def _missing_backend() -> UserError | None:
         wanted = os.environ.get("JAX_PLATFORMS", "")
         reason = f" ({one_line(error)})" if str(error) else ""
         return UserError(
-            f"JAX_PLATFORMS: got {wanted!r}, which cannot be started here{reason}; allowed are "
+            f"JAX_PLATFORMS: got {shown(wanted)}, which cannot be started here{reason}; allowed "
+            "are "
             "cpu, or nothing for what is there; NVIDIA GPUs need `pip install 'jax[cuda12]'`, TPUs "
             "`pip install 'jax[tpu]'`"
         )
@@ -82,7 +83,7 @@ def _chosen_command(arguments: Sequence[str], commands: Sequence[str]) -> Sequen
         got = repr(chosen[0]) if chosen else "none"
         raise UserError(f"command: got {got}, allowed are {', '.join(commands)}")
     if rest:
-        raise UserError(f"argument {rest[0]!r}: allowed are options of the form --name=value")
+        raise UserError(f"argument {shown(rest[0])}: allowed are options of the form --name=value")
     return chosen
 
 
@@ -154,4 +155,4 @@ def one_line(error: Exception) -> str:
     """
     message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return "; ".join(lines).replace(":; ", ": ") or type(error).__name__
+    return readable("; ".join(lines).replace(":; ", ": ")) or type(error).__name__

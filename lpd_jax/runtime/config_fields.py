@@ -6,8 +6,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from lpd_jax.runtime.arguments import check_whole, is_finite, nearest, shown
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_whole, is_finite, nearest
+from lpd_jax.runtime.errors import UserError, shown
 
 T = TypeVar("T")
 
@@ -24,7 +24,9 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
         UserError: an unknown, missing or ill-typed field, by its full name.
     """
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{path or cls.__name__}: got {mapping!r}, allowed is a mapping of fields")
+        raise UserError(
+            f"{path or cls.__name__}: got {shown(mapping)}, allowed is a mapping of fields"
+        )
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in mapping:
@@ -89,7 +91,7 @@ def to_type(hint: Any, value: Any, path: str) -> Any:
     fits = is_finite(value) if hint is float else isinstance(value, hint)
     # bool is an int to Python, not to a reader of configs.
     if not fits or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
+        raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}")
     return float(value) if hint is float else value
 
 
@@ -102,14 +104,14 @@ def to_union(hint: Any, value: Any, path: str) -> Any:
             # One about a part of the value says more than that the whole is of no allowed type.
             if not str(error).startswith(f"{path}: "):
                 raise
-    raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
+    raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}")
 
 
 def to_tuple(hint: Any, value: Any, path: str) -> tuple:
     items = typing.get_args(hint)
     any_length = items[-1] is Ellipsis
     if not isinstance(value, list | tuple) or not (any_length or len(value) == len(items)):
-        raise UserError(f"{path}: got {value!r}, allowed is {describe(hint)}")
+        raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}")
     item_hints = items[:1] * len(value) if any_length else items
     return tuple(
         to_type(hint, item, f"{path}[{i}]")

@@ -1,4 +1,20 @@
-"""The one error that is meant for users."""
+"""The one error that is meant for users, and how it shows what they gave.
+
+A line is for a person to read: values are cut to some 80 characters, paths to 200, and whatever
+gets past that is cut when the error is made.
+"""
+
+import os
+import re
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+VALUE_LENGTH, PATH_LENGTH, LINE_LENGTH = 80, 200, 800  # characters
+LIST_LENGTH = 20  # names of what is allowed, or of what is wrong
+SMALL_ARRAY = 8  # elements that are shown; of a larger array its type and shape are
 
 
 class UserError(ValueError):
@@ -7,3 +23,69 @@ class UserError(ValueError):
     `num_steps: got 300, allowed are whole numbers from 1 to 256`. Launch scripts show the line and
     exit with 2. Any other ValueError is a defect of ours and keeps its traceback.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__(readable(str(message)))
+
+
+def shown(value: Any, length: int = VALUE_LENGTH) -> str:
+    """A value in an error: as Python writes it, but on one line and of bounded length.
+
+    2.5 for `np.float64(2.5)`; "float32 (2, 64, 64, 3)" for arrays of more than a few elements. A
+    value of any type is shown, one that cannot be written as well.
+    """
+    try:
+        text = _written(value)
+    except Exception:  # noqa: BLE001 - whatever somebody's __repr__ raises
+        text = f"a {type(value).__name__}"
+    return cut(" ".join(text.split()) if "\n" in text else text, length)
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path in an error, in quotes; it is of no use in part, so it may be longer."""
+    return shown(str(path), PATH_LENGTH)
+
+
+def shown_name(name: Any) -> str:
+    """The name of a field or weight in an error: bare, or in quotes where it is no plain name."""
+    text = name if isinstance(name, str) else shown(name)
+    plain = text.isprintable() and text.strip() == text != ""
+    return cut(text, VALUE_LENGTH) if plain else shown(text)
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names in an error, joined by commas: the first few, and how many more there are."""
+    texts = [shown_name(name) for name in names]
+    more = [f"and {len(texts) - LIST_LENGTH} more"] if len(texts) > LIST_LENGTH else []
+    return ", ".join([*texts[:LIST_LENGTH], *more])
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its two ends where it is longer."""
+    tail = length // 4
+    return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"
+
+
+def readable(message: str) -> str:
+    """A message with its overlong words cut, and the whole if it is still too long."""
+    words = re.sub(rf"\S{{{PATH_LENGTH + 1},}}", lambda word: cut(word[0], PATH_LENGTH), message)
+    return cut(words, LINE_LENGTH)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write some
+        return f"a whole number of {value.bit_length()} bits"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        small = isinstance(value, np.ndarray) and value.size <= SMALL_ARRAY
+        return repr(value) if small else f"{dtype} {shape}"
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxset = 4, 8, 8
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxarray = 16
+# Each longer than any value is shown: `cut` has the last word.
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * PATH_LENGTH

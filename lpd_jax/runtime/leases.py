@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Lease:
         """Raises UserError where another process has taken the folder over."""
         if self.taken_by:
             raise UserError(
-                f"{self.name}: got {str(self.folder)!r}, which {self.taken_by} has taken over, "
+                f"{self.name}: got {shown_path(self.folder)}, which {self.taken_by} has taken over, "
                 "since this process could not renew its lease"
             )
 
@@ -111,7 +111,7 @@ def wait_until_free(name: str, folder: epath.Path) -> None:
 
 def refused(name: str, folder: epath.Path, lease: dict[str, Any]) -> UserError:
     return UserError(
-        f"{name}: got {str(folder)!r}, which {lease.get('holder')} writes to; allowed is one "
+        f"{name}: got {shown_path(folder)}, which {lease.get('holder')} writes to; allowed is one "
         "writer at a time: wait for it, or end it"
     )
 

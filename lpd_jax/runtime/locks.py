@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 
 fcntl: Any
 try:
@@ -41,7 +41,7 @@ def writing_to(name: str, folder: pathlib.Path) -> Iterator[None]:
         file = acquire(name, folder)
     except OSError as error:
         raise UserError(
-            f"{name}: got {str(folder)!r}, which cannot be written to ({error.strerror})"
+            f"{name}: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
         ) from None
     try:
         yield
@@ -65,7 +65,8 @@ def acquire(name: str, folder: pathlib.Path) -> int:
             holder = os.read(file, 300).decode("ascii", "replace") or "another process"
             os.close(file)
             raise UserError(
-                f"{name}: got {str(folder)!r}, which {holder} writes to; allowed is one writer at "
+                f"{name}: got {shown_path(folder)}, which {holder} writes to; allowed is one "
+                "writer at "
                 "a time: wait for it, or end it"
             ) from None
         except OSError:  # a file system without locks

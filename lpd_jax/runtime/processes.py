@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import jax
 from absl import flags
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 # Which launcher started this process, by the variable that only it sets for each process.
 LAUNCHERS = {
@@ -61,13 +61,14 @@ def initialize(
     if any(given):
         if not all(given) or process_id >= num_processes:
             raise UserError(
-                f"coordinator_address, num_processes, process_id: got {coordinator_address!r}, "
+                "coordinator_address, num_processes, process_id: got "
+                f"{shown(coordinator_address)}, "
                 f"{num_processes}, {process_id}, allowed are all three, with process_id from 0 to "
                 "num_processes - 1"
             )
         if not coordinator_address.rpartition(":")[2].isdecimal():
             raise UserError(
-                f"coordinator_address: got {coordinator_address!r}, allowed is host:port"
+                f"coordinator_address: got {shown(coordinator_address)}, allowed is host:port"
             )
         jax.distributed.initialize(coordinator_address, num_processes, process_id)
         return

@@ -12,7 +12,7 @@ from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.models.settings import Generation
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import provenance
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.studies import steps_study
 from lpd_jax.weights.directory_config import DirectoryConfig
 
@@ -41,7 +41,8 @@ def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
     wanted = list(bundled.CLASS_NAMES), (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
     if got != wanted:
         raise UserError(
-            f"model: got {name!r} with classes {got[0]} of {got[1]} pixels, allowed{where} are "
+            f"model: got {shown(name)} with classes {got[0]} of {got[1]} pixels, allowed{where} "
+            "are "
             f"models of the classes {wanted[0]} of {wanted[1]} pixels"
         )
 

@@ -17,7 +17,7 @@ import tqdm
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.family import Family, families, transformer_of
 from lpd_jax.models.par_layout import PARConfig, par_order, par_schedule
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.studies.likelihoods import NOTHING, Likelihoods
 
 NUM_REGIONS = {"region": None, "raster": 1}  # of PAR's order; None is one a token of a step
@@ -75,7 +75,8 @@ def check_model(config: Any, where: str) -> None:
         known = families().values()
         able = [family.title for family in known if issubclass(family, Family) and family.any_order]
         raise UserError(
-            f"model: got {where!r}, a {model.title} model, allowed are {', '.join(able)} models: "
+            f"model: got {shown_path(where)}, a {model.title} model, allowed are {', '.join(able)} "
+            "models: "
             "they predict any token from any others"
         )
 

@@ -19,7 +19,7 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.studies import corruptions
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
@@ -220,7 +220,8 @@ def read_cache(path: Path) -> dict[str, Any]:
         known = None
     if not isinstance(known, dict):
         raise UserError(
-            f"cache: got {str(path)!r}, which holds no finished points; move it away to start anew"
+            f"cache: got {shown_path(path)}, which holds no finished points; move it away to start "
+            "anew"
         )
     return known
 

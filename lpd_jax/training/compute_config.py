@@ -10,7 +10,7 @@ from lpd_jax.models.attention import ATTENTION, choose_attention
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.transformer import REMAT
 from lpd_jax.models.transformer_family import TransformerConfig
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 DTYPES = ("float32", "bfloat16")
 
@@ -37,7 +37,8 @@ class ComputeConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UserError(
-                    f"compute.{name}: got {getattr(self, name)!r}, allowed are {', '.join(allowed)}"
+                    f"compute.{name}: got {shown(getattr(self, name))}, allowed are "
+                    f"{', '.join(allowed)}"
                 )
         if self.accumulate_steps < 1:
             raise UserError(

@@ -10,7 +10,7 @@ from lpd_jax.models.family import config_from_dict, config_to_dict
 from lpd_jax.models.settings import MAX_SEED, Generation
 from lpd_jax.models.vq_loss import TokenizerLossConfig
 from lpd_jax.runtime.config_fields import check_known, check_sizes, from_mapping, to_mapping
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.optimizer import OptimizerConfig
@@ -82,7 +82,7 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     if "model" not in mapping:
         raise UserError("model: missing; it has no default")
     if not isinstance(mapping["model"], Mapping):
-        raise UserError(f"model: got {mapping['model']!r}, allowed is a mapping of fields")
+        raise UserError(f"model: got {shown(mapping['model'])}, allowed is a mapping of fields")
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)

@@ -5,7 +5,7 @@ from typing import Any
 from lpd_jax.data.pictures import image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime.buckets import is_bucket, reachable
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
@@ -38,7 +38,7 @@ def export_run(
     if not output:
         raise UserError("output: missing; give the model directory to write as --output=DIR")
     if is_bucket(output):
-        raise UserError(f"output: got {output!r}, allowed is a folder of this machine")
+        raise UserError(f"output: got {shown_path(output)}, allowed is a folder of this machine")
     field = "workdir" if workdir else "tokenizer_workdir"
     trained_in = workdir or tokenizer_workdir
     if not trained_in:
@@ -46,7 +46,9 @@ def export_run(
     folder = reachable(field, trained_in)
     checkpoints = folder / CHECKPOINTS_FOLDER
     if not checkpoints.is_dir():
-        raise FileNotFoundError(f"workdir: got {trained_in!r}, which has no folder checkpoints")
+        raise FileNotFoundError(
+            f"workdir: got {shown_path(trained_in)}, which has no folder checkpoints"
+        )
     model, run = read_config(saved_config(checkpoints))
     sources = find_sources(model, run, workdir, tokenizer_workdir)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
@@ -66,7 +68,8 @@ def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: 
         }
     if workdir and tokenizer_workdir:
         raise UserError(
-            f"tokenizer_workdir: got {tokenizer_workdir!r}, but workdir {workdir!r} trains a "
+            f"tokenizer_workdir: got {shown_path(tokenizer_workdir)}, but workdir "
+            f"{shown_path(workdir)} trains a "
             "tokenizer already; give one of them"
         )
     return {"tokenizer": (trained_in, "workdir")}

@@ -13,7 +13,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -85,7 +85,7 @@ def check_wandb(project: str) -> None:
     """Raises UserError where a project is named and its package is not installed."""
     if project and importlib.util.find_spec("wandb") is None:
         raise UserError(
-            f"wandb_project: got {project!r}, but the package wandb is not installed; allowed "
+            f"wandb_project: got {shown(project)}, but the package wandb is not installed; allowed "
             "is that after `pip install wandb`, or an empty name"
         )
 

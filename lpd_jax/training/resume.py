@@ -4,7 +4,7 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.optimizer import make_learning_rate
 
@@ -45,7 +45,7 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         for fields in (config_to_json(*read_config(saved)), wanted)
     )
     differing = [
-        f"{name} (there {there.get(name)!r}, here {here.get(name)!r})"
+        f"{name} (there {shown(there.get(name))}, here {shown(here.get(name))})"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     ]

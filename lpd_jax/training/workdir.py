@@ -11,7 +11,7 @@ from etils import epath
 
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.leases import Lease, leasing
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
@@ -108,7 +108,8 @@ def check_writable(name: str, folder: pathlib.Path) -> None:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         problem = "cannot be written to" if nearest.is_dir() else "is a file"
         raise UserError(
-            f"{name}: got {str(folder)!r}, but {nearest} {problem}; allowed is a new folder or "
+            f"{name}: got {shown_path(folder)}, but {nearest} {problem}; allowed is a new folder "
+            "or "
             "that of a run to go on with"
         )
 
@@ -133,6 +134,6 @@ def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
             raise UserError("class_names: got other than strings, allowed is a list of strings")
     except (json.JSONDecodeError, UnicodeDecodeError, UserError, KeyError, TypeError) as error:
         raise UserError(
-            f"workdir: got {str(file)!r}, which is damaged ({error}); delete it"
+            f"workdir: got {shown_path(file)}, which is damaged ({error}); delete it"
         ) from None
     return list(names)

@@ -12,7 +12,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
 from lpd_jax.weights.checkpoint_layout import (
     AVERAGE,
@@ -156,7 +156,7 @@ class Checkpoints:
                 last_error = error
         message = (
             "; ".join(problems)
-            or f"checkpoint folder: got {str(self.folder)!r}, which holds no checkpoint"
+            or f"checkpoint folder: got {shown_path(self.folder)}, which holds no checkpoint"
         )
         raise UserError(message) from last_error
 
@@ -196,7 +196,7 @@ def saved_params(
         UserError: the folder holds no checkpoint, or none that can be read.
     """
     if newest_step(folder) is None:
-        raise UserError(f"checkpoint folder: got {str(folder)!r}, which holds no checkpoint")
+        raise UserError(f"checkpoint folder: got {shown_path(folder)}, which holds no checkpoint")
     checkpoints = Checkpoints(folder, read_only=True)
     try:
         return checkpoints.newest_readable(checkpoints.read_params, warn)[1]

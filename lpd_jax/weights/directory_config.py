@@ -13,7 +13,7 @@ from lpd_jax.models.family import (
 )
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.arguments import nearest
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 
 FORMAT_VERSION = 1
 # Field: the types that its value may have.
@@ -146,7 +146,7 @@ def read_part(mapping: Mapping[str, Any], part: str, where: str) -> Any:
     config = config_from_dict(mapping[part], f"{where}: {part}")
     if is_tokenizer(config) != (part == "tokenizer"):
         family = mapping[part]["family"]
-        raise UserError(f"{where}: {part}.family: got {family!r}, allowed is that of a {part}")
+        raise UserError(f"{where}: {part}.family: got {shown(family)}, allowed is that of a {part}")
     return config
 
 
@@ -159,7 +159,7 @@ def check_fields(mapping: Any, where: str) -> None:
     if version != FORMAT_VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > FORMAT_VERSION
         hint = "; it was written by a newer lpd_jax: update lpd_jax" if newer else ""
-        raise UserError(f"{where}: format_version: got {version!r}, allowed is 1{hint}")
+        raise UserError(f"{where}: format_version: got {shown(version)}, allowed is 1{hint}")
     for name, value in mapping.items():
         if name not in FIELDS:
             hint = nearest(name, FIELDS)
@@ -168,10 +168,14 @@ def check_fields(mapping: Any, where: str) -> None:
             )
         if not isinstance(value, FIELDS[name]) or isinstance(value, bool):
             wanted = " or ".join(WORDS[kind] for kind in FIELDS[name] if kind in WORDS)
-            raise UserError(f"{where}: {name}: got {value!r}, allowed is {wanted}")
+            raise UserError(f"{where}: {name}: got {shown(value)}, allowed is {wanted}")
     for name in mapping.get("class_names", []):
         if not isinstance(name, str):
-            raise UserError(f"{where}: class_names: got {name!r} among them, allowed are strings")
+            raise UserError(
+                f"{where}: class_names: got {shown(name)} among them, allowed are strings"
+            )
     size = mapping.get("image_size") or (1, 1)
     if not all(type(side) is int and side > 0 for side in size):
-        raise UserError(f"{where}: image_size: got {size!r}, allowed is [height, width] in pixels")
+        raise UserError(
+            f"{where}: image_size: got {shown(size)}, allowed is [height, width] in pixels"
+        )

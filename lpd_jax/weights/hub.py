@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lpd_jax import bundled
 from lpd_jax.runtime.arguments import nearest
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES
 
 BUNDLED_MODELS = {"avatars12": bundled.MODEL_FOLDER}
@@ -32,7 +32,7 @@ def find_model_directory(name_or_dir: str | PathLike) -> Path:
     if REPOSITORY.fullmatch(name) and not path.parent.is_dir():
         return fetch_repository(name)
     raise FileNotFoundError(
-        f"model: got {name!r}, which is no directory; allowed are model directories, "
+        f"model: got {shown(name)}, which is no directory; allowed are model directories, "
         f"{', '.join(BUNDLED_MODELS)} and owner/name of the Hugging Face hub"
         f"{nearest(name, BUNDLED_MODELS)}"
     )
@@ -48,7 +48,7 @@ def fetch_repository(name: str) -> Path:
         import huggingface_hub
     except ImportError:
         raise UserError(
-            f"model: got {name!r}, which is no directory here; allowed is a repository of the "
+            f"model: got {shown(name)}, which is no directory here; allowed is a repository of the "
             "Hugging Face hub after `pip install huggingface_hub`"
         ) from None
     try:
@@ -59,7 +59,7 @@ def fetch_repository(name: str) -> Path:
     except Exception as error:  # noqa: BLE001
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
-            f"model: got {name!r}, which is no directory here and cannot be fetched from the "
+            f"model: got {shown(name)}, which is no directory here and cannot be fetched from the "
             f"Hugging Face hub: {reason}"
         ) from None
     return Path(folder)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer, transformer_of
 from lpd_jax.runtime.buckets import local_copy, reachable
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_params
 from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, load_model_directory
@@ -47,9 +47,9 @@ def load_weights(path: str, part: str, field: str) -> Weights:
         params, saved = saved_params(folder / CHECKPOINTS_FOLDER)
         model = config_from_dict(saved["model"], f"{field}: {path}: model")
     else:
-        raise UserError(f"{field}: got {path!r}, which is neither; {allowed}")
+        raise UserError(f"{field}: got {shown_path(path)}, which is neither; {allowed}")
     if model is None or is_tokenizer(model) != (part == "tokenizer"):
-        raise UserError(f"{field}: got {path!r}, which holds no {part}; {allowed}")
+        raise UserError(f"{field}: got {shown_path(path)}, which holds no {part}; {allowed}")
     return Weights(model, jax.tree.map(np.asarray, params))
 
 
@@ -78,16 +78,18 @@ def initial_params(
     if type(source.config) is not type(model):
         there, here = family_of(source.config).name, family_of(model).name
         raise UserError(
-            f"init_from: got {path!r}, which holds family {there!r}, allowed is {here!r}"
+            f"init_from: got {shown_path(path)}, which holds family {shown(there)}, allowed is "
+            f"{shown(here)}"
         )
     differing = [
-        f"{name} (there {there!r}, here {getattr(model, name)!r})"
+        f"{name} (there {shown(there)}, here {shown(getattr(model, name))})"
         for name, there in vars(source.config).items()
         if name not in FREE_FIELDS and there != getattr(model, name)
     ]
     if differing:
         raise UserError(
-            f"init_from: got {path!r}, a model of other sizes; differing: {'; '.join(differing)}"
+            f"init_from: got {shown_path(path)}, a model of other sizes; differing: "
+            f"{'; '.join(differing)}"
         )
     params = family_of(model).from_other(source.params, source.config)
     old_number = getattr(source.config, "num_classes", None)
@@ -97,7 +99,9 @@ def initial_params(
             f"init_from: {path}: a new class table for {model.num_classes} classes (there "
             f"{old_number}), all other weights are kept"
         )
-    check_same_shapes(shapes_of(params), wanted_shapes(model), f"init_from: got {path!r}, which")
+    check_same_shapes(
+        shapes_of(params), wanted_shapes(model), f"init_from: got {shown_path(path)}, which"
+    )
     return params
 
 
@@ -107,7 +111,7 @@ def fresh_class_leaves(model: Any, seed: int) -> dict[str, np.ndarray]:
     if not names:
         raise UserError(
             f"new_classes: got True, or another number of classes, allowed for family "
-            f"{family_of(model).name!r} is neither: it has no class table of its own"
+            f"{shown(family_of(model).name)} is neither: it has no class table of its own"
         )
 
     @jax.jit  # leaves that are not asked for are not made

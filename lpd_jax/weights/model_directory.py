@@ -18,7 +18,7 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lpd_jax.runtime.atomic_files import replacing_directory
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
 
 CONFIG_FILE = "config.json"
@@ -56,7 +56,7 @@ def save_model_directory(
     """
     path = Path(path).expanduser()
     if dtype not in DTYPES:
-        raise UserError(f"dtype: got {dtype!r}, allowed are {', '.join(DTYPES)}")
+        raise UserError(f"dtype: got {shown(dtype)}, allowed are {', '.join(DTYPES)}")
     kept = kept_files(path)
     if not isinstance(config, DirectoryConfig):
         mapping = {"format_version": FORMAT_VERSION, **config}
@@ -90,12 +90,13 @@ def kept_files(path: Path) -> list[Path]:
     """
     if path.exists() and not path.is_dir():
         raise UserError(
-            f"output: got {str(path)!r}, a file; allowed is a new folder or a model directory"
+            f"output: got {shown_path(path)}, a file; allowed is a new folder or a model directory"
         )
     files = list(path.iterdir()) if path.is_dir() else []
     if files and not (path / CONFIG_FILE).is_file():
         raise UserError(
-            f"output: got {str(path)!r}, which is no model directory and not empty; allowed is a "
+            f"output: got {shown_path(path)}, which is no model directory and not empty; allowed "
+            "is a "
             "new folder or a model directory"
         )
     ours = (CONFIG_FILE, *WEIGHT_FILES.values())

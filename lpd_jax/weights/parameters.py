@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import family_of
 from lpd_jax.models.parameters import abstract_params
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_name
 
 Shapes = Mapping[str, tuple[int, ...]]
 SHOWN_WEIGHTS = 6  # of those that are wrong, in an error
@@ -34,18 +34,18 @@ def check_same_shapes(got: Shapes, want: Shapes, what: str, problems: Iterable[s
         problems: more of them, found before.
     """
     found = list(problems)
-    found += [f"missing {name}" for name in want.keys() - got.keys()]
-    found += [f"unexpected {name}" for name in got.keys() - want.keys()]
+    found += [f"missing {shown_name(name)}" for name in want.keys() - got.keys()]
+    found += [f"unexpected {shown_name(name)}" for name in got.keys() - want.keys()]
     found += [
-        f"{name}: got shape {got[name]}, allowed is {want[name]}"
+        f"{shown_name(name)}: got shape {shown(got[name])}, allowed is {want[name]}"
         for name in got.keys() & want.keys()
         if got[name] != want[name]
     ]
     if found:
-        shown = sorted(found)[:SHOWN_WEIGHTS]
-        if others := len(found) - len(shown):
-            shown.append(f"and {others} more")
-        raise UserError(f"{what} does not fit the model:\n  " + "\n  ".join(shown))
+        first = sorted(found)[:SHOWN_WEIGHTS]
+        if others := len(found) - len(first):
+            first.append(f"and {others} more")
+        raise UserError(f"{what} does not fit the model:\n  " + "\n  ".join(first))
 
 
 def put_on_device(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.from_torch.torch_pickle import StandIn, TensorRecord
 
 # Where checkpoints keep their weights, in order of preference. A moving average comes last: the
@@ -30,7 +30,7 @@ def find_state_dict(
     if key is not None:
         known = [str(name) for name in checkpoint] if isinstance(checkpoint, dict) else []
         if key not in known:
-            raise UserError(f"key: got {key!r}, allowed are {', '.join(known[:20])}")
+            raise UserError(f"key: got {shown(key)}, allowed are {', '.join(known[:20])}")
     found = dict(_state_dicts(checkpoint, WRAPPER_DEPTH))
     allowed = [entry for entry in found if key is None or entry[:1] == (key,)]
     if not allowed:
@@ -44,7 +44,7 @@ def find_state_dict(
 def _say_which(taken: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
     if not taken:
         return ""
-    line = f"took entry {'.'.join(taken)!r}, "
+    line = f"took entry {shown('.'.join(taken))}, "
     if not others:
         return line + "the only one with weights of a model"
     names = ", ".join(repr(".".join(entry)) for entry in others)
@@ -70,7 +70,9 @@ def _check_weights(named: dict[str, Any]) -> dict[str, TensorRecord]:
     """Leaves out what stands beside the weights; a weight we cannot read is an error."""
     for name, item in named.items():
         if isinstance(item, StandIn) and ("tensor" in item.name or "torch._utils" in item.name):
-            raise UserError(f"weight {name!r} is a {item.name}; allowed are dense real tensors")
+            raise UserError(
+                f"weight {shown(name)} is a {item.name}; allowed are dense real tensors"
+            )
     return {name: item for name, item in named.items() if isinstance(item, TensorRecord)}
 
 
@@ -82,7 +84,7 @@ def clean_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     cleaned: dict[str, Any] = {}
     for (name, value), short in zip(state_dict.items(), _short_names(state_dict), strict=True):
         if short in cleaned:
-            raise UserError(f"weight {short!r} occurs twice, once as {name!r}")
+            raise UserError(f"weight {shown(short)} occurs twice, once as {shown(name)}")
         cleaned[short] = value
     return cleaned
 

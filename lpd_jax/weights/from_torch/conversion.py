@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from lpd_jax.bundled.imagenet import NUM_CLASSES, imagenet_class_names
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.from_torch.checkpoint_entries import clean_names
 from lpd_jax.weights.from_torch.official import (
@@ -91,7 +91,7 @@ def convert_file(
     try:
         return from_torch(state_dict, num_heads, grid_size, tell)
     except UserError as error:
-        raise UserError(f"checkpoint: got {str(path)!r}: {error}") from None
+        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
 
 
 def directory_config(

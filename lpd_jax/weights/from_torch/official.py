@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lpd_jax.models.family import family_of
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.from_torch.state_dict_shapes import OfficialNames, Shapes, Tell, Weight
 from lpd_jax.weights.parameters import wanted_shapes
 
@@ -65,7 +65,7 @@ def official_of(config: Any) -> OfficialNames:
     name = family_of(config).name
     if name not in official_families():
         raise UserError(
-            f"family: got {name!r}, allowed are those with official weights: "
+            f"family: got {shown(name)}, allowed are those with official weights: "
             f"{', '.join(official_families())}"
         )
     return official_families()[name]

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch.checkpoint_entries import find_state_dict
 from lpd_jax.weights.from_torch.torch_pickle import (
     StandIn,
@@ -89,12 +89,12 @@ def read_state_dict(
         kind = "a folder" if path.is_dir() else "not there"
         raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
     if not path.stat().st_size:
-        raise UserError(f"checkpoint: got {str(path)!r}, which is empty; fetch it again")
+        raise UserError(f"checkpoint: got {shown_path(path)}, which is empty; fetch it again")
     try:
         return _read_mapped(path, is_model, key, tell)
     except DAMAGE as error:
         raise UserError(
-            f"checkpoint: got {str(path)!r} ({path.stat().st_size:,} bytes): {error}"
+            f"checkpoint: got {shown_path(path)} ({path.stat().st_size:,} bytes): {error}"
         ) from None
 
 
@@ -126,7 +126,7 @@ def _to_array(name: str, record: TensorRecord, read_storage: ReadStorage) -> np.
         return np.zeros(record.shape, record.dtype)
     reach = sum((n - 1) * step for n, step in zip(record.shape, record.strides, strict=True)) + 1
     if start + reach * width > raw.size:
-        raise UserError(f"weight {name!r} reaches beyond its storage; the file is damaged")
+        raise UserError(f"weight {shown(name)} reaches beyond its storage; the file is damaged")
     flat = np.frombuffer(raw, record.dtype, reach, start)
     steps = [step * width for step in record.strides]
     return np.lib.stride_tricks.as_strided(flat, record.shape, steps, writeable=False)
@@ -211,7 +211,7 @@ def _read_safetensors(mapped: mmap.mmap) -> tuple[Any, ReadStorage]:
     def read_storage(record: StorageRecord) -> np.ndarray:
         begin, end = spans[record.key]
         if end - begin != record.numel * record.dtype.itemsize:
-            raise UserError(f"weight {record.key!r} has another size than its shape")
+            raise UserError(f"weight {shown(record.key)} has another size than its shape")
         return _bytes_of(mapped, start + begin, end - begin)
 
     return tensors, read_storage
