@@ -21,6 +21,7 @@ from absl import flags
 from lpd_jax import bundled, images
 from lpd_jax.generation import inpaint, outpaint
 from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.generation.model_help import model_help
 from lpd_jax.generation.request import names_of, resolve_labels
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Pipeline
@@ -174,4 +175,4 @@ def write_outputs(outputs: dict[str, Path], edited: inpaint.Edited, grid: np.nda
 
 
 if __name__ == "__main__":
-    command_line.run(main, COMMANDS)
+    command_line.run(main, COMMANDS, model_help)

@@ -5,7 +5,7 @@ Letters: B batch, H height, W width, C channels (3, RGB). Images are uint8 unles
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lpd_jax.bundled import captions
 from lpd_jax.runtime.atomic_files import replacing_file
@@ -185,10 +186,20 @@ def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
         ) from None
 
 
-def save_png(path: str | PathLike, image_HWC: np.ndarray) -> None:
-    """Writes a uint8 picture; the file appears whole or not at all."""
+def save_png(
+    path: str | PathLike, image_HWC: np.ndarray, text: Mapping[str, str] | None = None
+) -> None:
+    """Writes a uint8 picture; the file appears whole or not at all.
+
+    Args:
+        text: what the file says of itself, by keyword; viewers show it as comments.
+    """
+    info = PngInfo()
+    for keyword, words in (text or {}).items():
+        info.add_itxt(keyword, words)
     with replacing_file(path) as temporary:
-        Image.fromarray(np.asarray(image_HWC)).save(temporary, format="PNG", optimize=True)
+        image = Image.fromarray(np.asarray(image_HWC))
+        image.save(temporary, format="PNG", optimize=True, pnginfo=info)
 
 
 def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=120) -> None:

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from PIL import Image
 
 import lpd_jax
 from lpd_jax.decoding.schedule import make_schedule
+from lpd_jax.generation import animation
 from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.generation.request import names_of
 from lpd_jax.images import resize_bicubic, to_uint8
@@ -277,3 +279,41 @@ def test_captions_are_names_or_numbers(pipe):
     assert pipe.names_of([2, "cat", 1]) == ["owl", "cat", "dog"]
     assert pipe.names_of("dog") == ["dog"]
     assert names_of(np.array([0, 207]), ["cat"]) == ["cat", "class 207"]
+
+
+def test_a_stream_shows_how_pictures_come_about_and_ends_with_them(pipe):
+    choices = {"num_steps": 4, "seed": 5}
+    frames = list(pipe.stream(LABELS, **choices))
+    np.testing.assert_array_equal(frames[-1], pipe(LABELS, **choices))
+    undrawn = [(frame == animation.UNDRAWN).all(-1).mean() for frame in frames]
+    assert len(frames) == 4 and undrawn == sorted(undrawn, reverse=True)
+    assert undrawn[-1] < undrawn[0]
+    small = list(pipe.stream(LABELS, output_size=6, **choices))
+    assert {frame.shape for frame in small} == {(len(LABELS), 6, 6, 3)}
+    with pytest.warns(DeprecationWarning, match="batches"):
+        batches = list(pipe.stream(pipe.request(LABELS, **choices)))
+    np.testing.assert_array_equal(np.concatenate([x.images for x in batches]), frames[-1])
+
+
+def test_pictures_of_pillow_go_in_and_come_out(pipe):
+    drawn = pipe(LABELS, seed=5)
+    pictures = pipe(LABELS, seed=5, output_type="pil")
+    assert all(isinstance(picture, Image.Image) for picture in pictures)
+    np.testing.assert_array_equal(np.stack([np.asarray(x) for x in pictures]), drawn)
+    np.testing.assert_array_equal(pipe.encode(pictures), pipe.encode(drawn))
+    edit = {"box": (0, 0, 4, 4), "seed": 2}
+    edited = pipe.inpaint(pictures, LABELS, output_type="pil", **edit)
+    np.testing.assert_array_equal(
+        np.stack([np.asarray(x) for x in edited]), pipe.inpaint(drawn, LABELS, **edit)
+    )
+    clear = Image.new("RGBA", pictures[0].size)  # transparent: white, as in files
+    assert pipe.encode(clear).tolist() == pipe.encode(np.full_like(drawn[:1], 255)).tolist()
+    steps = list(pipe.stream(LABELS[0], num_steps=2, output_type="pil"))
+    assert [len(step) for step in steps] == [1, 1] and isinstance(steps[0][0], Image.Image)
+    for call in (pipe, pipe.stream):
+        with pytest.raises(ValueError, match="^output_type: got 'jpeg', allowed are numpy, pil$"):
+            call(LABELS, output_type="jpeg")
+    with pytest.raises(
+        ValueError, match="^images: got pictures of 8x8, 9x9 pixels, allowed is one"
+    ):
+        pipe.encode([Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))])

@@ -45,3 +45,17 @@ def test_mixed_requests_compile_nothing_after_the_first(pipe):
             outputs = serve(pipe, number)
             assert not compiled
             assert all(len(output) == COUNTS[number] for output in outputs)
+
+
+def test_what_is_compiled_before_serves_edits_and_replays_too(pipe):
+    labels, mask_HW = [0, 1, 2], np.zeros((4, 4), bool)
+    mask_HW[1:3, 1:3] = True
+    request = pipe.request(labels, num_steps=5)
+    pictures = np.zeros((3, 8, 8, 3), np.uint8)
+    assert pipe.compile(request) > 0
+    assert pipe.compile(request, mask=mask_HW, replay=True) > 0
+    assert pipe.compile(request, box=(2, 2, 4, 4)) == 0  # as many tokens are known
+    with compilations.counted() as compiled:
+        pipe.inpaint(pictures, labels, mask=mask_HW[::-1], num_steps=5, seed=4)
+        frames = list(pipe.stream(labels, num_steps=5, seed=3))
+    assert not compiled and len(frames) == 5

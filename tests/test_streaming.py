@@ -33,7 +33,7 @@ def ask(pipe, count):
 
 def test_no_more_than_two_batches_are_there_at_once(pipe):
     request, counts = ask(pipe, MANY), []
-    stream = pipe.stream(request)
+    stream = pipe.batches(request)
     assert live_batches() == 0  # nothing is drawn before it is asked for
     for images_BHWC, tokens_BN in stream:
         assert live_batches() <= 2
@@ -46,7 +46,7 @@ def test_no_more_than_two_batches_are_there_at_once(pipe):
 
 def test_who_stops_early_pays_for_one_batch_more(pipe):
     request = ask(pipe, 50_000)
-    stream = pipe.stream(request)
+    stream = pipe.batches(request)
     for _ in itertools.islice(stream, 3):
         assert 1 <= live_batches() <= 2
     stream.close()
@@ -57,7 +57,7 @@ def test_who_stops_early_pays_for_one_batch_more(pipe):
 def test_a_draw_is_its_stream_in_one_piece(pipe):
     request = ask(pipe, MANY)
     drawn = pipe.draw(request)
-    parts = list(pipe.stream(request))
+    parts = list(pipe.batches(request))
     np.testing.assert_array_equal(drawn.images, np.concatenate([part.images for part in parts]))
     np.testing.assert_array_equal(drawn.tokens, np.concatenate([part.tokens for part in parts]))
     assert drawn.images.shape == (MANY, 8, 8, 3) and drawn.tokens.shape == (MANY, 16)

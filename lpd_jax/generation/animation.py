@@ -4,12 +4,42 @@ Letters: B images, N tokens per image, H height, W width, C channels.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.generation.request import Request
+from lpd_jax.images import resize_bicubic, to_model_range, to_uint8
 
 UNDRAWN = 160  # grey of cells that are still to come
+
+
+class Model(Protocol):
+    """What a replay asks of a pipeline."""
+
+    def draw(self, request: Request) -> Any: ...
+
+    def partial_images(
+        self, tokens_BN: np.ndarray, order_BN: np.ndarray, schedule: GroupSchedule
+    ) -> Iterator[np.ndarray]: ...
+
+
+def replay(model: Model, request: Request, drawn: Any = None) -> Iterator[np.ndarray]:
+    """Yields the pictures of a request after each step, at last as they were drawn.
+
+    Args:
+        drawn: its pictures and tokens; None draws them.
+    """
+    images_BHWC, tokens_BN = model.draw(request) if drawn is None else drawn
+    steps = model.partial_images(tokens_BN, request.order, request.schedule)
+    for _ in range(request.schedule.num_steps - 1):
+        step_BHWC = next(steps)
+        if step_BHWC.shape != images_BHWC.shape:  # the request has an output_size
+            pixels_BHWC = resize_bicubic(to_model_range(step_BHWC), images_BHWC.shape[1:3])
+            step_BHWC = np.asarray(to_uint8(pixels_BHWC))
+        yield step_BHWC
+    yield images_BHWC
 
 
 def partial_images(

@@ -34,8 +34,10 @@ def takes_choices(method: Callable[..., Any]) -> Callable[..., Any]:
     What is left out does not reach the method. The docstring tells of each.
     """
     own = inspect.signature(method)
+    by_name = inspect.Parameter.KEYWORD_ONLY
     named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    signature = own.replace(parameters=[*named, *PARAMETERS])
+    first, last = ([p for p in named if (p.kind is by_name) == last] for last in (False, True))
+    signature = own.replace(parameters=[*first, *PARAMETERS, *last])
 
     @functools.wraps(method)
     def bound(*arguments: Any, **named_arguments: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from lpd_jax.decoding import known_tokens
 from lpd_jax.decoding.scan import Known
 from lpd_jax.generation import masks
+from lpd_jax.generation.pillow import as_arrays
 from lpd_jax.generation.request import Request, make_request
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.runtime.arguments import check_whole
@@ -96,6 +97,18 @@ def inpaint(
     return Edited(painted_BHWC, mask_BHW, tokens_BN)
 
 
+def requests_of_edit(model: Model, request: Request, mask: Any, box: Any) -> list[Request]:
+    """What an edit with such a mask draws, for images like those of a request: to be compiled."""
+    factor = pixels_per_token(model)
+    mask_BHW = masks.pixel_mask(mask, box, model.image_size, model.grid_size)
+    labels, mask_BHW = same_number(labels=request.labels, mask=mask_BHW)
+    rows = np.arange(len(labels)) % len(request.labels)
+    whole = request._replace(labels=labels, order=request.order[rows])
+    # Which tokens are known is data; the order, which takes time to make, is too.
+    parts = cut_parts(whole, masks.known_tokens(mask_BHW, factor), model.grid_size, False)
+    return [part.request for part in parts if not part.known_BN.all()]
+
+
 def paint(
     model: Model, parts: Sequence[Part], seen_BHWC: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +143,7 @@ def pixels_per_token(model: Model) -> int:
 
 def checked_images(images: Any) -> np.ndarray:
     """One or more pictures, uint8 `[B, H, W, 3]`."""
-    images_BHWC = np.asarray(images)
+    images_BHWC = np.asarray(as_arrays(images))
     if images_BHWC.ndim == 3:
         images_BHWC = images_BHWC[None]
     shape = images_BHWC.shape
@@ -186,8 +199,17 @@ def make_parts(
         if choices.get(name) is not None:
             raise UserError(f"{name}: got {shown(choices[name])}, allowed in editing is None")
     whole = make_request(model.config, labels, **choices)
+    by_locality = whole.generation.order == "locality" and isinstance(
+        choices.get("order"), str | None
+    )
+    return cut_parts(whole, known_BN, model.grid_size, by_locality)
+
+
+def cut_parts(
+    whole: Request, known_BN: np.ndarray, grid: tuple[int, ...], by_locality: bool
+) -> list[Part]:
+    """Parts of a request, of which tokens are known."""
     generation = dataclasses.replace(whole.generation, output_size=None)
-    by_locality = generation.order == "locality" and isinstance(choices.get("order"), str | None)
     num_known_B = known_BN.sum(axis=1)
     parts = []
     for num_known in np.unique(num_known_B).tolist():
@@ -201,7 +223,7 @@ def make_parts(
         part = Part(rows_B, known_BN[rows_B], request)
         # With all known there is nothing to draw; with none it is a picture like any other.
         has_both = 0 < num_known < known_BN.shape[1]
-        parts.append(plan(part, num_known, model.grid_size, by_locality) if has_both else part)
+        parts.append(plan(part, num_known, grid, by_locality) if has_both else part)
     return parts
 
 

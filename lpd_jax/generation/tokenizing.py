@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from lpd_jax.generation.batches import batch_size_for, pad_rows
+from lpd_jax.generation.pillow import as_arrays
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.pixels import decode_images, encode_images
 from lpd_jax.runtime.errors import UserError
@@ -22,7 +23,7 @@ def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
     Raises:
         UserError: pictures of another type, or of a size that is no whole number of tokens.
     """
-    images_BHWC = np.asarray(images)
+    images_BHWC = np.asarray(as_arrays(images))
     if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 3 or images_BHWC.shape[-1] != 3:
         raise UserError(
             f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "

@@ -42,6 +42,21 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
     return path
 
 
+def check_output_folder(name: str, path: str | PathLike) -> Path:
+    """The path of a folder for outputs, which need not be there yet, before the work.
+
+    Raises:
+        UserError: names the option `name` where it is a file, or cannot be made or written to.
+    """
+    path = Path(path).expanduser()
+    nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        raise UserError(f"{name}: got {shown_path(path)}, but {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{name}: got {shown_path(path)}, but {nearest} cannot be written to")
+    return path
+
+
 @contextlib.contextmanager
 def replacing_file(path: str | PathLike) -> Iterator[Path]:
     """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error.

@@ -3,6 +3,7 @@
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
+import functools
 import io
 import logging
 import os
@@ -23,10 +24,15 @@ INTERRUPTED_EXIT_CODE = 130  # as shells count: 128 and the number of SIGINT
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
-def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
+def run(
+    main: Callable[..., object],
+    commands: Sequence[str] = (),
+    more_help: Callable[[Sequence[str]], str] | None = None,
+) -> None:
     """Parses the flags, calls `main()`, and exits: 0, or 2 with one line on standard error.
 
-    With `commands`, one of them must stand among the options, and `main` is given it.
+    With `commands`, one of them must stand among the options, and `main` is given it. `more_help`
+    gives what `--help` tells at its end, of the arguments.
 
     UserError and OSError (a missing file, a full disk) are the user's to read. Anything else is a
     defect of ours and keeps its traceback, a ValueError of NumPy or JAX as well.
@@ -37,7 +43,7 @@ def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
         if not flags.FLAGS["verbosity"].present:
             # It tells of every kind of device that is not there.
             logging.getLogger("jax").setLevel(logging.WARNING)
-        compilation_cache.keep_compiled_programs()
+        compilation_cache.enable_compilation_cache()
         try:
             main(*_chosen_command(argv[1:], commands))
         except (UserError, OSError) as error:
@@ -57,7 +63,7 @@ def run(main: Callable[..., object], commands: Sequence[str] = ()) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a letter must not fail a command that has done its work.
             stream.reconfigure(errors="backslashreplace")
-    app.run(guarded_main, flags_parser=_parse_flags)
+    app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
 
 
 def _missing_backend() -> UserError | None:
@@ -100,7 +106,9 @@ def define_config(help_text: str) -> flags.FlagHolder:
     return holder
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
+def _parse_flags(
+    more_help: Callable[[Sequence[str]], str] | None, argv: Sequence[str]
+) -> list[str]:
     """Like absl's own parser, which exits with code 1 after several lines, and after its help.
 
     A config file and its overrides are read here too, hence the other kinds of error.
@@ -108,7 +116,10 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except SystemExit as end:
-        sys.exit(0 if any(map(HELP_FLAG.fullmatch, argv[1:])) else end.code)
+        asked_for_help = any(map(HELP_FLAG.fullmatch, argv[1:]))
+        if asked_for_help and more_help is not None:
+            print(more_help(argv[1:]))
+        sys.exit(0 if asked_for_help else end.code)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise

@@ -11,21 +11,37 @@ def default_cache_dir() -> Path:
     return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "lpd_jax"
 
 
-def keep_compiled_programs() -> None:
-    """Lets JAX look up what another process compiled, unless the user chose a place or none.
+def enable_compilation_cache(directory: str | os.PathLike | None = None) -> str | None:
+    """Lets JAX look up what another process compiled: the second start draws in no time.
 
-    JAX's own variables say so: JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false.
-    Where the folder cannot be made there is no cache: nothing but time depends on it.
+    Every launch script calls it. A program that imports lpd_jax calls it itself, since the setting
+    is JAX's: it holds for all that the process compiles.
+
+    Args:
+        directory: a folder, or one of a bucket (`gs://...`, with JAX's own requirements); None is
+            the user's cache folder, unless JAX_COMPILATION_CACHE_DIR names another or
+            JAX_ENABLE_COMPILATION_CACHE=false wants none.
+
+    Returns:
+        The folder that is used, or None: where it cannot be written to there is no cache, for
+        nothing but time depends on it.
     """
     import jax
 
     config: Any = jax.config  # its type does not tell of options
-    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
-        return
-    folder = default_cache_dir() / "compiled"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK):
-        config.update("jax_compilation_cache_dir", str(folder))
+    if directory is None and not config.jax_enable_compilation_cache:
+        return None
+    if directory is None and config.jax_compilation_cache_dir:
+        return config.jax_compilation_cache_dir
+    folder = str(default_cache_dir() / "compiled" if directory is None else directory)
+    if "://" not in folder:
+        folder = str(Path(folder).expanduser().absolute())
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError:
+            return None
+        if not os.access(folder, os.W_OK):
+            return None
+    config.update("jax_enable_compilation_cache", True)
+    config.update("jax_compilation_cache_dir", folder)
+    return folder

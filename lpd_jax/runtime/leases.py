@@ -68,8 +68,8 @@ class Lease:
         """Raises UserError where another process has taken the folder over."""
         if self.taken_by:
             raise UserError(
-                f"{self.name}: got {shown_path(self.folder)}, which {self.taken_by} has taken over, "
-                "since this process could not renew its lease"
+                f"{self.name}: got {shown_path(self.folder)}, which {self.taken_by} has taken "
+                "over, since this process could not renew its lease"
             )
 
     def release(self) -> None:

@@ -82,6 +82,11 @@ def read_picture(
         raise UnreadablePicture(problem) from None
 
 
+def flattened(image: Image.Image, ground: tuple[int, int, int] = WHITE) -> Image.Image:
+    """A picture of Pillow that is open already, RGB in 8 bits; UnreadablePicture as of a file."""
+    return lay_on(eight_bits(image), ground, None)
+
+
 @contextlib.contextmanager
 def large_ones_in_turn(source: bytes | str | os.PathLike) -> Iterator[None]:
     """Around reading and shrinking a picture: of many threads one at a time has a large one.

@@ -4,6 +4,7 @@ Parameters are nested dicts of arrays; in the files a leaf is named by its path,
 """
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -32,6 +33,19 @@ class ModelFiles(NamedTuple):
     config: DirectoryConfig
     transformer: dict[str, Any] | None
     tokenizer: dict[str, Any] | None
+
+
+def directory_digest(path: str | PathLike) -> str:
+    """Names a model directory by what its config and weights hold: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, *sorted(WEIGHT_FILES.values())):
+        file = Path(path) / name
+        if file.is_file():
+            with file.open("rb") as content:
+                digest.update(
+                    f"{name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode()
+                )
+    return digest.hexdigest()[:16]
 
 
 def save_model_directory(

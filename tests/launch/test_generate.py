@@ -1,7 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+import lpd_jax
+from lpd_jax.generation.model_help import model_help
+from lpd_jax.weights.model_directory import directory_digest
 from tests import tiny
 from tests.launch import one_process
 
@@ -34,7 +39,43 @@ def test_writes_a_grid_an_animation_and_tokens(model, tmp_path):
         assert film.size == grid.size
 
 
+def test_many_pictures_go_to_a_folder_and_to_adms_array(model, tmp_path):
+    options = [f"--model={model}", "--output_dir=many", "--npz=many.npz", "--num_images=5"]
+    (done,) = one_process.run_cases(SCRIPT, [(tmp_path, options)], tmp_path)
+    assert done.code == 0 and "wrote many.npz" in done.out and "wrote many\n" in done.out
+    assert not (tmp_path / "lpd_samples.png").exists()  # nobody asked for it
+    with np.load(tmp_path / "many.npz") as arrays:
+        pictures_BHWC, labels_B = arrays["arr_0"], arrays["arr_1"]
+    assert (pictures_BHWC.shape, pictures_BHWC.dtype) == ((5, 8, 8, 3), np.uint8)
+    assert labels_B.tolist() == [0, 1, 2, 0, 1] and labels_B.dtype == np.int64
+    files = sorted((tmp_path / "many").iterdir())
+    assert [file.name for file in files] == [f"{i:06d}.png" for i in range(5)]
+    for i, file in enumerate(files):
+        with Image.open(file) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), pictures_BHWC[i])
+            said = json.loads(picture.text["lpd_jax"])
+        assert (said["index"], said["labels"], said["classes"][0]) == (
+            i,
+            [labels_B[i]],
+            tiny.CLASS_NAMES[labels_B[i]],
+        )
+    # What a file says draws the same picture again.
+    pipe = lpd_jax.Pipeline.from_pretrained(model)
+    again_BHWC = pipe(labels_B[: said["index"] + 1], **said["generation"])
+    np.testing.assert_array_equal(again_BHWC[-1], pictures_BHWC[-1])
+    assert said["weights"] == directory_digest(model) and said["seed"] == 0
+
+
+def test_help_tells_of_the_model(model):
+    text = model_help(["--num_images=3", "--model", str(model)])
+    assert "0 cat, 1 dog, 2 owl" in text and "order=locality" in text
+    assert "0 pixelArt" in model_help([]) and "'nowhere'" in model_help(["--model=nowhere"])
+    assert "once it is here" in model_help(["--model=owner/name"])
+
+
 WRONG = [
+    (["--output_dir=/dev/null"], ["output_dir: got", "is a file"]),
+    (["--npz=a.npy"], ["npz", "'a.npy'", ".npz"]),
     (["--labels=wolf"], ["labels", "'wolf'", "cat, dog, owl"]),
     (["--labels=0,3"], ["labels: got 3", "0 to 2"]),
     (["--num_steps=17"], ["num_steps: got 17", "16"]),

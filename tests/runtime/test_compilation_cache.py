@@ -9,7 +9,8 @@ import sys
 import jax
 import pytest
 
-from lpd_jax.runtime.compilation_cache import default_cache_dir, keep_compiled_programs
+import lpd_jax
+from lpd_jax.runtime.compilation_cache import default_cache_dir, enable_compilation_cache
 from tests import tiny
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
@@ -34,21 +35,30 @@ def test_the_users_cache_folder(tmp_path, monkeypatch):
 
 
 def test_programs_are_kept_in_it(cache_dir):
-    keep_compiled_programs()
+    assert enable_compilation_cache() == str(cache_dir)
     assert jax.config.jax_compilation_cache_dir == str(cache_dir)
     assert cache_dir.is_dir()
 
 
 def test_what_the_user_chose_stays(cache_dir, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
-    keep_compiled_programs()
+    enable_compilation_cache()
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+
+
+def test_a_folder_can_be_named(cache_dir, tmp_path):
+    assert lpd_jax.enable_compilation_cache(tmp_path / "own") == str(tmp_path / "own")
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+    assert lpd_jax.enable_compilation_cache("gs://bucket/compiled") == "gs://bucket/compiled"
+    assert not (tmp_path / "gs:").exists() and not pathlib.Path("gs:").exists()
+    (tmp_path / "file").touch()
+    assert lpd_jax.enable_compilation_cache(tmp_path / "file") is None
 
 
 def test_none_is_made_where_the_user_wants_none(cache_dir):
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        keep_compiled_programs()
+        enable_compilation_cache()
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
     assert jax.config.jax_compilation_cache_dir is None
@@ -57,7 +67,7 @@ def test_none_is_made_where_the_user_wants_none(cache_dir):
 
 def test_without_a_folder_there_is_no_cache(cache_dir, tmp_path):
     (tmp_path / "lpd_jax").write_text("in the way")
-    keep_compiled_programs()
+    enable_compilation_cache()
     assert jax.config.jax_compilation_cache_dir is None
 
 

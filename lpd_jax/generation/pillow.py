@@ -1,0 +1,42 @@
+"""Pictures of Pillow for those who work with them; arrays inside."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.picture_files import flattened
+
+OUTPUT_TYPES = ("numpy", "pil")
+
+
+def check_output_type(output_type: Any) -> None:
+    """Raises UserError for what is none of `OUTPUT_TYPES`."""
+    if not isinstance(output_type, str) or output_type not in OUTPUT_TYPES:
+        allowed = ", ".join(OUTPUT_TYPES)
+        raise UserError(f"output_type: got {shown(output_type)}, allowed are {allowed}")
+
+
+def as_output(images_BHWC: np.ndarray, output_type: str) -> Any:
+    """The array as it is, or a list of pictures of Pillow."""
+    return images_BHWC if output_type == "numpy" else [Image.fromarray(x) for x in images_BHWC]
+
+
+def as_arrays(images: Any) -> Any:
+    """Pictures of Pillow, one or many, as uint8 `[B, H, W, 3]`; anything else as it is.
+
+    They are flattened as those of files: transparency is laid on white.
+
+    Raises:
+        UserError: pictures of several sizes.
+    """
+    if isinstance(images, Image.Image):
+        images = [images]
+    is_list = isinstance(images, list | tuple) and len(images) > 0
+    if not is_list or not all(isinstance(image, Image.Image) for image in images):
+        return images
+    if len(sizes := {image.size for image in images}) > 1:
+        got = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise UserError(f"images: got pictures of {got} pixels, allowed is one size")
+    return np.stack([np.asarray(flattened(image)) for image in images])

@@ -1,0 +1,75 @@
+"""Requests on the device: compiled once for each kind, run batch by batch.
+
+Letters: B images, N tokens per image.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
+from lpd_jax.generation.generate import generate_images, generate_tokens
+from lpd_jax.generation.programs import Programs
+from lpd_jax.generation.request import Request
+from lpd_jax.weights.directory_config import DirectoryConfig
+
+
+class Runner:
+    """A model's weights and the programs that draw with them."""
+
+    def __init__(self, config: DirectoryConfig, params: Mapping[str, Any]):
+        """Args:
+        config: of the model directory.
+        params: on the device, of "transformer" and "tokenizer", as they are drawn with.
+        """
+        self.config, self.params = config, dict(params)
+        self.programs = Programs()
+
+    def run(self, request: Request, to_images: bool) -> Iterator[tuple[np.ndarray, ...]]:
+        """Outputs on the host, a batch at a time; the next one runs meanwhile.
+
+        Yields:
+            Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
+        """
+        left = len(request.labels)
+        size = batch_size_for(left)
+        running: Any = None
+        for chunk in chunks_of(request, size):
+            execute = self.program(request, chunk, to_images)
+            started = execute(self.params, chunk, request.sampling, request.guidance)
+            if running is not None:
+                yield jax.device_get(running)
+                left -= size
+            running = started
+        yield tuple(output[:left] for output in jax.device_get(running))
+
+    def compile(self, request: Request) -> None:
+        """Compiles what drawing the pictures of such a request needs, if it is not there."""
+        size = batch_size_for(len(request.labels))
+        self.program(request, next(chunks_of(request, size)), to_images=True)
+
+    def program(self, request: Request, chunk: Chunk, to_images: bool) -> Any:
+        """The compiled function; labels, orders, masks, seed and traced choices share it."""
+        arguments = (self.params, chunk, request.sampling, request.guidance)
+        num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
+        output_size, dtype = request.generation.output_size, jnp.dtype(request.generation.dtype)
+        static = (to_images, request.schedule, output_size, dtype, len(chunk.labels_B), num_known)
+
+        def run(params, chunk, sampling, guidance):
+            rows = (chunk.labels_B, chunk.order_BN, chunk.keys_B)
+            choices = {"schedule": request.schedule, "sampling": sampling, "guidance": guidance}
+            choices |= {"known": chunk.known, "dtype": dtype}
+            model = (self.config.transformer, params["transformer"])
+            if not to_images:
+                return (generate_tokens(*model, *rows, **choices),)
+            tokenizer = (self.config.tokenizer, params["tokenizer"])
+            choices["output_size"] = output_size
+            return generate_images(*model, *tokenizer, *rows, **choices)
+
+        return self.programs.find(
+            (*static, jax.tree.structure(arguments)),
+            lambda: jax.jit(run).lower(*arguments).compile(),
+        )
