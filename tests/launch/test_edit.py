@@ -77,7 +77,7 @@ def test_paints_on_and_edits_classes_of_files_of_other_sizes(
     model, inputs, tmp_path, tmp_path_factory
 ):
     wide = [f"--input={inputs / 'wide.png'}", "--nocrop", "--left=4", "--labels=dog"]
-    photo = [f"--input={inputs / 'photo.png'}", "--box=0,0,4,8", "--labels=cat,dog,owl"]
+    photo = [f"--input={inputs / 'photo.png'}", "--box=0,0,15,20", "--labels=cat,dog,owl"]
     cases = [
         ["outpaint", f"--model={model}", *wide, "--output=wide.png"],
         [f"--model={model}", *photo, "class", "--output=class.png"],
@@ -87,6 +87,9 @@ def test_paints_on_and_edits_classes_of_files_of_other_sizes(
     )
     assert [(outcome.code, outcome.err) for outcome in outcomes] == [(0, "")] * 2
     np.testing.assert_array_equal(read(tmp_path / "wide.png")[:, 4:], read(inputs / "wide.png"))
+    # Of 30 rows the middle 20 are seen.
+    told = "box: 0,0,15,20 of the 30x20 picture is 0,0,4,8 of the 8x8 that the model sees"
+    assert told in outcomes[1].out and told not in outcomes[0].out
     assert "class: 3 pictures of 8x8 pixels, 50% of them painted" in outcomes[1].out
     lower = [read(tmp_path / f"class_{i}.png")[4:] for i in range(3)]
     np.testing.assert_array_equal(lower[0], lower[2])
@@ -121,6 +124,9 @@ WRONG = [
     (["inpaint", "--input=", "--labels=0"], ["input: got an empty list"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=2000000000"], ["canvas", "in all"]),
     (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),
+    (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,4"], ["box", "beside"]),
+    (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,21"], ["box", "30x20"]),
+    (["inpaint", "--input=IN/photo.png", "--labels=0", "--mask=IN/small_mask.png"], ["(30, 20)"]),
 ]
 
 
