@@ -39,14 +39,17 @@ TRAIN = [
 CONVERT: list[str] = []
 # What `launch/benchmark.py --peer` runs beside this package; any build of it, CPU or GPU.
 PEER = ["torch>=2.4"]
+# Models by the names of the Hugging Face hub.
+HUB = ["huggingface_hub>=0.30"]
 # What notebooks/lpd_demo.ipynb imports besides, Jupyter itself aside.
-NOTEBOOK = ["huggingface_hub>=0.25", "matplotlib>=3.8", "scipy>=1.14"]
+NOTEBOOK = [*HUB, "matplotlib>=3.8", "scipy>=1.14"]
 # What `mkdocs build --strict` needs. It reads the source of the package and imports none of it.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,<3"]
 TEST = [
     *TRAIN,
     *CONVERT,
     *DOCS,
+    *HUB,
     "chex>=0.1.90",
     "import-linter>=2.1",
     "ipykernel>=6.29",
@@ -113,6 +116,7 @@ setup(
     extras_require={
         "train": TRAIN,
         "convert": CONVERT,
+        "hub": HUB,
         "notebook": NOTEBOOK,
         "docs": DOCS,
         "peer": PEER,

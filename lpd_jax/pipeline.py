@@ -23,6 +23,7 @@ from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_card import model_card_for
 from lpd_jax.weights.model_directory import (
     WEIGHT_FILES,
     ModelFiles,
@@ -69,9 +70,9 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | PathLike = DEFAULT_MODEL) -> "Pipeline":
-        """Loads a bundled model by name, a model directory by path, or "owner/name" of the hub.
+        """Loads a bundled or published model by name, a directory by path, or "owner/name".
 
-        A repository of the Hugging Face hub is fetched by huggingface_hub, where that is installed.
+        huggingface_hub fetches the last; weights that were published are converted once.
 
         Raises:
             FileNotFoundError, UserError: one line naming what is missing, damaged or of another
@@ -79,21 +80,24 @@ class Pipeline:
         """
         return cls(load_model_directory(find_model_directory(name_or_dir)))
 
-    def save_pretrained(self, directory: str | PathLike, dtype: str = "float32") -> None:
+    def save_pretrained(
+        self, directory: str | PathLike, dtype: str = "float32", **facts: Any
+    ) -> None:
         """Writes a model directory that `from_pretrained` loads, whole or not at all.
 
         Args:
             directory: new, or a model directory, of which other files (a licence) stay.
             dtype: what the weights are stored as: float32, float16 or bfloat16.
+            **facts: for its README.md; see `weights.ModelFacts`.
 
-        Raises:
-            UserError: a folder of something else, or weights that `dtype` cannot hold.
+        Raises UserError for a folder of something else, or weights that `dtype` cannot hold.
         """
+        card = model_card_for(directory, self.config, facts)
         weights = {
             part: family_of(getattr(self.config, part)).for_saving(jax.device_get(params))
             for part, params in self._runner.params.items()
         }
-        save_model_directory(directory, self.config, **weights, dtype=dtype)
+        save_model_directory(directory, self.config, **weights, dtype=dtype, card=card)
 
     @property
     def class_names(self) -> list[str]:
@@ -237,7 +241,7 @@ class Pipeline:
         return as_output(edited.images_BHWC, output_type)
 
     def edit_class(self, images_BHWC: Any, labels: Any, **choices: Any) -> Any:
-        """`inpaint` with the classes that a region is to become; more guidance insists."""
+        """`inpaint`; the labels are what a region is to become, more guidance insists on them."""
         return self.inpaint(images_BHWC, labels, **choices)
 
     def outpaint(

@@ -6,6 +6,7 @@ official PyTorch weights; `checkpoint` and `loading` read what a training run ha
 
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import find_model_directory
+from lpd_jax.weights.model_card import ModelFacts
 from lpd_jax.weights.model_directory import (
     ModelFiles,
     load_model_directory,
@@ -15,6 +16,7 @@ from lpd_jax.weights.model_directory import (
 
 __all__ = [
     "DirectoryConfig",
+    "ModelFacts",
     "ModelFiles",
     "find_model_directory",
     "load_model_directory",

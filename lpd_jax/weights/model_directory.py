@@ -23,6 +23,7 @@ from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
 
 CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
 WEIGHT_FILES = {"transformer": "model.safetensors", "tokenizer": "tokenizer.safetensors"}
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
@@ -54,6 +55,7 @@ def save_model_directory(
     transformer: Mapping[str, Any] | None = None,
     tokenizer: Mapping[str, Any] | None = None,
     dtype: str = "float32",
+    card: str | None = None,
 ) -> None:
     """Writes a model directory, whole or not at all, in place of an older one.
 
@@ -63,6 +65,7 @@ def save_model_directory(
         config: typed, or what a config.json says.
         transformer, tokenizer: nested parameters, None for a model that is not in it.
         dtype: what the weights are stored as.
+        card: the text of its README.md; None keeps the older one.
 
     Raises:
         UserError: a bad config, weights without a config or the reverse, weights that `dtype`
@@ -91,6 +94,9 @@ def save_model_directory(
                 safetensors.numpy.save_file(_to_dtype(leaves, dtype), file)
                 # safetensors lets only the owner read, the umask has not been asked.
                 shutil.copymode(temporary / CONFIG_FILE, file)
+        if card is not None:
+            (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+            kept = [file for file in kept if file.name != CARD_FILE]
         for file in kept:
             copy = shutil.copytree if file.is_dir() else shutil.copy2
             copy(file, temporary / file.name)

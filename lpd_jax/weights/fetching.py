@@ -1,0 +1,161 @@
+"""Weights of the Hugging Face hub, in a folder of this machine: downloaded once, converted once."""
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lpd_jax.models.family import is_tokenizer
+from lpd_jax.runtime.compilation_cache import default_cache_dir
+from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
+from lpd_jax.weights.model_card import ModelFacts, model_card
+from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, save_model_directory
+from lpd_jax.weights.published import PUBLISHED, Published, find_published
+
+CHECKPOINTS = (".pth", ".pt", ".safetensors")
+Tell = Callable[[str], object]
+
+
+def tell_on_standard_error(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def fetch_model(name: str, tell: Tell = tell_on_standard_error) -> Path:
+    """The model directory of a name of `PUBLISHED`, or of a repository "owner/name" that holds one.
+
+    Published weights are converted once, into the user's cache folder.
+
+    Args:
+        name: what the user asked for.
+        tell: called with a line about what takes time.
+
+    Raises:
+        UserError: huggingface_hub is not installed, there is no such repository, no network, or a
+            file that is not the one that was published.
+    """
+    entry = find_published(name)
+    return fetch_directory(name) if entry is None else fetch_published(entry, tell)
+
+
+def fetch_directory(name: str) -> Path:
+    """The folder that a repository's model directory was downloaded to, now or before."""
+    hub = import_hub(name, "")
+    patterns = [CONFIG_FILE, *WEIGHT_FILES.values()]
+    return Path(ask(name, "", lambda: hub.snapshot_download(name, allow_patterns=patterns)))
+
+
+def fetch_published(entry: Published, tell: Tell) -> Path:
+    """The model directory that published weights, with their tokenizer, were converted to."""
+    parts = [entry, PUBLISHED[entry.tokenizer]] if entry.tokenizer else [entry]
+    files = [fetch_file(part, tell) for part in parts]
+    # A snapshot's folder is named after its commit: other weights of one name are converted anew.
+    commits = "-".join(file.parent.name[:12] for file in files)
+    folder = default_cache_dir() / "models" / f"{entry.name}-{commits}"
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    for leftover in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    tell(f"{entry.name}: converting {' and '.join(file.name for file in files)} once, to {folder}")
+    models: dict[str, Any] = {"transformer": None, "tokenizer": None}
+    weights: dict[str, Any] = {}
+    for part, file in zip(parts, files, strict=True):
+        grid = part.grid or None
+        config, params = convert_file(file, grid_size=grid, tell=lambda line: tell(f"  {line}"))
+        kind = "tokenizer" if is_tokenizer(config) else "transformer"
+        models[kind], weights[kind] = config, params
+    config = directory_config(models["transformer"], models["tokenizer"])
+    facts = ModelFacts(
+        name=entry.name,
+        licence=entry.licence,
+        data="ImageNet (ILSVRC 2012)",
+        source=", ".join(f"{part.repository}/{part.file}".rstrip("/") for part in parts),
+    )
+    save_model_directory(folder, config, **weights, card=model_card(config, facts, entry.name))
+    return folder
+
+
+def fetch_file(entry: Published, tell: Tell) -> Path:
+    """The checkpoint in the hub's own cache, which goes on with what was cut off."""
+    hub = import_hub(entry.name, by_hand(entry))
+
+    def download() -> str:
+        file = entry.file or only_checkpoint(hub, entry)
+        cached = hub.try_to_load_from_cache(entry.repository, file)
+        if not isinstance(cached, str):
+            tell(
+                f"{entry.name}: fetching {entry.repository}/{file} ({entry.size} or more; licence: "
+                f"{entry.licence})"
+            )
+        return hub.hf_hub_download(entry.repository, file)
+
+    path = Path(ask(entry.name, by_hand(entry), download))
+    if entry.sha256:
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != entry.sha256:
+            raise UserError(
+                f"model: got {entry.name}, but {path} has SHA-256 {found}, allowed is "
+                f"{entry.sha256}; delete it"
+            )
+    return path
+
+
+def only_checkpoint(hub: Any, entry: Published) -> str:
+    """The name of the checkpoint that a repository holds."""
+    if is_offline():  # what is here may do
+        folder = Path(hub.snapshot_download(entry.repository, local_files_only=True))
+        names = sorted(path.name for path in folder.iterdir())
+    else:
+        names = sorted(hub.list_repo_files(entry.repository))
+    files = [name for name in names if name.endswith(CHECKPOINTS)]
+    if not files:
+        raise FileNotFoundError(f"{entry.repository} holds no {', '.join(CHECKPOINTS)}")
+    return files[0]
+
+
+def import_hub(name: str, remedy: str) -> Any:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(
+            f"model: got {shown(name)}, which is no directory here; allowed is a repository of the "
+            f"Hugging Face hub after `pip install 'lpd_jax[hub]'`{remedy}"
+        ) from None
+    return huggingface_hub
+
+
+def ask(name: str, remedy: str, download: Callable[[], str]) -> str:
+    """What a download gives; one line where it fails."""
+    try:
+        return download()
+    except KeyboardInterrupt:
+        raise
+    # Its errors, its HTTP client's and the system's have no common class.
+    except Exception as error:  # noqa: BLE001
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if is_offline():
+            reason = f"HF_HUB_OFFLINE is set, and it is not in the hub's cache ({reason})"
+        raise UserError(
+            f"model: got {shown(name)}, which is no directory here and cannot be fetched from the "
+            f"Hugging Face hub: {re.sub(r'[.:;]$', '', reason.strip())}{remedy}"
+        ) from None
+
+
+def is_offline() -> bool:
+    """Whether the user told huggingface_hub to do without a network."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def by_hand(entry: Published) -> str:
+    """How to do without the network of this machine."""
+    parts = [entry, *filter(None, [PUBLISHED.get(entry.tokenizer)])]
+    files = " and ".join(f"{part.file or 'the checkpoint'} of {part.repository}" for part in parts)
+    options = [f"--input={entry.file or 'CHECKPOINT'}"]
+    options += [f"--tokenizer={part.file}" for part in parts[1:]]
+    options += [f"--grid_size={entry.grid}"] if entry.grid else []
+    return f"; by hand: download {files}, then launch/convert.py {' '.join(options)} --output=DIR"
