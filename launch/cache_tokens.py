@@ -29,6 +29,7 @@ from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.config import read_config
+from lpd_jax.training.from_data import fill_in
 from lpd_jax.training.task import SPLITS
 from lpd_jax.weights.loading import load_weights
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def cache_tokens() -> None:
-    model, config = read_config(CONFIG.value.to_dict())
+    model, config = read_config(fill_in(CONFIG.value.to_dict()))
     if is_tokenizer(model):
         raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")

@@ -30,7 +30,7 @@ from lpd_jax.runtime.command_line import one_line
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 ROOT = Path(__file__).parents[1]
-SWITCH = re.compile(r'^MODEL = ".*"$', re.MULTILINE)
+SWITCH = re.compile(r'^MODEL = "[^"\n]*"', re.MULTILINE)
 PADDING = 12  # pixels around the pictures of --output
 
 NOTEBOOK = flags.DEFINE_string(

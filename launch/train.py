@@ -17,6 +17,7 @@ from absl import flags, logging
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.training import train
 from lpd_jax.training.config import read_config
+from lpd_jax.training.from_data import fill_in
 from lpd_jax.training.profiling import ProfileWindow
 
 CONFIG = command_line.define_config("File with get_config().")
@@ -31,7 +32,7 @@ processes.define_host_flags()
 def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
-    model, config = read_config(CONFIG.value.to_dict())
+    model, config = read_config(fill_in(CONFIG.value.to_dict()))
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
     try:
         with processes.job():

@@ -73,15 +73,23 @@ def test_a_wrong_option_is_one_line(tmp_path, options, words):
     assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_is_kept_without_outputs():
+def test_is_kept_with_its_outputs():
     notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     nbformat.validate(nbformat.from_dict(notebook))
-    for cell in notebook["cells"]:
-        assert not cell["metadata"]
-        if cell["cell_type"] == "code":
-            assert not cell["outputs"] and cell["execution_count"] is None
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [
+        kind for cell in cells for output in cell["outputs"] for kind in output.get("data", {})
+    ]
+    assert kinds.count("image/png") == 8 and kinds.count("image/gif") == 1
+    text = json.dumps([cell["outputs"] for cell in cells])
+    assert "Error" not in text and "/tmp/" not in text and "/home/" not in text
+    assert NOTEBOOK.stat().st_size < 4e6
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert '\nMODEL = "avatars12"\n' in "\n" + code_of(notebook) + "\n"
+    assert notebook["metadata"]["accelerator"] == "GPU"
+    code = "\n" + code_of(notebook)
+    assert '\nMODEL = "avatars12"  # @param ["avatars12", "lpd_l_256"' in code
+    assert "seed = 4  # @param" in code
 
 
 def test_one_address_everywhere():

@@ -42,6 +42,7 @@ class DataConfig:
         path: the root folder, the token cache, or the data_dir of TFDS ("" is its default).
         train_split: "" is "train". TFDS takes its slices too: "train[:90%]".
         validation_split: "" is "validation"; of a folder the subfolder "val" or "validation".
+        validation_share: of a folder without split folders: how much of it is for validation.
         image_size: side in pixels of the ADM centre crop; 0 leaves the bundled ones as they are.
         random_views: train on a random view of each image, a new one in each epoch: itself or
             its mirror; of a cache with ten crops, one of the ten.
@@ -58,6 +59,7 @@ class DataConfig:
     path: str = ""
     train_split: str = ""
     validation_split: str = ""
+    validation_share: float = 0.05
     image_size: int = 0
     random_views: bool = False
     bad_images: str = "fail"
@@ -78,6 +80,11 @@ class DataConfig:
                     f"data.{field}: got {shown(getattr(self, field))}, allowed are "
                     f"{', '.join(allowed)}"
                 )
+        if not 0 < self.validation_share < 1:
+            raise UserError(
+                f"data.validation_share: got {shown(self.validation_share)}, allowed are numbers "
+                "between 0 and 1"
+            )
         for field in ("image_size", "num_threads"):
             if getattr(self, field) < 0:
                 raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")

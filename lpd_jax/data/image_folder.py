@@ -13,8 +13,8 @@ from lpd_jax.runtime.picture_files import endings
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
-# Without split folders, about one image in so many is for validation.
-HOLDOUT = 20
+HASHES = 2**32
+BINS = 20  # hashes modulo this: the first bin is the share of 0.05 that is the default
 PARTS = ("train", "validation", "all")
 
 
@@ -27,18 +27,27 @@ class FolderPictures:
     Names of split folders may be in any case, and class folders may hold folders of their own.
     Every file that Pillow reads by its ending is a picture; hidden files and folders are not.
 
-    In the second case a hash of its path decides which split an image belongs to: about one in 20
-    is for validation, and stays so whatever other images come or go; the split "all" has every
-    image. Classes are numbered as the training folder's class folders are sorted.
+    In the second case a hash of its path decides which split an image belongs to: a share is for
+    validation, and stays so whatever other images come or go; of few images one at least. The
+    split "all" has every image. Classes are numbered as the training folder's class folders are
+    sorted.
     """
 
-    def __init__(self, root: str, split: str, own_name: str = "", train_name: str = ""):
+    def __init__(
+        self,
+        root: str,
+        split: str,
+        own_name: str = "",
+        train_name: str = "",
+        validation_share: float = 0.05,
+    ):
         """Args:
         root: the folder.
         split: "train" or "validation".
         own_name: folder of this split, or one of "train", "validation", "all" where there are
             class folders alone; "" is the usual.
         train_name: the same of the training split.
+        validation_share: of the images, where there are class folders alone.
 
         Raises:
             UserError: no such folder, no class folders, or a class without images.
@@ -55,7 +64,8 @@ class FolderPictures:
         self.num_classes = len(self.class_names)
         self.files, self.labels = list_images(self.folder, self.class_names)
         if part in ("train", "validation"):
-            rows = [i for i, file in enumerate(self.files) if part_of(file) == part]
+            held_out = held_out_rows(self.files, validation_share)
+            rows = [i for i in range(len(self.files)) if (i in held_out) == (part == "validation")]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
         listed = "\n".join([*self.class_names, *self.files]).encode("utf-8", "surrogateescape")
@@ -127,9 +137,20 @@ def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[
     return files, labels
 
 
-def part_of(file: str) -> str:
-    """The split that an image of a folder without split folders belongs to."""
+def held_out_rows(files: Sequence[str], share: float) -> set[int]:
+    """Which images are for validation: those whose hash is in the share; of two or more, one."""
+    places = [place_of(file) for file in files]
+    rows = {i for i, place in enumerate(places) if place < share}
+    if not rows and len(files) > 1:
+        return {places.index(min(places))}
+    if len(rows) == len(files) > 1:
+        rows.remove(places.index(max(places)))
+    return rows
+
+
+def place_of(file: str) -> float:
+    """From 0 to 1 by the hash of a path: images below the share are for validation."""
     # One name has one form here, whatever bytes the disk has for it.
     name = unicodedata.normalize("NFC", file.replace(os.sep, "/"))
-    held_out = zlib.crc32(name.encode("utf-8", "surrogateescape")) % HOLDOUT == 0
-    return "validation" if held_out else "train"
+    hashed = zlib.crc32(name.encode("utf-8", "surrogateescape"))
+    return (hashed % BINS + (hashed // BINS) / (HASHES / BINS)) / BINS

@@ -173,7 +173,8 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     if config.dataset == "avatars12":
         pictures = AvatarPictures(split)
     elif config.dataset == "folder":
-        pictures = FolderPictures(config.path, split, own_name, config.train_split)
+        share = config.validation_share
+        pictures = FolderPictures(config.path, split, own_name, config.train_split, share)
     elif config.dataset == "tfds":
         pictures = TfdsPictures(config.name, config.path, own_name or split)
     else:

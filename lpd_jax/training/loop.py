@@ -40,7 +40,7 @@ from lpd_jax.training.resume import check_same_config, rate_jump
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
-from lpd_jax.training.validation import check_validation, mean_metrics
+from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_class_names
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config
 from lpd_jax.weights.loading import initial_params
@@ -99,7 +99,7 @@ def train(
         params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
-        check_validation(len(task.validation), config.batch_size)
+        validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
         stack.enter_context(contextlib.closing(checkpoints))

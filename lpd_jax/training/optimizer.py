@@ -8,6 +8,8 @@ import optax
 
 from lpd_jax.runtime.errors import UserError
 
+REST = -1  # of `cosine_steps` in a config file: from the warm-up to the end; see `from_data`
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:

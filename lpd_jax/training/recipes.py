@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from lpd_jax.models.family import config_to_dict, find_model
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.config_fields import check_known
+from lpd_jax.training.optimizer import REST
 
 IMAGENET_IMAGES = 1_281_167  # of the training split
 
@@ -140,3 +141,31 @@ def avatars_optimizer(learning_rate: float, cosine_steps: int, weight_decay: flo
             "clip_norm": 1.0,
         }
     )
+
+
+def folder_run(image_size: int, batch_size: int) -> ConfigDict:
+    """A short run on a folder of photos, without its model, epochs and optimizer."""
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = batch_size
+    config.data = ConfigDict(
+        {
+            "dataset": "folder",
+            "path": "photos",
+            "image_size": image_size,
+            "validation_share": 0.05,
+            "random_views": True,
+            "bad_images": "skip",
+        }
+    )
+    config.mesh = ConfigDict({"data": -1})
+    config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 500})
+    config.ema_decay = 0.999
+    return config
+
+
+def short_optimizer(learning_rate: float, weight_decay: float) -> ConfigDict:
+    """AdamW of a run of any length: warm-up, then a cosine to 1e-5 for all that is left."""
+    optimizer = avatars_optimizer(learning_rate, 0, weight_decay)
+    optimizer.cosine_steps = REST
+    return optimizer

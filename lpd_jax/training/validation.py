@@ -12,12 +12,19 @@ from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.runtime.random_keys import random_key
 
 
-def check_validation(count: int, batch_size: int) -> None:
-    """Raises UserError where the validation set does not fill one batch."""
-    if batch_size > count:
+def validation_batch_size(count: int, batch_size: int, mesh: jax.sharding.Mesh) -> int:
+    """Images of one batch: those of a training batch, or fewer where there are not so many.
+
+    Raises:
+        UserError: not even an image for each part of the mesh.
+    """
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    if count < shards:
         raise UserError(
-            f"batch_size: got {batch_size}, allowed is at most the {count} validation images"
+            f"data: got {count} validation images, allowed is at least one for each of the "
+            f"{shards} parts that a batch is cut into"
         )
+    return min(batch_size, count // shards * shards)
 
 
 def mean_metrics(
@@ -34,10 +41,11 @@ def mean_metrics(
         evaluate: (params, batch, key) -> (loss, metrics), compiled.
         params: of the model to judge.
         source: the validation set.
-        batch_size: of all processes together.
+        batch_size: of all processes together, at most.
         mesh: that the batches are spread over.
         num_threads: that read ahead.
     """
+    batch_size = validation_batch_size(len(source), batch_size, mesh)
     sharding = batch_sharding(mesh)
     share = batch_share(sharding, batch_size)
     batches = validation_batches(source, batch_size, num_threads=num_threads, share=share)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lpd_jax.data import folder_walk
 from lpd_jax.data.batches import DataConfig
-from lpd_jax.data.image_folder import FolderPictures, part_of
+from lpd_jax.data.image_folder import FolderPictures, place_of
 from lpd_jax.data.pictures import open_images
 from lpd_jax.generation.request import resolve_labels
 from tests.data import photos
@@ -129,7 +129,7 @@ def test_one_name_in_two_forms_is_one_class(root):
     for label in (composed, apart):
         assert resolve_labels(label, 3, names).tolist() == [1]
         assert resolve_labels(label, 3, ("bee", apart, "cow")).tolist() == [1]
-    assert part_of(f"{composed}/1.png") == part_of(f"{apart}/1.png")
+    assert place_of(f"{composed}/1.png") == place_of(f"{apart}/1.png")
     (root / "train" / composed).mkdir()  # both forms on one disk
     shutil.copy(root / "train" / "bee" / "0.png", root / "train" / composed / "z.png")
     both = FolderPictures(str(root), "train")

@@ -10,7 +10,6 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lpd_jax.bundled import load_avatars
-from lpd_jax.data import image_folder
 from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches, validation_batches
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.pictures import BadImage, open_images
@@ -72,10 +71,12 @@ def test_a_validation_folder_without_some_class_keeps_the_numbers_of_training(sp
         open_images(folder_config(split_folders), "validation")
 
 
-def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folder, "HOLDOUT", 3)
+def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path):
+    def files_of(split, share=1 / 3):
+        return FolderPictures(str(tmp_path), split, validation_share=share).files
+
     photos.write_folder(tmp_path, 10)
-    parts = {split: FolderPictures(str(tmp_path), split).files for split in ("train", "validation")}
+    parts = {split: files_of(split) for split in ("train", "validation")}
     assert 4 <= len(parts["validation"]) <= 16
     assert sorted(parts["train"] + parts["validation"]) == sorted(
         FolderPictures(str(tmp_path), "train", "all").files
@@ -83,7 +84,24 @@ def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path,
     for name in photos.CLASSES:
         Image.fromarray(photos.pixels(0)).save(tmp_path / name / "new.png")
     for split, files in parts.items():
-        assert set(files) <= set(FolderPictures(str(tmp_path), split).files)
+        assert set(files) <= set(files_of(split))
+    # A larger share holds out more, and the same ones.
+    assert set(parts["validation"]) < set(files_of("validation", 0.6))
+
+
+def test_of_few_images_each_split_has_one(tmp_path):
+    photos.write_folder(tmp_path, 1)
+    for share, held_out in ((0.001, 1), (0.999, 2)):
+        parts = [
+            FolderPictures(str(tmp_path), split, validation_share=share).files
+            for split in ("train", "validation")
+        ]
+        assert [len(files) for files in parts] == [3 - held_out, held_out]
+        assert not set(parts[0]) & set(parts[1])
+    with pytest.raises(
+        ValueError, match="^data.validation_share: got 1.0, allowed are numbers betw"
+    ):
+        folder_config(tmp_path, validation_share=1.0)
 
 
 def test_what_is_an_image_and_what_is_not(tmp_path):
@@ -221,7 +239,8 @@ def test_a_folder_without_images_is_refused(tmp_path, make, fields, message):
 
 
 def test_a_split_without_images_is_refused(tmp_path):
-    photos.write_folder(tmp_path, 1)  # a hash puts all three in training
+    (tmp_path / "ant").mkdir()
+    Image.fromarray(photos.pixels(0)).save(tmp_path / "ant" / "0.png")  # one alone is for training
     with pytest.raises(ValueError, match="^data: got folder validation, .* holds no images"):
         open_images(folder_config(tmp_path), "validation")
 

@@ -74,7 +74,9 @@ def test_what_cannot_be_fetched_is_one_line_naming_it(asked, name):
 
 def test_a_hub_that_is_not_installed_is_one_line_naming_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=f"^model: got '{NAME}', .*pip install 'lpd_jax.hub.'") as error:
+    with pytest.raises(
+        UserError, match=f"^model: got '{NAME}', .*pip install 'lpd_jax.hub.'"
+    ) as error:
         find_model_directory(NAME)
     assert "\n" not in str(error.value)
 

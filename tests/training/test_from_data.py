@@ -1,0 +1,70 @@
+"""What a config leaves open is read off its data."""
+
+import pytest
+
+from lpd_jax.training.config import read_config
+from lpd_jax.training.from_data import fill_in
+from tests import tiny
+from tests.data import photos
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return photos.write_folder(tmp_path_factory.mktemp("photos"), 4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.write_model_directory(tmp_path_factory.mktemp("models") / "vq", transformer=None)
+
+
+def config(root, tokenizer, **fields):
+    model = {
+        "family": "lpd",
+        "num_layers": 2,
+        "embed_dim": 16,
+        "num_heads": 2,
+        "grid_size": (0, 0),
+        "codebook_size": 0,
+        "num_classes": 0,
+    }
+    data = {"dataset": "folder", "path": str(root), "image_size": 16, "validation_share": 0.2}
+    start = {"model": model, "data": data, "tokenizer": str(tokenizer), "batch_size": 64}
+    return (
+        start | {"num_epochs": 30, "optimizer": {"warmup_steps": 100, "cosine_steps": -1}} | fields
+    )
+
+
+def test_classes_codebook_grid_and_steps_come_from_the_data(root, tokenizer):
+    given = config(root, tokenizer)
+    model, run = read_config(fill_in(given))
+    assert (model.num_classes, model.codebook_size, model.grid_size) == (3, 32, (8, 8))
+    # A batch is the training set, so an epoch is a step; a tenth of them warm up at most.
+    assert 8 <= run.batch_size <= 11 and run.num_steps == 30
+    assert (run.optimizer.warmup_steps, run.optimizer.cosine_steps) == (3, 27)
+    assert given == config(root, tokenizer)  # the file's own mapping stays as it is
+    assert read_config(fill_in(config(root, tokenizer, batch_size=2)))[1].num_steps > 100
+
+
+def test_a_config_that_leaves_nothing_open_is_not_touched():
+    whole = {"model": {"family": "lpd", "num_classes": 3}, "num_steps": 5, "data": {"path": "gone"}}
+    assert fill_in(whole) == whole
+    assert fill_in({"model": "text"}) == {"model": "text"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"num_steps": 3}, "^num_epochs: got 30 beside num_steps 3, allowed is one of the two"),
+        ({"num_epochs": -1}, "^num_epochs: got -1, allowed are numbers above 0"),
+        ({"num_epochs": "many"}, "^num_epochs: got 'many', allowed are numbers above 0"),
+        ({"tokenizer": ""}, "^tokenizer: missing"),
+        (
+            {"data": {"dataset": "folder", "path": "gone", "image_size": 8}},
+            "^data.path: got 'gone'",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named(root, tokenizer, fields, words):
+    with pytest.raises(ValueError, match=words):
+        fill_in(config(root, tokenizer) | fields)
