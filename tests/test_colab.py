@@ -20,7 +20,7 @@ JUPYTER = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 LAST = "show(pipe("  # the first cell that draws; the others are run by tests/test_notebook.py
 # Runs the cells up to it in this Python; says which packages the kernel then has.
 DRIVER = """
-import json, sys
+import json, os, sys
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -34,7 +34,8 @@ versions = "import numpy, jax, flax; print(numpy.__version__, jax.__version__, f
 notebook.cells = [first, *notebook.cells[: end + 1], nbformat.v4.new_code_cell(versions)]
 specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
 kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
-NotebookClient(notebook, kernel, timeout=1500).execute()
+resources = {"metadata": {"path": os.path.dirname(path)}}  # where the package is not importable
+NotebookClient(notebook, kernel, timeout=1500, resources=resources).execute()
 texts = [
     "".join(out.get("text", "") for out in cell.get("outputs", [])) for cell in notebook.cells
 ]
