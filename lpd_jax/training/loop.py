@@ -37,6 +37,7 @@ from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
 from lpd_jax.training.resume import check_same_config, rate_jump
+from lpd_jax.training.run_record import record_start
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
@@ -108,7 +109,7 @@ def train(
         place.push()  # it took long to measure
         run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
-        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1))
+        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, notes))
         for line in (*notes, describe(run, state, workdir)):
             progress.line(line)
         return train_loop(state, run, progress)
@@ -123,11 +124,14 @@ def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object])
     return initial_params(config.init_from, model, config.new_classes, config.seed, tell)
 
 
-def open_progress(run: Run, place: Workdir, first_step: int) -> Progress:
-    """What tells of a run from `first_step` on."""
+def open_progress(run: Run, place: Workdir, first_step: int, notes: list[str]) -> Progress:
+    """What tells of a run from `first_step` on; adds to the lines that it begins with."""
     place.local.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         write_class_names(place.local, run.task.training.class_names)
+        written = config_to_json(run.task.model, run.config)
+        finished = record_start(place.local, written, first_step - 1, run.config.num_steps)
+        notes.extend(filter(None, [finished]))
     return Progress(
         place.local,
         first_step,

@@ -16,11 +16,12 @@ from lpd_jax.runtime.leases import Lease, leasing
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
+from lpd_jax.training.run_record import RECORD_FILE
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 
 DATA_FILE = "data.json"  # what an exported model tells of its data
 # What a run goes on with beside its checkpoints: lines it adds to, and what took long to make.
-RESUMED = (LOG_FILE, METRICS_FILE, "fid_reference_*.npz", "tokens/*/*")
+RESUMED = (LOG_FILE, METRICS_FILE, RECORD_FILE, "fid_reference_*.npz", "tokens/*/*")
 
 
 class Workdir:

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from lpd_jax.runtime.locks import writing_to
-from lpd_jax.runtime.mesh import make_mesh
+from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.training import loop as train_module
 from lpd_jax.training.config import EveryConfig, config_to_json
 from lpd_jax.training.loop import due, train
 from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.resume import check_same_config
 from lpd_jax.training.train_step import TrainState
-from lpd_jax.training.validation import mean_metrics
+from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
 from tests.buckets import folder_buckets
 from tests.training import toy
@@ -141,6 +141,22 @@ def test_a_longer_run_says_where_its_learning_rate_jumps(tmp_path, capsys):
     assert "num_steps" not in capsys.readouterr().out
 
 
+def test_a_workdir_remembers_how_each_start_was_made(tmp_path, capsys):
+    train(toy.MODEL, toy.config(2), tmp_path)
+    train(toy.MODEL, toy.config(4), tmp_path)
+    record = (tmp_path / "run.json").read_text()
+    first, second = json.loads(record)["starts"]
+    assert (first["step"], second["step"]) == (0, 2)
+    assert (second["processes"], second["devices"]) == (1, jax.device_count())
+    assert second["config"] == config_to_json(toy.MODEL, toy.config(4))
+    assert second["versions"]["jax"] == jax.__version__ and second["commit"]
+    capsys.readouterr()
+    train(toy.MODEL, toy.config(4), tmp_path)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("step 4 of 4: this run is finished, num_steps would go on; last started")
+    assert (tmp_path / "run.json").read_text() == record
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path):
     first = train(toy.MODEL, toy.config(2), tmp_path)
     again = train(toy.MODEL, toy.config(2), tmp_path)
@@ -214,7 +230,6 @@ def test_fields_added_after_a_run_began_count_as_their_defaults():
     ("fields", "message"),
     [
         ({"batch_size": 12}, "batch_size: got 12, allowed are multiples of .* = 8 shards"),
-        ({"batch_size": 48}, "batch_size: got 48, allowed is at most the 40 validation images"),
         ({"optimizer": OptimizerConfig(warmup_steps=3)}, "optimizer.warmup_steps .* at most"),
     ],
 )
@@ -235,3 +250,12 @@ def test_a_workdir_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="^workdir: got .*file is a file; allowed is a new folder"):
         train(toy.MODEL, toy.config(2), tmp_path / "file" / "run")
+
+
+def test_a_validation_set_smaller_than_a_batch_is_judged_in_smaller_batches():
+    mesh = make_mesh(MeshConfig())
+    shards = mesh.size
+    assert validation_batch_size(40, 8 * shards, mesh) == 40 // shards * shards
+    assert validation_batch_size(10**6, 8 * shards, mesh) == 8 * shards
+    with pytest.raises(ValueError, match="^data: got 0 validation images, allowed is at least one"):
+        validation_batch_size(0, 8, mesh)
