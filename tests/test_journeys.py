@@ -1,9 +1,9 @@
 """The pages that take a new user somewhere: their commands, word for word, from start to end."""
 
+import json
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
 
@@ -14,30 +14,29 @@ from tests import tiny
 from tests.data import photos
 
 
-def commands_of(page: str, marker: str) -> list[list[str]]:
-    """The commands of the blocks that follow <!-- command: MARKER -->."""
+def blocks_of(page: str, marker: str) -> list[str]:
+    """The blocks of shell that follow <!-- command: MARKER -->."""
     text = (tiny.REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    blocks = re.findall(rf"<!-- command: {marker} -->\n```bash\n(.*?)^```", text, re.M | re.S)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines]
+    return re.findall(rf"<!-- command: {marker} -->\n```bash\n(.*?)^```", text, re.M | re.S)
 
 
 def walk(page: str, marker: str, folder: pathlib.Path) -> list[str]:
     """Runs them in a folder that has the repository's launch and configs; gives what they said."""
-    for name in ("launch", "configs"):
+    for name in ("launch", "configs", "notebooks"):
         (folder / name).symlink_to(tiny.REPOSITORY / name)
+    environment = {**tiny.process_environment(folder / "compiled"), "XLA_FLAGS": ""}
+    environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
     said = []
-    for command in commands_of(page, marker):
-        assert command[0] == "python"
+    for block in blocks_of(page, marker):
         done = subprocess.run(
-            [sys.executable, *command[1:]],
+            ["bash", "-euo", "pipefail", "-c", block],
             cwd=folder,
-            env={**tiny.process_environment(folder / "compiled"), "XLA_FLAGS": ""},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=1500,
         )
-        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         said.append(done.stdout)
     return said
 
@@ -58,6 +57,18 @@ def test_from_photos_to_pictures(tmp_path):
     assert (tmp_path / "models" / "photos" / "config.json").is_file() and exported
 
 
-def test_every_journey_has_commands():
-    assert len(commands_of("own-photos.md", "photos")) == 5
-    assert os.path.isdir(tiny.REPOSITORY / "configs")
+@pytest.mark.slow
+def test_a_rehearsal_of_a_cluster(tmp_path):
+    *_, exported = walk("clusters.md", "clusters", tmp_path)
+    starts = json.loads((tmp_path / "runs" / "rehearsal" / "run.json").read_text())["starts"]
+    assert [(start["step"], start["processes"]) for start in starts] == [(0, 2), (2, 1)]
+    assert (tmp_path / "models" / "rehearsal" / "config.json").is_file() and exported
+
+
+@pytest.mark.parametrize(
+    ("page", "marker", "count"),
+    [("own-photos.md", "photos", 5), ("clusters.md", "clusters", 3), ("colab.md", "colab", 1)],
+)
+def test_every_journey_has_commands(page, marker, count):
+    blocks = blocks_of(page, marker)
+    assert len(blocks) == count and all("python launch/" in block for block in blocks)
