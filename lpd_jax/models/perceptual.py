@@ -11,11 +11,12 @@ each channel, the mean over places, the sum over depths.
   its weights, which LlamaGen's trainer leaves on by accident, is off here.
 
 `weights.perceptual.load_perceptual` reads the weights and gives one of the two ready for use. All
-are plain functions for jit, differentiable in both pictures, and average nothing over the batch.
+are pure and compiled, differentiable in both pictures, and average nothing over the batch.
 
 Letters: B batch, H height, W width, C channels.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ LPIPS_EPSILON = 1e-10  # added to the norm of a place
 STAGE_EPSILON = 1e-6
 
 
+@functools.partial(jax.jit, static_argnames=("num_stages", "size", "dtype"))
 def efficientnet_distance(
     params: Mapping[str, Any],
     images_BHWC: jax.Array,
@@ -69,6 +71,7 @@ def efficientnet_distance(
     return weighted_difference(stages(images_BHWC), stages(others_BHWC))
 
 
+@functools.partial(jax.jit, static_argnames="dtype")
 def lpips(
     params: Mapping[str, Any],
     images_BHWC: jax.Array,

@@ -13,13 +13,17 @@ from lpd_jax.weights.model_directory import (
     read_directory_config,
     save_model_directory,
 )
+from lpd_jax.weights.perceptual import PerceptualConfig, PerceptualLoss, load_perceptual
 
 __all__ = [
     "DirectoryConfig",
     "ModelFacts",
     "ModelFiles",
+    "PerceptualConfig",
+    "PerceptualLoss",
     "find_model_directory",
     "load_model_directory",
+    "load_perceptual",
     "read_directory_config",
     "save_model_directory",
 ]

@@ -121,7 +121,7 @@ def test_a_run_reports_it_with_what_validates(tmp_path, by_means, monkeypatch):
     [
         ({"num_images": -1}, r"^fid.num_images: got -1, allowed is 0 \(none\) or at least 2"),
         ({"num_images": 1}, r"^fid.num_images: got 1, allowed"),
-        ({"num_images": 2}, r"^fid.network: missing; allowed are avatars12 and a file"),
+        ({"num_images": 2}, r"^fid.network: missing; allowed are avatars12, eff"),
     ],
 )
 def test_a_config_that_measures_nothing_is_refused(fields, words):
