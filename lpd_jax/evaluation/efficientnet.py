@@ -14,7 +14,7 @@ import numpy as np
 
 from lpd_jax.images import to_model_range
 from lpd_jax.models.efficientnet_lite import FEATURE_DIM, IMAGE_SIZE, EfficientNetLite0
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.runtime.arguments import as_array, check_whole
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.parameters import weights_digest
 from lpd_jax.weights.perceptual import load_efficientnet_lite
@@ -56,7 +56,7 @@ class EfficientNet:
         Raises:
             UserError: pictures of another type, shape or range.
         """
-        images_BHWC = check_pictures(np.asarray(images_BHWC))
+        images_BHWC = check_pictures(images_BHWC)
         parts = [np.zeros((0, FEATURE_DIM), np.float32)]  # of no pictures
         for i in range(0, len(images_BHWC), self.batch_size):
             batch_BHWC = images_BHWC[i : i + self.batch_size]
@@ -72,14 +72,14 @@ class EfficientNet:
         return features_BF @ np.asarray(head["kernel"]) + np.asarray(head["bias"])[None]
 
 
-def check_pictures(images_BHWC: np.ndarray) -> np.ndarray:
+def check_pictures(images: Any) -> np.ndarray:
     """The same, floats as float32. Raises UserError unless uint8 or [-1, 1], `[B, H, W, 3]`."""
+    allowed = "are uint8 and floats [B, height, width, 3]"
+    images_BHWC = as_array("images", images, allowed)
     shape, dtype = images_BHWC.shape, images_BHWC.dtype
     floats = jnp.issubdtype(dtype, jnp.floating)
     if not (floats or dtype == np.uint8) or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
-        raise UserError(
-            f"images: got {dtype} {shape}, allowed are uint8 and floats [B, height, width, 3]"
-        )
+        raise UserError(f"images: got {dtype} {shape}, allowed {allowed}")
     if not floats:
         return images_BHWC
     images_BHWC = images_BHWC.astype(np.float32)

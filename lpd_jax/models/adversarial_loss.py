@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.runtime.arguments import check_whole, is_finite, shown
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 
 LOSSES = ("hinge", "non_saturating", "non_saturating_by_picture")
 SMALLEST_GRADIENT = 1e-4  # added to the norm that the adaptive weight divides by
@@ -58,21 +57,11 @@ class AdversarialConfig:
     lecam_decay: float = 0.999
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            allowed = ", ".join(LOSSES)
-            raise UserError(f"adversarial.loss: got {self.loss!r}, allowed are {allowed}")
+        check_choice("adversarial.loss", self.loss, LOSSES)
         check_whole("adversarial.start_step", self.start_step, 0)
         for name in ("weight", "r1_weight", "lecam_weight"):
-            value = getattr(self, name)
-            if not is_finite(value) or value < 0:
-                raise UserError(
-                    f"adversarial.{name}: got {shown(value)}, allowed are numbers from 0"
-                )
-        if not is_finite(self.lecam_decay) or not 0 <= self.lecam_decay < 1:
-            raise UserError(
-                f"adversarial.lecam_decay: got {shown(self.lecam_decay)}, "
-                "allowed are numbers from 0 to below 1"
-            )
+            check_number(f"adversarial.{name}", getattr(self, name), 0, LARGEST_WEIGHT)
+        check_number("adversarial.lecam_decay", self.lecam_decay, 0, 1, ends="least")
 
 
 def discriminator_loss(loss: str, real: jax.Array, drawn: jax.Array) -> jax.Array:

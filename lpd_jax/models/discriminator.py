@@ -24,8 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_choice, check_whole
 
 NORMS = ("batch", "group", "none")
 MOST_GROUPS = 32
@@ -57,9 +56,7 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         check_whole("discriminator.channels", self.channels, 1)
         check_whole("discriminator.num_layers", self.num_layers, 1, 6)
-        if self.norm not in NORMS:
-            allowed = ", ".join(NORMS)
-            raise UserError(f"discriminator.norm: got {self.norm!r}, allowed are {allowed}")
+        check_choice("discriminator.norm", self.norm, NORMS)
 
     def strides(self) -> Sequence[tuple[int, ...]]:
         """Of each convolution, the last included; of time only the first two halve."""

@@ -16,8 +16,7 @@ import jax
 
 from lpd_jax.models.efficientnet_lite import NUM_STAGES
 from lpd_jax.models.perceptual import efficientnet_distance, lpips
-from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import check_choice, check_whole
 from lpd_jax.weights import public_files
 from lpd_jax.weights.from_torch.efficientnet_lite import efficientnet_lite_from_torch
 from lpd_jax.weights.from_torch.vgg import channel_weights_from_torch, vgg_from_torch
@@ -47,9 +46,7 @@ class PerceptualConfig:
     lpips_weights: str = ""
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            allowed = " and ".join(NETWORKS)
-            raise UserError(f"perceptual.network: got {self.network!r}, allowed are {allowed}")
+        check_choice("perceptual.network", self.network, NETWORKS)
         check_whole("perceptual.num_stages", self.num_stages, 1, NUM_STAGES)
         if self.size:
             check_whole("perceptual.size (0 to leave pictures as they are)", self.size, SMALLEST)

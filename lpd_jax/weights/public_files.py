@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import as_path
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 
 HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")  # "owner/name/FILE"
@@ -71,8 +72,8 @@ def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.n
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if digest != file.sha256:
         raise UserError(
-            f"{field}: got {str(path)!r} of SHA-256 {digest[:16]}..., allowed is the published "
-            f"{file.name} of SHA-256 {file.sha256[:16]}...; {file.how_to_get}"
+            f"{field}: got {shown_path(path)} of SHA-256 {digest[:16]}..., allowed is the "
+            f"published {file.name} of SHA-256 {file.sha256[:16]}...; {file.how_to_get}"
         )
     return read_state_dict(path)
 
@@ -80,15 +81,15 @@ def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.n
 def find_public_file(file: PublicFile, where: str, field: str) -> pathlib.Path:
     """The file, not yet checked. Raises UserError where it is not found, with how to get it."""
     if where:
-        path = pathlib.Path(where).expanduser()
+        path = as_path(field, where)
         if path.is_file():
             return path
         match = HUB_FILE.fullmatch(where)
         if match and not path.parent.is_dir():
             return fetch_hub_file(match[1], match[2], field)
         raise UserError(
-            f"{field}: got {where!r}, which is no file; allowed are the path of {file.name} and "
-            f"owner/name/{file.name} of the Hugging Face hub; {file.how_to_get}"
+            f"{field}: got {shown_path(where)}, which is no file; allowed are the path of "
+            f"{file.name} and owner/name/{file.name} of the Hugging Face hub; {file.how_to_get}"
         )
     for path in usual_places(file):
         if path.is_file():
@@ -117,7 +118,7 @@ def fetch_hub_file(repository: str, name: str, field: str) -> pathlib.Path:
     Raises:
         UserError: huggingface_hub is not installed, there is no such file, or no network.
     """
-    got = f"{field}: got {repository + '/' + name!r}, which is no file here"
+    got = f"{field}: got {shown_path(f'{repository}/{name}')}, which is no file here"
     try:
         import huggingface_hub
     except ImportError:

@@ -148,6 +148,7 @@ def test_the_published_weights_know_a_photograph():
         (np.zeros((1, 3, 8, 8), np.uint8), r"images: got uint8 \(1, 3, 8, 8\), allowed are uint8"),
         (np.zeros((8, 8, 3), np.float32), r"images: got float32 \(8, 8, 3\), allowed are uint8"),
         (np.zeros((1, 8, 8, 3), np.int64), r"images: got int64 \(1, 8, 8, 3\), allowed are uint8"),
+        (["a", "b"], r"images: got .*, allowed are uint8 and floats"),
         (np.full((1, 8, 8, 3), 255.0), "images: got floats from 255 to 255, allowed are floats fr"),
         (
             np.full((1, 8, 8, 3), np.nan),

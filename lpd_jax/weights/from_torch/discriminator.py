@@ -12,7 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lpd_jax.models.discriminator import DiscriminatorConfig, init_discriminator
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 
@@ -35,7 +35,7 @@ def official_weights(config: DiscriminatorConfig) -> list[Weight]:
     """
     if config.norm != "batch" or config.spectral_norm:
         raise UserError(
-            f"discriminator.norm: got {config.norm!r}"
+            f"discriminator.norm: got {shown(config.norm)}"
             f"{' with spectral_norm' if config.spectral_norm else ''}, allowed in converting "
             "weights is 'batch' alone; no others are published"
         )
