@@ -118,18 +118,25 @@ def only_checkpoint(hub: Any, entry: Published) -> str:
     return files[0]
 
 
-def import_hub(name: str, remedy: str) -> Any:
+def import_hub(name: str, remedy: str, field: str = "model", kind: str = "directory") -> Any:
+    """The hub's package. UserError about the value `name` of `field` where it is not installed."""
     try:
         import huggingface_hub
     except ImportError:
         raise UserError(
-            f"model: got {shown(name)}, which is no directory here; allowed is a repository of the "
+            f"{field}: got {shown(name)}, which is no {kind} here; allowed is a repository of the "
             f"Hugging Face hub after `pip install 'lpd_jax[hub]'`{remedy}"
         ) from None
     return huggingface_hub
 
 
-def ask(name: str, remedy: str, download: Callable[[], str]) -> str:
+def ask(
+    name: str,
+    remedy: str,
+    download: Callable[[], str],
+    field: str = "model",
+    kind: str = "directory",
+) -> str:
     """What a download gives; one line where it fails."""
     try:
         return download()
@@ -141,7 +148,7 @@ def ask(name: str, remedy: str, download: Callable[[], str]) -> str:
         if is_offline():
             reason = f"HF_HUB_OFFLINE is set, and it is not in the hub's cache ({reason})"
         raise UserError(
-            f"model: got {shown(name)}, which is no directory here and cannot be fetched from the "
+            f"{field}: got {shown(name)}, which is no {kind} here and cannot be fetched from the "
             f"Hugging Face hub: {re.sub(r'[.:;]$', '', reason.strip())}{remedy}"
         ) from None
 

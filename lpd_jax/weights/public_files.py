@@ -16,6 +16,7 @@ import numpy as np
 
 from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.weights.fetching import ask, import_hub
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 
 HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")  # "owner/name/FILE"
@@ -118,18 +119,7 @@ def fetch_hub_file(repository: str, name: str, field: str) -> pathlib.Path:
     Raises:
         UserError: huggingface_hub is not installed, there is no such file, or no network.
     """
-    got = f"{field}: got {shown_path(f'{repository}/{name}')}, which is no file here"
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError(
-            f"{got}; allowed is a file of the Hugging Face hub after `pip install huggingface_hub`"
-        ) from None
-    try:
-        return pathlib.Path(huggingface_hub.hf_hub_download(repository, name))
-    # Its errors, its HTTP client's and the system's have no common class.
-    except Exception as error:  # noqa: BLE001
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(
-            f"{got} and cannot be fetched from the Hugging Face hub: {reason}"
-        ) from None
+    name_on_hub = f"{repository}/{name}"
+    hub = import_hub(name_on_hub, "", field, "file")
+    path = ask(name_on_hub, "", lambda: hub.hf_hub_download(repository, name), field, "file")
+    return pathlib.Path(path)
