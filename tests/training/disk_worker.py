@@ -6,6 +6,7 @@ A line of JSON on standard input starts a child, whose process id is answered; i
 when it has ended. The children share the imports of this process, which never starts a JAX backend.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -65,7 +66,8 @@ def main() -> None:
             os.environ.update(order.get("environment", {}))
             sys.argv = ["train.py"]
             logging.set_verbosity(logging.ERROR)
-            command_line.run(lambda: run(order["workdir"], order.get("fill")))
+            start = functools.partial(run, order["workdir"], order.get("fill"))
+            command_line.run(start)
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
