@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ def run(
                 raise
             return _fail(error)
         except KeyboardInterrupt as stop:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # it is leaving already
             _say(str(stop) or "stopped")
             was_sigterm = isinstance(stop, Terminated)
             return _leave(TERMINATED_EXIT_CODE if was_sigterm else INTERRUPTED_EXIT_CODE)
