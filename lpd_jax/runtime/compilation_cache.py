@@ -98,5 +98,5 @@ def warn_once() -> None:
 
 
 def remove_newest(folder: Path) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # gone, or none
         max(folder.glob("*-cache"), key=lambda path: path.stat().st_mtime_ns).unlink(True)

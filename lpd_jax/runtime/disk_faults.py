@@ -67,7 +67,9 @@ def disk_error(
         facts.append(f"{readable_size(needed)} needed")
     if free is not None:
         facts.append(f"{readable_size(free)} free")
-    error = DiskError(f"{cut(str(path), PATH_LENGTH)}: {what} could not be written ({'; '.join(facts)})")
+    error = DiskError(
+        f"{cut(str(path), PATH_LENGTH)}: {what} could not be written ({'; '.join(facts)})"
+    )
     error.errno = number
     return error
 

@@ -102,7 +102,8 @@ def train(
             saved = saved_config(place.checkpoints)
             check_same_config(config_to_json(model, config), saved)
             notes = [*filter(None, [rate_jump(config, saved, resumes)])]
-        needed = check_two_fit(place.checkpoints, state_shapes(model, config, optimizer))
+        init = fresh_state(model, config, optimizer)
+        needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
         params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
@@ -122,13 +123,11 @@ def train(
         return train_loop(state, run, progress)
 
 
-def state_shapes(model: Any, config: TrainConfig, optimizer: optax.GradientTransformation) -> Any:
-    """A train state's shapes and dtypes, without making it."""
-
-    def init(key: jax.Array) -> TrainState:
-        return init_state(init_boxed(model, key), optimizer, config.ema_decay)
-
-    return jax.eval_shape(init, random_key(config.seed))
+def fresh_state(
+    model: Any, config: TrainConfig, optimizer: optax.GradientTransformation
+) -> Callable[[jax.Array], TrainState]:
+    """A function of a key that makes the state before the first step, of random weights."""
+    return lambda key: init_state(init_boxed(model, key), optimizer, config.ema_decay)
 
 
 def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object]) -> Any:
@@ -192,10 +191,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
     Args:
         params: what a fresh state starts from; None makes random ones.
     """
-
-    def init(key: jax.Array) -> TrainState:
-        return init_state(init_boxed(run.task.model, key), run.optimizer, run.config.ema_decay)
-
+    init = fresh_state(run.task.model, run.config, run.optimizer)
     key = random_key(run.config.seed)
     if run.checkpoints.latest_step() is not None:
         shardings = state_shardings(init, run.mesh, key)

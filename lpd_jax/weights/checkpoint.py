@@ -1,10 +1,9 @@
 """Training state on disk: Orbax checkpoints that restore onto the mesh of the day."""
 
 import contextlib
-import errno
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from os import PathLike
 from typing import Any
 
@@ -14,18 +13,18 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
-from lpd_jax.runtime.disk_faults import disk_error, free_bytes, writing
+from lpd_jax.runtime.disk_faults import free_bytes, writing
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
 from lpd_jax.runtime.interrupts import interrupts_wait
 from lpd_jax.weights.checkpoint_faults import (
     Place,
     checkpoint_bytes,
-    end_threads,
-    has_room,
+    make_room,
     quiet_threads,
     remove_unfinished,
     saving_threads,
+    whole_or_not_there,
 )
 from lpd_jax.weights.checkpoint_layout import (
     AVERAGE,
@@ -100,31 +99,15 @@ class Checkpoints:
         what = f"the checkpoint of step {step}"
         self.place.check(what)
         self.needed = checkpoint_bytes(state)
-        self.make_room(what)
-        with self.whole_or_not_there(step), interrupts_wait():
+        passing = [step for step in self.manager.all_steps() if not self.stays_for_good(step)]
+        replaced = sorted(passing)[: -max(self.keep - 1, 1)]  # never the newest
+        make_room(self.folder, what, self.needed, replaced, self.manager.delete)
+        with whole_or_not_there(self.folder, step), interrupts_wait():
             self.manager.save(step, args=items, force=True)
             self.saving = step
 
-    def make_room(self, what: str) -> None:
-        """Removes checkpoints before the next is written, not after it, where it does not fit.
-
-        Only those that it would replace: the newest stays whatever happens.
-
-        Raises:
-            DiskError: it does not fit even then.
-        """
-        while not has_room(self.folder, self.needed):
-            older = self.replaced_by_the_next()
-            if not older:
-                raise disk_error(what, self.folder, errno.ENOSPC, self.needed)
-            with writing(what, self.folder):
-                self.manager.delete(older[0])
-
-    def replaced_by_the_next(self) -> list[int]:
-        """Steps whose checkpoints go once another is saved; never the newest."""
-        kept_for_good = self.keep_every or float("inf")
-        passing = [step for step in sorted(self.manager.all_steps()) if step % kept_for_good]
-        return passing[: -max(self.keep - 1, 1)]
+    def stays_for_good(self, step: int) -> bool:
+        return self.keep_every > 0 and step % self.keep_every == 0
 
     def has_room(self) -> bool:
         """Whether another checkpoint would fit now."""
@@ -146,20 +129,8 @@ class Checkpoints:
         if self.saving is None:
             return
         step, self.saving = self.saving, None
-        with self.whole_or_not_there(step), interrupts_wait():
+        with whole_or_not_there(self.folder, step), interrupts_wait():
             self.manager.wait_until_finished()
-
-    @contextlib.contextmanager
-    def whole_or_not_there(self, step: int) -> Iterator[None]:
-        path = self.folder / str(step)
-        try:
-            with writing(f"the checkpoint of step {step}", path):
-                yield
-        except Exception:
-            end_threads()
-            if jax.process_index() == 0:
-                remove_unfinished(self.folder)
-            raise
 
     def latest_step(self) -> int | None:
         return self.manager.latest_step()

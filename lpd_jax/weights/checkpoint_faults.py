@@ -11,7 +11,7 @@ import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import is_bucket
-from lpd_jax.runtime.disk_faults import DiskError, disk_error, free_bytes
+from lpd_jax.runtime.disk_faults import DiskError, disk_error, free_bytes, writing
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
@@ -56,6 +56,29 @@ def check_two_fit(folder: epath.Path, state: Any) -> int:
         what = "two checkpoints" if missing == 2 else "the next checkpoint"
         raise disk_error(what, folder, errno.ENOSPC, missing * one)
     return one
+
+
+def make_room(
+    folder: epath.Path,
+    what: str,
+    needed: int,
+    replaced: Sequence[int],
+    delete: Callable[[int], Any],
+) -> None:
+    """Removes checkpoints before the next is written, not after it, where it does not fit.
+
+    Args:
+        replaced: steps of those that it would replace, oldest first.
+
+    Raises:
+        DiskError: it does not fit even then.
+    """
+    going = list(replaced)
+    while not has_room(folder, needed):
+        if not going:
+            raise disk_error(what, folder, errno.ENOSPC, needed)
+        with writing(what, folder):
+            delete(going.pop(0))
 
 
 def has_room(folder: str | os.PathLike, needed: int) -> bool:
@@ -102,6 +125,19 @@ def quiet_threads() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(quiet)
+
+
+@contextlib.contextmanager
+def whole_or_not_there(folder: epath.Path, step: int) -> Iterator[None]:
+    """Inside, the checkpoint of a step is written; where that fails, nothing of it is left."""
+    try:
+        with writing(f"the checkpoint of step {step}", folder / str(step)):
+            yield
+    except Exception:
+        end_threads()
+        if jax.process_index() == 0:
+            remove_unfinished(folder)
+        raise
 
 
 def saving_threads() -> list[threading.Thread]:
