@@ -165,7 +165,8 @@ def write_outputs(
         times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
         images.save_gif(outputs["animate"], frames, times)
     if "save_tokens" in outputs:
-        with replacing_file(outputs["save_tokens"]) as temporary, temporary.open("wb") as file:
+        target = outputs["save_tokens"]
+        with replacing_file(target, "the tokens") as temporary, temporary.open("wb") as file:
             np.save(file, drawn.tokens)
     for path in outputs.values():
         print(f"wrote {path}")

@@ -39,8 +39,6 @@ def main() -> None:
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         sys.exit(f"train.py: {error}; the newest checkpoint is from before")
-    except KeyboardInterrupt:
-        sys.exit("train.py: stopped; the same command goes on from the newest checkpoint")
 
 
 if __name__ == "__main__":

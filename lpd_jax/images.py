@@ -197,7 +197,7 @@ def save_png(
     info = PngInfo()
     for keyword, words in (text or {}).items():
         info.add_itxt(keyword, words)
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the picture") as temporary:
         image = Image.fromarray(np.asarray(image_HWC))
         image.save(temporary, format="PNG", optimize=True, pnginfo=info)
 
@@ -212,7 +212,7 @@ def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=12
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the animation") as temporary:
         pictures[0].save(
             temporary,
             format="GIF",

@@ -25,6 +25,7 @@ from lpd_jax.data.token_cache import (
 )
 from lpd_jax.data.token_encoder import ImageBatch
 from lpd_jax.runtime.atomic_files import remove_leftovers, replacing_file
+from lpd_jax.runtime.disk_faults import DiskError
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.locks import writing_to
 
@@ -137,6 +138,8 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_text(file, to_json(settings))
+        except DiskError:
+            raise
         except OSError as error:
             raise UserError(
                 f"output: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
@@ -172,7 +175,7 @@ def write_shard(
     """One file, under its name only when it is whole."""
     path = folder / settings.shard_file(shard)
     remove_leftovers(path)
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "a shard of the token cache") as temporary:
         writer = ArrayRecordWriter(os.fsencode(temporary), WRITER_OPTIONS)
         try:
             first = settings.shard_images(shard).start
@@ -212,7 +215,7 @@ def finished(folder: pathlib.Path, settings: CacheSettings) -> tuple[Shard, ...]
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the description of the token cache") as temporary:
         temporary.write_text(text, encoding="utf-8")
         flush_to_disk(temporary)
 

@@ -22,6 +22,7 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.compilation_cache import default_cache_dir
+from lpd_jax.runtime.disk_faults import writing
 
 BANK_VERSION = 1  # raise it whenever the same parameters would give other orders
 ORDERS_AT_ONCE = 1024  # the bar moves this often; the orders do not depend on it
@@ -180,17 +181,26 @@ def write_bank(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Left in reverse: the checksum is in place before the orders appear.
     parameters_path = path.with_suffix(".json")
-    with replacing_file(path) as orders_file, replacing_file(parameters_path) as parameters_file:
-        order_BN = np.lib.format.open_memmap(
-            orders_file, mode="w+", dtype=dtype, shape=(num_orders, num_tokens)
-        )
+    with (
+        replacing_file(path, "the orders") as orders_file,
+        replacing_file(parameters_path, "the description of orders") as parameters_file,
+    ):
         title = f"{parameters['kind']} orders {height}x{width}"
-        with tqdm(total=num_orders, desc=title, unit="order", disable=not show_progress) as bar:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": (num_orders, num_tokens),
+        }
+        # Not through mapped memory: where the disk is full, that ends the process by SIGBUS.
+        with (
+            writing("the orders", path),
+            open(orders_file, "wb") as file,
+            tqdm(total=num_orders, desc=title, unit="order", disable=not show_progress) as bar,
+        ):
+            np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, num_orders, ORDERS_AT_ONCE):
                 count = min(ORDERS_AT_ONCE, num_orders - start)
-                order_BN[start : start + count] = make(start, count)
+                file.write(np.ascontiguousarray(make(start, count), dtype).data)
                 bar.update(count)
-        order_BN.flush()
-        del order_BN
         stored = {"parameters": parameters, "crc32": file_checksum(orders_file)}
         parameters_file.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")

@@ -119,7 +119,7 @@ def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> Non
         "validation_accuracy": classifier.validation_accuracy,
         "settings": classifier.settings,
     }
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the classifier") as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata={"about": json.dumps(about)})
 
 

@@ -76,7 +76,7 @@ class RunningStatistics:
 
 def save_statistics(path: str | os.PathLike, statistics: Statistics) -> None:
     """Writes an .npz of `mu`, `sigma` and `num_images`, whole or not at all."""
-    with replacing_file(path) as temporary, open(temporary, "wb") as file:
+    with replacing_file(path, "the statistics") as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             mu=statistics.mean_F,

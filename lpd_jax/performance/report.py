@@ -41,9 +41,9 @@ class Report:
 
 def write(report: Report, json_file: Path, markdown_file: Path) -> None:
     """Writes both, each whole or not at all."""
-    with replacing_file(json_file) as temporary:
+    with replacing_file(json_file, "the report") as temporary:
         temporary.write_text(json.dumps(to_json(report), indent=1) + "\n", encoding="utf-8")
-    with replacing_file(markdown_file) as temporary:
+    with replacing_file(markdown_file, "the report") as temporary:
         temporary.write_text(to_markdown(report), encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
+from lpd_jax.runtime.disk_faults import writing
 from lpd_jax.runtime.errors import UserError, shown_path
 
 LONGEST_KEPT = 200  # bytes of a name that a temporary one repeats
@@ -58,32 +59,49 @@ def check_output_folder(name: str, path: str | PathLike) -> Path:
 
 
 @contextlib.contextmanager
-def replacing_file(path: str | PathLike) -> Iterator[Path]:
+def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Path]:
     """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error.
 
     Where `path` is a link, what it points to is replaced.
+
+    Args:
+        what: is written, for the error.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone.
     """
     path = Path(os.path.realpath(path))
     temporary = _beside(path, "writing")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(what, path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that is gone
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def replacing_directory(path: str | PathLike) -> Iterator[Path]:
+def replacing_directory(path: str | PathLike, what: str = "the folder") -> Iterator[Path]:
     """Gives a new folder that takes the place of `path` on success, and goes on an error.
 
     Where `path` is a link, what it points to is replaced. A mount point cannot be renamed: its
     files are replaced one by one, each whole or not at all.
+
+    Args:
+        what: is written, for the error.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone.
     """
     path = Path(os.path.realpath(path))
-    if os.path.ismount(path):
-        with _inside_mount(path) as temporary:
-            yield temporary
-        return
+    replacing = _inside_mount if os.path.ismount(path) else _renamed
+    with writing(what, path), replacing(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, previous = _beside(path, "writing"), _beside(path, "previous")
     temporary.mkdir()

@@ -1,5 +1,6 @@
-"""How every launch script starts and fails: one line that says what is wrong, exit code 2.
+"""How every launch script starts and fails: one line that says what is wrong.
 
+Exit code 2: what the user gave. 1: the disk is full, read-only or gone. 130, 143: Ctrl-C, SIGTERM.
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
@@ -8,7 +9,9 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -17,10 +20,15 @@ from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
+from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, readable, shown
+from lpd_jax.runtime.interrupts import Terminated
 
+DISK_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
-INTERRUPTED_EXIT_CODE = 130  # as shells count: 128 and the number of SIGINT
+# As shells count: 128 and the number of the signal.
+INTERRUPTED_EXIT_CODE = 130
+TERMINATED_EXIT_CODE = 143
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
@@ -29,7 +37,7 @@ def run(
     commands: Sequence[str] = (),
     more_help: Callable[[Sequence[str]], str] | None = None,
 ) -> None:
-    """Parses the flags, calls `main()`, and exits: 0, or 2 with one line on standard error.
+    """Parses the flags, calls `main()`, and exits: 0, or otherwise with one line on standard error.
 
     With `commands`, one of them must stand among the options, and `main` is given it. `more_help`
     gives what `--help` tells at its end, of the arguments.
@@ -44,15 +52,19 @@ def run(
             # It tells of every kind of device that is not there.
             logging.getLogger("jax").setLevel(logging.WARNING)
         compilation_cache.enable_compilation_cache()
+        compilation_cache.warn_once()
         try:
             main(*_chosen_command(argv[1:], commands))
         except (UserError, OSError) as error:
             if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(error)
-        except KeyboardInterrupt:
-            print(f"{os.path.basename(sys.argv[0])}: stopped", file=sys.stderr)
-            return INTERRUPTED_EXIT_CODE
+        except KeyboardInterrupt as stop:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # it is leaving already
+            _say(str(stop) or "stopped")
+            was_sigterm = isinstance(stop, Terminated)
+            return _leave(TERMINATED_EXIT_CODE if was_sigterm else INTERRUPTED_EXIT_CODE)
         except (RuntimeError, AssertionError):
             if (missing := _missing_backend()) is None:
                 raise
@@ -154,9 +166,23 @@ def _check_config_fields(argv: list[str]) -> None:
 
 
 def _fail(error: Exception) -> int:
-    program = os.path.basename(sys.argv[0])
-    print(f"{program}: {one_line(error)}", file=sys.stderr)
-    return USAGE_EXIT_CODE
+    _say(one_line(error))
+    of_disk = isinstance(error, DiskError) or getattr(error, "errno", None) in OF_WRITING
+    return DISK_EXIT_CODE if of_disk else USAGE_EXIT_CODE
+
+
+def _leave(code: int) -> int:
+    """Ends the process where threads still work: who stopped it has not waited for them."""
+    main = threading.main_thread()
+    if any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _say(text: str) -> None:
+    print(f"{os.path.basename(sys.argv[0])}: {text}", file=sys.stderr)
 
 
 def one_line(error: Exception) -> str:

@@ -1,8 +1,17 @@
 """The user's cache folder, and compiled programs that outlive the process in it."""
 
+import contextlib
 import os
+import sys
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+# How JAX's own warnings begin; it warns of each program.
+CACHE_WARNINGS = (
+    "Error writing persistent compilation cache entry",
+    "Error reading persistent compilation cache entry",
+)
 
 
 def default_cache_dir() -> Path:
@@ -45,3 +54,49 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> str 
     config.update("jax_enable_compilation_cache", True)
     config.update("jax_compilation_cache_dir", folder)
     return folder
+
+
+def warn_once() -> None:
+    """From now on, what JAX says of a cache that it cannot use is one line, and of the first time.
+
+    A program that does not fit leaves a part of its file, which would fail to load ever after: the
+    newest file goes.
+    """
+    import jax
+
+    config: Any = jax.config
+    folder = Path(config.jax_compilation_cache_dir or default_cache_dir())
+    show = warnings.showwarning
+    said: list[str] = []
+
+    def show_once(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = str(message)
+        if not text.startswith(CACHE_WARNINGS):
+            show(message, category, filename, lineno, file, line)
+            return
+        if text.startswith(CACHE_WARNINGS[0]):
+            remove_newest(folder)
+        if not said:
+            said.append(text)
+            reason = text.split("': ", 1)[-1].splitlines()[0]
+            program = os.path.basename(sys.argv[0])
+            print(
+                f"{program}: {folder}: compiled programs cannot be kept or read ({reason}); "
+                "going on without",
+                file=sys.stderr,
+            )
+
+    warnings.filterwarnings("always", message="Error (writing|reading) persistent compilation")
+    warnings.showwarning = show_once
+
+
+def remove_newest(folder: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):  # gone, or none
+        max(folder.glob("*-cache"), key=lambda path: path.stat().st_mtime_ns).unlink(True)

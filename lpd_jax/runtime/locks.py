@@ -1,12 +1,14 @@
 """One writer at a time: a lock on a folder that dies with the process that holds it."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import platform
 from collections.abc import Iterator
 from typing import Any
 
+from lpd_jax.runtime.disk_faults import disk_error
 from lpd_jax.runtime.errors import UserError, shown_path
 
 fcntl: Any
@@ -31,6 +33,7 @@ def writing_to(name: str, folder: pathlib.Path) -> Iterator[None]:
 
     Raises:
         UserError: another process, or another part of this one, writes to the folder.
+        DiskError: the disk is full.
     """
     if fcntl is None:
         yield
@@ -40,6 +43,8 @@ def writing_to(name: str, folder: pathlib.Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = acquire(name, folder)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_error("its first file", folder, error.errno) from error
         raise UserError(
             f"{name}: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
         ) from None
@@ -73,7 +78,8 @@ def acquire(name: str, folder: pathlib.Path) -> int:
             return file
         # The last holder may have removed the file after it was opened here.
         if path.exists() and os.path.samestat(os.stat(path), os.fstat(file)):
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"process {os.getpid()} of {platform.node()}".encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk: then others hear no name
+                os.ftruncate(file, 0)
+                os.pwrite(file, f"process {os.getpid()} of {platform.node()}".encode(), 0)
             return file
         os.close(file)

@@ -58,11 +58,11 @@ def write(study: Mapping[str, Any], folder: Path) -> None:
     )
     *plots, markdown_file, json_file = (folder / name for name in FILES)
     for figure, path in zip(figures, plots, strict=True):
-        with replacing_file(path) as temporary:
+        with replacing_file(path, "the report") as temporary:
             figure.savefig(temporary, format="png")
-    with replacing_file(markdown_file) as temporary:
+    with replacing_file(markdown_file, "the report") as temporary:
         temporary.write_text(markdown(study), encoding="utf-8")
-    with replacing_file(json_file) as temporary:
+    with replacing_file(json_file, "the report") as temporary:
         temporary.write_text(to_json(study), encoding="utf-8")
 
 

@@ -34,9 +34,9 @@ def summary(row: Mapping[str, Any]) -> str:
 
 def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path, picture: str) -> None:
     """Writes both, each whole or not at all; `picture` is the name of the file of pictures."""
-    with replacing_file(markdown_file) as temporary:
+    with replacing_file(markdown_file, "the report") as temporary:
         temporary.write_text(markdown(study, picture), encoding="utf-8")
-    with replacing_file(json_file) as temporary:
+    with replacing_file(json_file, "the report") as temporary:
         temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
 
 

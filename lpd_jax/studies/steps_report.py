@@ -23,9 +23,9 @@ FLOOR_STYLES = ("--", ":")
 def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path, png_file: Path) -> None:
     """Writes all three, each whole or not at all."""
     plot(study, png_file)
-    with replacing_file(markdown_file) as temporary:
+    with replacing_file(markdown_file, "the report") as temporary:
         temporary.write_text(markdown(study, png_file.name), encoding="utf-8")
-    with replacing_file(json_file) as temporary:
+    with replacing_file(json_file, "the report") as temporary:
         temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def distance_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def plot(study: Mapping[str, Any], path: Path) -> None:
     """Writes the figure as a PNG, whole or not at all."""
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the report") as temporary:
         make_figure(study).savefig(temporary, format="png")
 
 

@@ -24,6 +24,7 @@ from lpd_jax.runtime.mesh import (
 )
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.endings import naming_the_newest
 from lpd_jax.training.health import check_health
 from lpd_jax.training.metric_writers import (
     JsonLines,
@@ -44,6 +45,7 @@ from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_class_names
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config
+from lpd_jax.weights.checkpoint_faults import check_two_fit
 from lpd_jax.weights.loading import initial_params
 
 
@@ -84,11 +86,14 @@ def train(
             writes to; a batch that the mesh does not divide; a tokenizer or initial weights that
             do not fit. Nothing is written then.
         FloatingPointError: the loss or its gradient is not finite, or explodes.
+        DiskError: the disk is full, read-only or gone. It names the newest checkpoint; so does the
+            KeyboardInterrupt of Ctrl-C and of SIGTERM outside of the steps.
     """
     mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.num_steps)
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     check_wandb(config.wandb_project)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(naming_the_newest(workdir))
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
         if jax.process_index() == 0:
             stack.enter_context(place.sole_writer())
@@ -97,12 +102,15 @@ def train(
             saved = saved_config(place.checkpoints)
             check_same_config(config_to_json(model, config), saved)
             notes = [*filter(None, [rate_jump(config, saved, resumes)])]
+        init = fresh_state(model, config, optimizer)
+        needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
         params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
+        checkpoints.needed = needed
         stack.enter_context(contextlib.closing(checkpoints))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
         fid = with_reference(fid, config.data, place.local)
@@ -113,6 +121,13 @@ def train(
         for line in (*notes, describe(run, state, workdir)):
             progress.line(line)
         return train_loop(state, run, progress)
+
+
+def fresh_state(
+    model: Any, config: TrainConfig, optimizer: optax.GradientTransformation
+) -> Callable[[jax.Array], TrainState]:
+    """A function of a key that makes the state before the first step, of random weights."""
+    return lambda key: init_state(init_boxed(model, key), optimizer, config.ema_decay)
 
 
 def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object]) -> Any:
@@ -140,6 +155,7 @@ def open_progress(run: Run, place: Workdir, first_step: int, notes: list[str]) -
         writers=open_writers(run.task.model, run.config, place, first_step),
         image_flops=training_flops(run.task.model),
         push=place.push,
+        checkpoints=run.checkpoints,
     )
 
 
@@ -175,10 +191,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
     Args:
         params: what a fresh state starts from; None makes random ones.
     """
-
-    def init(key: jax.Array) -> TrainState:
-        return init_state(init_boxed(run.task.model, key), run.optimizer, run.config.ema_decay)
-
+    init = fresh_state(run.task.model, run.config, run.optimizer)
     key = random_key(run.config.seed)
     if run.checkpoints.latest_step() is not None:
         shardings = state_shardings(init, run.mesh, key)
@@ -210,6 +223,7 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     def finish(step: int, metrics: dict) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         check_health(step, values, config.optimizer.stop_grad_norm)
+        run.checkpoints.check()
         progress.advance()
         if due(step, config.every.log, last):
             values["learning_rate"] = float(learning_rate(step - 1))
@@ -233,6 +247,7 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
                 finish(*running.popleft())
             keep_and_show(events, step, state, run, evaluate, progress)
             if leaves:
+                run.checkpoints.wait()  # before it is said
                 progress.line(f"step {step}: saved, and stopped by SIGTERM; run it again to go on")
                 break
     return state

@@ -5,13 +5,18 @@ import importlib.util
 import json
 import os
 import pathlib
+import platform
+import struct
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
+from lpd_jax.runtime.appended_files import AppendedFile
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError, shown
 
@@ -19,7 +24,15 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class MetricWriter(Protocol):
-    """Takes metrics of a step by kind ("train", "validation"), and pictures uint8 `[H, W, C]`."""
+    """Takes metrics of a step by kind ("train", "validation"), and pictures uint8 `[H, W, C]`.
+
+    A run goes on without a writer that is not `essential` where the disk does not take `what` it
+    writes to `path`.
+    """
+
+    essential: bool
+    what: str
+    path: pathlib.Path
 
     def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None: ...
 
@@ -29,36 +42,62 @@ class MetricWriter(Protocol):
 
 
 class TensorBoard:
-    """Events named `train/loss` and the like."""
+    """Events named `train/loss` and the like.
+
+    Written at once: the package's own writer has a thread, which a full disk ends in silence.
+    """
+
+    essential, what = False, "the TensorBoard events"
 
     def __init__(self, folder: pathlib.Path, first_step: int):
+        self.path = folder / f"events.out.tfevents.{time.time():.0f}.{platform.node()}"
         # Steps from first_step on may be there from a run that was stopped after its checkpoint.
-        self.writer = SummaryWriter(str(folder), purge_step=first_step)
+        restart = SessionLog(status=SessionLog.START)
+        self.pending = record(file_version="brain.Event:2")
+        self.pending += record(step=first_step, session_log=restart)
+        self.file: AppendedFile | None = None  # made with the first event, so that it may fail then
 
     def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(f"{kind}/{name}", value, step)
+            self.add(record(step=step, summary=summary.scalar(f"{kind}/{name}", value)))
 
     def picture(self, step: int, picture_HWC: np.ndarray) -> None:
-        self.writer.add_image("samples", picture_HWC, step, dataformats="HWC")
+        image = summary.image("samples", picture_HWC, dataformats="HWC")
+        self.add(record(step=step, summary=image))
+
+    def add(self, event: bytes) -> None:
+        if self.file is None:
+            self.file = AppendedFile(self.path, self.what)
+        self.file.add(self.pending + event)
+        self.pending = b""
 
     def close(self) -> None:
-        self.writer.close()
+        if self.file is not None:
+            self.file.close()
+
+
+def record(**fields: Any) -> bytes:
+    """An event as event files hold it: its size and its bytes, each with a checksum."""
+    event = Event(wall_time=time.time(), **fields).SerializeToString()
+    size = struct.pack("<Q", len(event))
+    checksums = [struct.pack("<I", masked_crc32c(part)) for part in (size, event)]
+    return size + checksums[0] + event + checksums[1]
 
 
 class JsonLines:
     """One line per report in metrics.jsonl: `{"step": 50, "kind": "train", "loss": 5.9, ...}`."""
 
+    essential, what = True, "the metrics"
+
     def __init__(self, folder: pathlib.Path, first_step: int):
-        path = folder / METRICS_FILE
-        if path.exists():
-            keep_before(path, first_step)
-        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+        self.path = folder / METRICS_FILE
+        if self.path.exists():
+            keep_before(self.path, first_step)
+        self.file = AppendedFile(self.path, self.what)
 
     def metrics(self, step: int, kind: str, values: Mapping[str, float]) -> None:
         line = {"step": step, "kind": kind, "time": round(time.time(), 3), **values}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        self.file.add(f"{json.dumps(line)}\n".encode())
 
     def picture(self, step: int, picture_HWC: np.ndarray) -> None:
         """Pictures are files of their own."""
@@ -77,7 +116,7 @@ def keep_before(path: pathlib.Path, first_step: int) -> None:
             continue
         if step < first_step and line.endswith("\n"):
             kept.append(line)
-    with replacing_file(path) as temporary:
+    with replacing_file(path, "the metrics") as temporary:
         pathlib.Path(temporary).write_text("".join(kept), encoding="utf-8")
 
 
@@ -105,6 +144,8 @@ class WeightsAndBiases:
         workdir: full path of the run, local or of a bucket: the same path is the same run.
     """
 
+    essential, what = False, "the files of Weights & Biases"
+
     def __init__(
         self,
         folder: pathlib.Path,
@@ -115,6 +156,7 @@ class WeightsAndBiases:
         import wandb
 
         self.wandb: Any = wandb
+        self.path = folder
         self.run = wandb.init(
             project=project,
             name=pathlib.PurePosixPath(workdir).name,

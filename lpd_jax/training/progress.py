@@ -1,18 +1,23 @@
 """What a run tells while it goes on: a bar with images/s, train.log, and its metric writers."""
 
 import contextlib
+import errno
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from lpd_jax.images import save_png
+from lpd_jax.runtime.appended_files import AppendedFile
+from lpd_jax.runtime.disk_faults import DiskError, disk_error, writing
 from lpd_jax.training.metric_writers import MetricWriter
 from lpd_jax.training.utilization import peak_flops
+from lpd_jax.weights.checkpoint import Checkpoints
 
 LOG_FILE = "train.log"
 SAMPLES_FOLDER = "samples"
@@ -66,6 +71,11 @@ class Progress:
     """Writes to the terminal, to a workdir's train.log and samples, and by the metric writers.
 
     Of several processes the first one tells, the others are silent and write nothing.
+
+    Args:
+        checkpoints: of the run. It goes on without pictures and events that the disk does not
+            take, as long as the next checkpoint fits, and warns once of each. Pictures leave that
+            room free.
     """
 
     def __init__(
@@ -78,12 +88,15 @@ class Progress:
         writers: Sequence[MetricWriter] = (),
         image_flops: float | None = None,
         push: Callable[[], None] = lambda: None,
+        checkpoints: Checkpoints | None = None,
     ):
         self.workdir, self.batch_size, self.writers = workdir, batch_size, writers
         self.push = push  # brings what was written to where it is kept
+        self.checkpoints = checkpoints
+        self.warned: set[str] = set()
         self.tells = jax.process_index() == 0
         self.stopwatch = Stopwatch(batch_size, image_flops)
-        self.file = open(workdir / LOG_FILE, "a", encoding="utf-8") if self.tells else None  # noqa: SIM115
+        self.file = AppendedFile(workdir / LOG_FILE, "the log") if self.tells else None
         self.bar = tqdm(
             total=last_step * batch_size,
             initial=(first_step - 1) * batch_size,
@@ -108,7 +121,8 @@ class Progress:
             values |= self.stopwatch.read()
             self.bar.set_postfix_str(f"loss {values['loss']:.3f}")
         for writer in self.writers:
-            writer.metrics(step, kind, values)
+            with self.expendable(writer.what, writer.path, writer.essential):
+                writer.metrics(step, kind, values)
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         self.line(f"step {step} {kind}: {text}", show=kind != "train")
 
@@ -117,19 +131,41 @@ class Progress:
         if not self.tells:
             return
         folder = self.workdir / SAMPLES_FOLDER
-        folder.mkdir(exist_ok=True)
-        save_png(folder / f"step_{step:07d}.png", picture_HWC)
+        if self.checkpoints and not self.checkpoints.has_room():
+            what, needed = "the sample pictures", self.checkpoints.needed
+            self.warn(what, disk_error(what, folder, errno.ENOSPC, picture_HWC.nbytes + needed))
+            return
+        with self.expendable("the sample pictures", folder):
+            folder.mkdir(exist_ok=True)
+            save_png(folder / f"step_{step:07d}.png", picture_HWC)
         for writer in self.writers:
-            writer.picture(step, picture_HWC)
+            with self.expendable(writer.what, writer.path, writer.essential):
+                writer.picture(step, picture_HWC)
 
-    def line(self, text: str, show: bool = True) -> None:
-        """Adds a line to train.log, and shows it above the bar."""
+    @contextlib.contextmanager
+    def expendable(self, what: str, path: pathlib.Path, essential: bool = False) -> Iterator[None]:
+        """Inside, `what` is written that a run can do without, unless it is essential."""
+        try:
+            with writing(what, path):
+                yield
+        except DiskError as error:
+            if essential or not (self.checkpoints is None or self.checkpoints.next_fits()):
+                raise
+            self.warn(what, error)
+
+    def warn(self, what: str, error: DiskError) -> None:
+        """Says once that a run goes on without something."""
+        if what not in self.warned:
+            self.warned.add(what)
+            self.line(f"{error}; training goes on without", stream=sys.stderr)
+
+    def line(self, text: str, show: bool = True, stream: TextIO | None = None) -> None:
+        """Adds a line to train.log, and shows it above the bar, on standard output by default."""
         if self.file is None:
             return
-        self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self.file.flush()
+        self.file.add(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
         if show:
-            self.bar.write(text)
+            self.bar.write(text, file=stream)
 
     def __enter__(self) -> "Progress":
         return self

@@ -116,7 +116,7 @@ def check_writable(name: str, folder: pathlib.Path) -> None:
 
 
 def write_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
-    with replacing_file(folder / DATA_FILE) as temporary:
+    with replacing_file(folder / DATA_FILE, "the names of classes") as temporary:
         temporary.write_text(json.dumps({"class_names": list(names)}, indent=1) + "\n", "utf-8")
 
 

@@ -1,5 +1,6 @@
 """Training state on disk: Orbax checkpoints that restore onto the mesh of the day."""
 
+import contextlib
 import functools
 import operator
 from collections.abc import Callable, Iterable
@@ -12,8 +13,19 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
+from lpd_jax.runtime.disk_faults import free_bytes, writing
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
+from lpd_jax.runtime.interrupts import interrupts_wait
+from lpd_jax.weights.checkpoint_faults import (
+    Place,
+    checkpoint_bytes,
+    make_room,
+    quiet_threads,
+    remove_unfinished,
+    saving_threads,
+    whole_or_not_there,
+)
 from lpd_jax.weights.checkpoint_layout import (
     AVERAGE,
     average_from_optimizer,
@@ -43,13 +55,15 @@ class Checkpoints:
     def __init__(
         self, folder: str | PathLike, keep: int = 2, keep_every: int = 0, read_only: bool = False
     ):
-        self.folder = absolute(folder)
+        self.folder, self.keep, self.keep_every = absolute(folder), keep, keep_every
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,
             max_to_keep=None if read_only else keep,
             keep_period=None if read_only else keep_every or None,
             save_interval_steps=0 if read_only else 1,
+            # Those who write to a folder wait twenty minutes for a thread that could not make it.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         # Said here, an item's metadata can be read before the item.
         handlers = {
@@ -57,16 +71,66 @@ class Checkpoints:
             "data": ocp.JsonCheckpointHandler(),
             "config": ocp.JsonCheckpointHandler(),
         }
-        self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+        self.saving: int | None = None  # the step whose files are still written
+        self.needed = 0  # bytes of a checkpoint, once somebody has said
+        self.stack = contextlib.ExitStack()
+        if not read_only and jax.process_index() == 0:
+            remove_unfinished(self.folder)  # of a run that was killed
+        with writing("the folder of checkpoints", self.folder):
+            self.manager = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=handlers
+            )
+        if not read_only:
+            self.place = Place(self.folder)
+            self.stack.enter_context(quiet_threads())
 
     def save(self, step: int, state: Any, data_position: dict, config: dict) -> None:
-        """Starts saving; returns once the arrays are copied, while files are still written."""
+        """Starts saving; returns once the arrays are copied, while files are still written.
+
+        Raises:
+            DiskError: this checkpoint, or the one before, cannot be written. Nothing is left of it.
+        """
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(to_saved(state)),
             data=ocp.args.JsonSave(data_position),
             config=ocp.args.JsonSave(config),
         )
-        self.manager.save(step, args=items, force=True)
+        self.wait()
+        what = f"the checkpoint of step {step}"
+        self.place.check(what)
+        self.needed = checkpoint_bytes(state)
+        passing = [step for step in self.manager.all_steps() if not self.stays_for_good(step)]
+        replaced = sorted(passing)[: -max(self.keep - 1, 1)]  # never the newest
+        make_room(self.folder, what, self.needed, replaced, self.manager.delete)
+        with whole_or_not_there(self.folder, step), interrupts_wait():
+            self.manager.save(step, args=items, force=True)
+            self.saving = step
+
+    def stays_for_good(self, step: int) -> bool:
+        return self.keep_every > 0 and step % self.keep_every == 0
+
+    def has_room(self) -> bool:
+        """Whether another checkpoint would fit now."""
+        free = free_bytes(self.folder)
+        return free is None or free >= self.needed
+
+    def next_fits(self) -> bool:
+        """Whether another fits after the one that is being written; waits for it."""
+        self.wait()
+        return self.has_room()
+
+    def check(self) -> None:
+        """Raises DiskError where the checkpoint that was being written could not be; waits not."""
+        if self.saving is not None and not saving_threads():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits for files still being written. Raises DiskError where they cannot be."""
+        if self.saving is None:
+            return
+        step, self.saving = self.saving, None
+        with whole_or_not_there(self.folder, step), interrupts_wait():
+            self.manager.wait_until_finished()
 
     def latest_step(self) -> int | None:
         return self.manager.latest_step()
@@ -176,9 +240,13 @@ class Checkpoints:
         self.manager.reload()
 
     def close(self) -> None:
-        """Waits for files still being written."""
-        self.manager.wait_until_finished()
-        self.manager.close()
+        """Waits for files still being written. Raises DiskError where they cannot be."""
+        with self.stack:
+            try:
+                self.wait()
+            finally:
+                with contextlib.suppress(Exception):  # what failed was raised already
+                    self.manager.close()
 
 
 def saved_params(

@@ -84,7 +84,7 @@ def save_model_directory(
             raise UserError(
                 f"{part}: got only one of weights and config, allowed is both or neither"
             )
-    with replacing_directory(path) as temporary:
+    with replacing_directory(path, "the model directory") as temporary:
         text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
         (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         for part, params in weights.items():

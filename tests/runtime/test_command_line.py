@@ -12,6 +12,8 @@ SCRIPT = """
 from absl import flags
 from lpd_jax.runtime import (command_line)
 from lpd_jax.runtime.errors import (UserError)
+from lpd_jax.runtime.disk_faults import (DiskError)
+from lpd_jax.runtime.interrupts import (Terminated)
 from ml_collections import config_flags
 config_flags.DEFINE_config_file("config")
 SEED = flags.DEFINE_integer("seed", 0, "")
@@ -61,6 +63,22 @@ def test_a_good_run_exits_with_0(script):
 def test_a_wrong_argument_gives_one_line_and_exit_code_2(script, argument, line):
     result = run_script(script, argument)
     assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"tool.py: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("DiskError('a.png: could not be written')", 1, "a.png: could not be written"),
+        ("OSError(28, 'full')", 1, "[Errno 28] full"),
+        ("KeyboardInterrupt()", 130, "stopped"),
+        ("KeyboardInterrupt('stopped; go on')", 130, "stopped; go on"),
+        ("Terminated('stopped by SIGTERM')", 143, "stopped by SIGTERM"),
+    ],
+)
+def test_disks_and_signals_have_exit_codes_of_their_own(script, error, code, line):
+    result = run_script(script, f"--error={error}")
+    assert (result.returncode, result.stdout) == (code, "")
     assert result.stderr == f"tool.py: {line}\n"
 
 

@@ -5,12 +5,17 @@ import pathlib
 import re
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
 
 import lpd_jax
-from lpd_jax.runtime.compilation_cache import default_cache_dir, enable_compilation_cache
+from lpd_jax.runtime.compilation_cache import (
+    default_cache_dir,
+    enable_compilation_cache,
+    warn_once,
+)
 from tests import tiny
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
@@ -69,6 +74,28 @@ def test_without_a_folder_there_is_no_cache(cache_dir, tmp_path):
     (tmp_path / "lpd_jax").write_text("in the way")
     enable_compilation_cache()
     assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_programs_that_cannot_be_kept_are_one_line_and_leave_no_part(tmp_path, cache_dir, capsys):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    part, whole = tmp_path / "b-cache", tmp_path / "a-cache"
+    for time, file in enumerate((whole, part)):
+        file.touch()
+        os.utime(file, (time, time))
+    with warnings.catch_warnings():
+        warn_once()
+        for name in ("jit_a", "jit_b"):
+            warnings.warn(
+                f"Error writing persistent compilation cache entry for '{name}': OSError: full",
+                stacklevel=1,
+            )
+            if name == "jit_a":
+                assert whole.exists() and not part.exists()
+        with pytest.warns(UserWarning, match="another"):
+            warnings.warn("another", stacklevel=1)
+    [line] = capsys.readouterr().err.splitlines()
+    reason = f"{tmp_path}: compiled programs cannot be kept or read (OSError: full)"
+    assert line.endswith(f"{reason}; going on without")
 
 
 def test_a_launch_script_finds_what_an_earlier_one_compiled(tmp_path):

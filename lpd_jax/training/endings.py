@@ -1,0 +1,49 @@
+"""How a run that stops early says so: one line that ends with where the next start goes on."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from etils import epath
+
+from lpd_jax.runtime.buckets import absolute
+from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
+from lpd_jax.runtime.interrupts import Terminated, sigterm_interrupts
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, newest_step
+
+
+@contextlib.contextmanager
+def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
+    """Inside, a disk that fails, Ctrl-C and SIGTERM stop a run by an error that names the newest
+
+    checkpoint: `DiskError`, `KeyboardInterrupt`, `Terminated`.
+    """
+    checkpoints = absolute(workdir) / CHECKPOINTS_FOLDER
+    try:
+        with sigterm_interrupts():
+            yield
+    except DiskError as error:
+        gone = error.errno not in OF_WRITING
+        ended = DiskError(f"{error}; {goes_on_from(checkpoints, gone)}")
+        ended.errno = error.errno
+        raise ended from error
+    except Terminated:
+        raise Terminated(f"stopped by SIGTERM; {goes_on_from(checkpoints)}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; {goes_on_from(checkpoints)}") from None
+
+
+def goes_on_from(checkpoints: epath.Path, may_be_gone: bool = False) -> str:
+    """What starting again will do.
+
+    Args:
+        may_be_gone: the disk with what was saved may have gone away.
+    """
+    step = None
+    with contextlib.suppress(OSError):
+        step = newest_step(checkpoints)
+    if step is not None:
+        return f"the same command goes on from step {step}"
+    if may_be_gone:
+        return "the same command goes on from the newest checkpoint, once the disk is back"
+    return "no checkpoint is there yet: the same command starts anew"
