@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
 from lpd_jax.runtime.disk_faults import free_bytes, writing
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, cut, shown_path
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
 from lpd_jax.runtime.interrupts import interrupts_wait
 from lpd_jax.weights.checkpoint_faults import (
@@ -36,6 +36,7 @@ from lpd_jax.weights.checkpoint_layout import (
     to_saved,
 )
 
+REASON_LENGTH = 120  # characters: several checkpoints may be damaged, and one line names them all
 CHECKPOINTS_FOLDER = "checkpoints"  # in the workdir of a run
 
 # Shown by launch scripts, which silence the warnings of libraries.
@@ -214,7 +215,8 @@ class Checkpoints:
                 return step, read(step)
             # Whatever a damaged file makes its reader raise.
             except Exception as error:  # noqa: BLE001
-                reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+                first_line = next(iter(str(error).splitlines()), "")
+                reason = cut(first_line or type(error).__name__, REASON_LENGTH)
                 problems.append(f"checkpoint {self.folder / str(step)}: cannot be read: {reason}")
                 warn(problems[-1] + "; taking the one before")
                 last_error = error
