@@ -16,13 +16,17 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lpd_jax.bundled import captions
+from lpd_jax.runtime.arguments import as_array, as_list, as_path, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
 CUBIC_SHARPNESS = -0.75  # Keys' a as PyTorch has it; jax.image.resize uses -0.5
 BACKGROUND = 238  # light grey, so that pictures on white keep their edges
 # Of a longer picture the square in its middle shows next to nothing, at a great cost of memory.
+LONGEST_FRAME = 655_350  # milliseconds that a GIF can say
+PICTURES = "are pictures uint8 [height, width, 3] of one size"
+LARGEST_SIDE = 2**16  # pixels of what is resized or put together; PNG and GIF end there
 LONGEST = 100  # short sides
 
 
@@ -40,6 +44,7 @@ def adm_center_crop(image_HWC: np.ndarray, size: int, name: str = "image") -> np
     Raises:
         UserError: anything but uint8 RGB, or a long side of more than 100 short ones.
     """
+    image_HWC = as_array(name, image_HWC, "is uint8 [height, width, 3]")
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3 or image_HWC.shape[-1] != 3:
         raise UserError(
             f"{name}: got {image_HWC.dtype} {image_HWC.shape}, allowed is uint8 [height, width, 3]"
@@ -56,8 +61,7 @@ def center_crop(image: Image.Image, size: int, name: str = "image") -> np.ndarra
     Raises:
         UserError: a picture whose long side is more than 100 short ones.
     """
-    if size < 1:
-        raise UserError(f"size: got {size}, allowed are whole numbers from 1")
+    size = check_whole("size", size, 1, LARGEST_SIDE)
     short, long = sorted(image.size)
     if short < 1 or long > LONGEST * short:
         raise UserError(
@@ -73,12 +77,20 @@ def center_crop(image: Image.Image, size: int, name: str = "image") -> np.ndarra
     return np.asarray(image)[top : top + size, left : left + size]
 
 
-def resize_bicubic(images_BHWC: jax.Array, size: int | tuple[int, int]) -> jax.Array:
+def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:
     """Bicubic resize to (height, width): half-pixel centres, clamped edges, no antialiasing.
 
     Equals `torch.nn.functional.interpolate(mode="bicubic")`; takes and gives floats, unclipped.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    allowed = "is one side or (height, width) in pixels"
+    sides = as_list("size", size, allowed) if np.iterable(size) else [size] * 2
+    if len(sides) != 2:
+        raise UserError(f"size: got {shown(size)}, allowed {allowed}")
+    height, width = (check_whole("size", side, 1, LARGEST_SIDE) for side in sides)
+    if not isinstance(images_BHWC, jax.Array):
+        images_BHWC = jnp.asarray(as_array("images", images_BHWC, "is [batch, height, width, 3]"))
+    if images_BHWC.ndim != 4 or not min(images_BHWC.shape):
+        raise UserError(f"images: got {shown(images_BHWC)}, allowed is [batch, height, width, 3]")
     rows_HH = _cubic_weights(images_BHWC.shape[1], height)
     columns_WW = _cubic_weights(images_BHWC.shape[2], width)
     return jnp.einsum(
@@ -117,6 +129,9 @@ def image_grid(images_BHWC, columns: int | None = None, padding: int = 2) -> np.
     """Pictures side by side on light grey, row by row: uint8 [H, W, C]. Near-square by default."""
     images_BHWC = _check_images(images_BHWC)
     batch, height, width, channels = images_BHWC.shape
+    if columns is not None:
+        check_whole("columns", columns, 1)
+    check_whole("padding", padding, 0, LARGEST_SIDE)
     columns = min(batch, columns or math.ceil(math.sqrt(batch)))
     rows = math.ceil(batch / columns)
     cell_height, cell_width = height + padding, width + padding
@@ -134,8 +149,11 @@ def labelled_grid(
 ) -> np.ndarray:
     """`image_grid` of pictures enlarged `scale` times, each with its label below it."""
     images_BHWC = _check_images(images_BHWC)
+    labels = as_list("labels", labels, "is a list of texts")
     if len(labels) != len(images_BHWC):
         raise UserError(f"labels: got {len(labels)}, allowed is one for each of {len(images_BHWC)}")
+    labels = [check_text("labels", label) for label in labels]
+    scale = check_whole("scale", scale, 1, LARGEST_SIDE // max(images_BHWC.shape[1:3]))
     large_BHWC = images_BHWC.repeat(scale, axis=1).repeat(scale, axis=2)
     width = large_BHWC.shape[2]
     strips_BHWC = captions.draw(labels, width, BACKGROUND)
@@ -144,8 +162,8 @@ def labelled_grid(
 
 
 def _check_images(images_BHWC) -> np.ndarray:
-    images_BHWC = np.asarray(images_BHWC)
-    valid = images_BHWC.ndim == 4 and images_BHWC.shape[-1] == 3 and len(images_BHWC)
+    images_BHWC = as_array("images", images_BHWC, "is uint8 [batch, height, width, 3]")
+    valid = images_BHWC.ndim == 4 and images_BHWC.shape[-1] == 3 and min(images_BHWC.shape)
     if images_BHWC.dtype != np.uint8 or not valid:
         raise UserError(
             f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
@@ -172,6 +190,7 @@ def read_mask(name: str, path: str | PathLike) -> np.ndarray:
 
 
 def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
+    path = as_path(name, path)
     try:
         with warnings.catch_warnings():  # what Pillow warns of is refused
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -186,6 +205,16 @@ def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
         ) from None
 
 
+def _check_picture(name: str, image: Any) -> np.ndarray:
+    """uint8 `[H, W]`, or `[H, W, C]` of 3 or 4 channels."""
+    allowed = "is uint8 [height, width, 3]"
+    array = as_array(name, image, allowed)
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture or not min(array.shape) > 0:
+        raise UserError(f"{name}: got {shown(array)}, allowed {allowed}")
+    return array
+
+
 def save_png(
     path: str | PathLike, image_HWC: np.ndarray, text: Mapping[str, str] | None = None
 ) -> None:
@@ -194,17 +223,33 @@ def save_png(
     Args:
         text: what the file says of itself, by keyword; viewers show it as comments.
     """
+    image_HWC = _check_picture("image", image_HWC)
     info = PngInfo()
     for keyword, words in (text or {}).items():
         info.add_itxt(keyword, words)
-    with replacing_file(path, "the picture") as temporary:
-        image = Image.fromarray(np.asarray(image_HWC))
+    with replacing_file(as_path("path", path), "the picture") as temporary:
+        image = Image.fromarray(image_HWC)
         image.save(temporary, format="PNG", optimize=True, pnginfo=info)
+
+
+def _check_times(milliseconds: Any, count: int) -> list[int] | int:
+    """How long frames are shown, as Pillow takes it: one number, or one a frame."""
+    if not np.iterable(milliseconds):
+        return check_whole("milliseconds", milliseconds, 0, LONGEST_FRAME)
+    times = as_list("milliseconds", milliseconds, "is one number or one a frame")
+    if len(times) != count:
+        raise UserError(
+            f"milliseconds: got {len(times)}, allowed is one, or one for each of {count}"
+        )
+    return [check_whole("milliseconds", time, 0, LONGEST_FRAME) for time in times]
 
 
 def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=120) -> None:
     """Writes an endless animation; `milliseconds` is one number or one a frame."""
-    frames = [np.asarray(frame) for frame in frames]
+    frames = [_check_picture("frames", frame) for frame in as_list("frames", frames, PICTURES)]
+    if len({frame.shape for frame in frames}) != 1:
+        raise UserError(f"frames: got {len(frames)} of several sizes or none, allowed {PICTURES}")
+    times = _check_times(milliseconds, len(frames))
     # One palette for the whole film, or flat areas would flicker from frame to frame.
     sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
     palette = Image.fromarray(sample).quantize(256)
@@ -212,12 +257,12 @@ def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=12
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
-    with replacing_file(path, "the animation") as temporary:
+    with replacing_file(as_path("path", path), "the animation") as temporary:
         pictures[0].save(
             temporary,
             format="GIF",
             save_all=True,
             append_images=pictures[1:],
-            duration=milliseconds,
+            duration=times,
             loop=0,
         )

@@ -17,11 +17,18 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.generation import animation, inpaint, outpaint
 from lpd_jax.generation.choices import takes_choices
 from lpd_jax.generation.pillow import as_output, check_output_type
-from lpd_jax.generation.request import Request, make_request, names_of, resolve_labels
+from lpd_jax.generation.request import (
+    Request,
+    check_request,
+    make_request,
+    names_of,
+    resolve_labels,
+)
 from lpd_jax.generation.runner import Runner
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import family_of, tokenizer_of
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.arguments import as_array
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_card import model_card_for
 from lpd_jax.weights.model_directory import (
@@ -162,6 +169,7 @@ class Pipeline:
 
         Returns the seconds it took, 0.0 if all was there.
         """
+        check_request(request, self.config)
         self.config.need("tokenizer")
         start, known = time.perf_counter(), self._runner.programs.num_compiled
         count, requests = len(request.labels), [request]
@@ -177,7 +185,7 @@ class Pipeline:
 
     def draw(self, request: Request) -> Drawn:
         """All pictures of a request and their tokens."""
-        count, start = len(request.labels), 0
+        count, start = len(check_request(request, self.config).labels), 0
         for drawn in self.batches(request):
             if not start:  # filled as they come: joined at the end, pictures would stand twice
                 whole = Drawn(*(np.empty((count, *part.shape[1:]), part.dtype) for part in drawn))
@@ -191,6 +199,7 @@ class Pipeline:
 
         50,000 pictures never stand in memory at once.
         """
+        check_request(request, self.config)
         self.config.need("tokenizer")
         for images_BHWC, tokens_BN in self._runner.run(request, to_images=True):
             yield Drawn(images_BHWC, tokens_BN)
@@ -289,7 +298,8 @@ class Pipeline:
                 of any grid.
         """
         config = self.config.need("tokenizer")
-        grid = np.shape(tokens)[1:] if np.ndim(tokens) > 2 else self.grid_size
+        tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
+        grid = tokens.shape[1:] if tokens.ndim > 2 else self.grid_size
         return decode_pictures(config, self._runner.params["tokenizer"], tokens, grid)
 
     def partial_images(
@@ -297,6 +307,8 @@ class Pipeline:
     ) -> Iterator[np.ndarray]:
         """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey."""
         grid = self.grid_size
+        if not isinstance(schedule, GroupSchedule):
+            raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
         yield from animation.partial_images(
             self.decode, tokens_BN, order_BN, schedule, (grid[0], grid[1])
         )

@@ -14,8 +14,11 @@ import jax
 import numpy as np
 
 from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS, EXACT
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.arguments import as_array, check_flag, check_whole
+from lpd_jax.runtime.config_fields import check_types
+from lpd_jax.runtime.errors import UserError, listed, shown, shown_name
 
+LARGEST_BATCH, MOST_THREADS = 2**24, 1024
 DATASETS = ("avatars12", "tfds", "folder", "tokens")
 BAD_IMAGES = ("fail", "skip")
 EXIF = ("upright", "stored")
@@ -68,6 +71,7 @@ class DataConfig:
     num_threads: int = 8
 
     def __post_init__(self):
+        check_types(self, "data")
         choices = {
             "dataset": DATASETS,
             "bad_images": BAD_IMAGES,
@@ -118,7 +122,16 @@ class ArraySource:
     class_names: tuple[str, ...] = ()
 
     def __init__(self, arrays: Mapping[str, np.ndarray], num_classes: int = 0):
-        self.arrays, self.num_classes = dict(arrays), num_classes
+        if not isinstance(arrays, Mapping) or not arrays:
+            raise UserError(f"arrays: got {shown(arrays)}, allowed is a mapping of names to arrays")
+        self.arrays = {
+            name: as_array(f"arrays: {shown_name(name)}", array, "is an array of numbers")
+            for name, array in arrays.items()
+        }
+        lengths = {array.shape[:1] for array in self.arrays.values()}
+        if len(lengths) != 1 or () in lengths:
+            raise UserError(f"arrays: got lengths {listed(lengths)}, allowed is one for all")
+        self.num_classes = check_whole("num_classes", num_classes, 0)
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -186,6 +199,9 @@ class TrainingBatches:
         num_threads: that read ahead, one batch each; 0 reads when asked.
         share: this process's part; None divides over all processes.
         """
+        check_reading(source, batch_size, num_threads)
+        check_whole("seed", seed, 0, 2**32 - 1)
+        check_flag("random_views", random_views)
         share = share or process_share()
         views = source.num_views if random_views else 1
 
@@ -234,11 +250,20 @@ def validation_batches(
         num_threads: that read ahead, one batch each; 0 reads when asked.
         share: this process's part; None divides over all processes.
     """
+    check_reading(source, batch_size, num_threads)
     whole = len(source) // batch_size * batch_size
     records = grain.MapDataset.range(whole).map(lambda index: source.view(index, 0))
     batches = shared_batches(records, batch_size, share or process_share())
     with contextlib.closing(read_ahead(batches, num_threads)) as iterator:
         yield from iterator
+
+
+def check_reading(source: Any, batch_size: int, num_threads: int) -> None:
+    """Raises UserError for what cannot be read in batches."""
+    if not hasattr(source, "view") or not hasattr(source, "num_views"):
+        raise UserError(f"source: got {shown(source)}, allowed is a Source, such as ArraySource")
+    check_whole("batch_size", batch_size, 1, LARGEST_BATCH)
+    check_whole("num_threads", num_threads, 0, MOST_THREADS)
 
 
 def shared_batches(records: Any, batch_size: int, share: Share) -> Any:

@@ -10,18 +10,27 @@ import pathlib
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.foreign_files import what_instead
 
 SUFFIXES = (".npz", ".npy")
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 ALLOWED = (
     "allowed are CLASS/NAME.npz (LPD), NAME_codes/I.npy beside NAME_labels/I.npy (LlamaGen, PAR), "
     "CLASS/I.npy or an unpacked .tar of them (RandAR)"
+)
+
+
+# What reading a damaged file raises, one whose header lies about its sizes among them.
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, OverflowError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error),
 )
 
 
@@ -37,13 +46,16 @@ class ForeignCache(NamedTuple):
     def tokens(self, name: str) -> np.ndarray:
         """int64 `[V, N]` of one image: V views of N tokens, or of one view any shape."""
         try:
-            content = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+            stored = self.read(name)
+            if reason := what_instead(stored):
+                raise ValueError(reason)
+            content = np.load(io.BytesIO(stored), allow_pickle=False)
             if isinstance(content, np.ndarray):
                 array_VN = content[0] if content.ndim == 3 and len(content) == 1 else content
             else:
                 views = [key for key in ("indices", "indices_flip") if key in content]
                 array_VN = np.stack([content[key].reshape(-1) for key in views])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        except DAMAGE as error:
             raise UserError(
                 f"from: {self.path}: {name} is missing or damaged ({error}); fetch it again"
             ) from None
@@ -79,6 +91,8 @@ def open_foreign_cache(path: str, split: str) -> ForeignCache:
     if not place.is_file():
         raise UserError(f"from: got {shown_path(path)}, which is not there; {ALLOWED}")
     try:
+        if reason := what_instead(place):
+            raise OSError(reason)
         with tarfile.open(place, "r:") as tar:
             spans = {file.name: (file.offset_data, file.size) for file in tar if file.isfile()}
     except (tarfile.TarError, OSError) as error:

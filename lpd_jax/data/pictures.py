@@ -10,7 +10,8 @@ from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
-from lpd_jax.images import adm_center_crop, center_crop
+from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop
+from lpd_jax.runtime.arguments import check_choice, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import large_ones_in_turn, read_picture
 
@@ -168,6 +169,10 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     Raises:
         UserError: a dataset that is not there, is empty, or has no such split.
     """
+    if not isinstance(config, DataConfig):
+        raise UserError(f"config: got {shown(config)}, allowed is a DataConfig")
+    check_choice("split", split, ("train", "validation"))
+    check_whole("size", size, 0, LARGEST_SIDE)
     own_name = {"train": config.train_split, "validation": config.validation_split}[split]
     pictures: Pictures
     if config.dataset == "avatars12":

@@ -16,6 +16,8 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.runtime import json_files
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.config_fields import from_mapping
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -176,12 +178,13 @@ class TokenSource:
         return CachedImage(int(record["id"]), int(record["label"]), tokens_VN)
 
 
-def open_token_cache(folder: pathlib.Path) -> TokenSource:
+def open_token_cache(folder: str | os.PathLike) -> TokenSource:
     """A finished cache.
 
     Raises:
         UserError: none is there, it is unfinished, or a shard is missing or truncated.
     """
+    folder = as_path("data.path", folder)
     if not (folder / INDEX_FILE).is_file():
         if (folder / SETTINGS_FILE).is_file():
             problem = "which is unfinished; start the command that made it again, it goes on"
@@ -205,12 +208,12 @@ def open_token_cache(folder: pathlib.Path) -> TokenSource:
 def read_json(file: pathlib.Path, cls: type) -> Any:
     """A dataclass from its JSON file; UserError where it is damaged or of another version."""
     try:
-        mapping = json.loads(file.read_text(encoding="utf-8"))
+        mapping = json_files.read_json(file)
         version = mapping.get("settings", mapping).get("format_version")
         if version != FORMAT_VERSION:
             raise UserError(f"format_version: got {version}, allowed is {FORMAT_VERSION}")
         return from_mapping(cls, mapping)
-    except (UserError, json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise UserError(
             f"token cache: got {shown_path(file)}, which is damaged ({error}); {AGAIN}"
         ) from None

@@ -4,22 +4,27 @@ from typing import Any
 
 import numpy as np
 
-from lpd_jax.runtime.arguments import check_whole, shown
+from lpd_jax.runtime.arguments import as_array, as_list, check_whole, shown
 from lpd_jax.runtime.errors import UserError
 
+MOST_TOKENS = 2**14  # of a picture, sixteen times those of the largest published; a guard
 
-def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
+
+def check_grid(grid: Any, name: str = "grid") -> tuple[int, int]:
     """The grid as (height, width), two plain ints.
 
     Raises:
-        UserError: not two sides, or a side that is no whole number from 1.
+        UserError: not two sides, a side that is no whole number from 1, or more cells than
+            MOST_TOKENS; `name` is what it calls the grid.
     """
+    allowed = f"is (height, width), both whole numbers from 1, of {MOST_TOKENS:,} tokens at most"
+    sides = as_list(name, grid, allowed)
     try:
-        height, width = (check_whole("grid", side, 1) for side in grid)
-    except (TypeError, ValueError):  # no list, not two sides, or a side that is no whole number
-        raise UserError(
-            f"grid: got {shown(grid)}, allowed is (height, width), both whole numbers from 1"
-        ) from None
+        height, width = (check_whole(name, side, 1, MOST_TOKENS) for side in sides)
+    except ValueError:  # not two sides, or a side that is no whole number
+        height = width = MOST_TOKENS
+    if height * width > MOST_TOKENS:
+        raise UserError(f"{name}: got {shown(grid)}, allowed {allowed}") from None
     return height, width
 
 
@@ -29,12 +34,7 @@ def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:
     Raises:
         UserError: wrong shape or type, or a row that is no permutation of 0 to N - 1.
     """
-    try:
-        order_BN = np.asarray(order)
-    except ValueError:  # rows of several lengths
-        raise UserError(
-            f"order: got rows of several lengths, allowed are {num_tokens} positions in each"
-        ) from None
+    order_BN = as_array("order", order, f"are {num_tokens} positions, for all images or for each")
     if order_BN.shape not in ((num_tokens,), (batch_size, num_tokens)):
         raise UserError(
             f"order: got shape {order_BN.shape}, allowed are ({num_tokens},) and "

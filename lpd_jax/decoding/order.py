@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lpd_jax.decoding import locality
-from lpd_jax.decoding.grid import check_grid
+from lpd_jax.decoding.grid import MOST_TOKENS, check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.arguments import check_whole, is_finite, nearest
+from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 
+MOST_CELLS = 2**29  # of all orders of one call
 ORDERS = ("raster", "random", "halton", "locality", "region")
 
 
@@ -52,14 +53,16 @@ def make_order(
     check_kind(kind)
     grid = check_grid(grid)
     num_tokens = math.prod(grid)
+    if not isinstance(schedule, GroupSchedule):
+        raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
     if schedule.num_tokens != num_tokens:
         raise UserError(
             f"grid: got {grid}, which has {num_tokens} tokens, allowed are grids of the "
             f"schedule's {schedule.num_tokens}"
         )
-    num_orders = check_whole("num_orders", num_orders, 1)
+    num_orders = check_whole("num_orders", num_orders, 1, MOST_CELLS // num_tokens)
     seed = check_whole("seed", seed, 0, 2**64 - 1)
-    first_index = check_whole("first_index", first_index, 0)
+    first_index = check_whole("first_index", first_index, 0, 2**64 - 1)
     if kind in ("raster", "region"):
         return np.tile(region_order(grid, 1 if kind == "raster" else num_regions), (num_orders, 1))
     if kind == "random":
@@ -157,7 +160,7 @@ def region_order(grid: tuple[int, int], num_regions: int, name: str = "num_regio
         UserError: n is no square of a whole number, or its root does not divide the grid.
     """
     height, width = grid = check_grid(grid)
-    root = math.isqrt(max(0, check_whole(name, num_regions, 1)))
+    root = math.isqrt(check_whole(name, num_regions, 1, MOST_TOKENS))
     if root * root != num_regions or height % root or width % root:
         raise UserError(
             f"{name}: got {num_regions}, allowed are squares whose root divides both sides "
@@ -179,20 +182,14 @@ def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.nda
 
 
 def check_kind(kind: str) -> None:
-    if kind not in ORDERS:
-        hint = nearest(kind, ORDERS)
-        raise UserError(f"order: got {shown(kind)}, allowed are {', '.join(ORDERS)}{hint}")
+    check_choice("order", kind, ORDERS)
 
 
 def check_thresholds(
     num_tokens: int, proximity_threshold: float, repulsion_threshold: int | None
 ) -> tuple[float, int]:
     """Both thresholds, None replaced by the default repulsion threshold."""
-    if not is_finite(proximity_threshold) or proximity_threshold < 0:
-        raise UserError(
-            f"proximity_threshold: got {shown(proximity_threshold)}, allowed are finite numbers "
-            "from 0"
-        )
+    proximity = check_number("proximity_threshold", proximity_threshold, 0, 1e6)
     if repulsion_threshold is None:
         repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
-    return float(proximity_threshold), check_whole("repulsion_threshold", repulsion_threshold, 0)
+    return proximity, check_whole("repulsion_threshold", repulsion_threshold, 0, MOST_TOKENS)

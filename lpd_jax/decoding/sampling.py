@@ -10,11 +10,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.runtime.arguments import check_whole, is_finite
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
 LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
+# Larger ones are slips, and lead float32 to infinity.
+LARGEST_TEMPERATURE = LARGEST_SCALE = 1e6
 
 
 @functools.partial(
@@ -45,14 +46,11 @@ class Sampling:
         Raises:
             UserError: names the argument, its value and what is allowed.
         """
-        if not is_finite(temperature) or temperature < 0:
-            raise UserError(f"temperature: got {shown(temperature)}, allowed are numbers from 0")
+        temperature = check_number("temperature", temperature, 0, LARGEST_TEMPERATURE)
         top_k = check_whole("top_k", top_k, 0)
-        if not is_finite(top_p) or not 0 < top_p <= 1:
-            raise UserError(f"top_p: got {shown(top_p)}, allowed are numbers above 0 and up to 1")
+        top_p = check_number("top_p", top_p, 0, 1, ends="most")
         greedy = temperature < LEAST_TEMPERATURE
-        temperature = 1.0 if greedy else float(temperature)
-        return cls(temperature, float(top_p), greedy, top_k, bool(top_p < 1))
+        return cls(1.0 if greedy else temperature, top_p, greedy, top_k, top_p < 1)
 
 
 @functools.partial(
@@ -69,14 +67,9 @@ class Guidance:
     @classmethod
     def make(cls, scale: float = 1.0, schedule: str = "linear") -> "Guidance":
         """Checks and builds; raises UserError naming the argument and what is allowed."""
-        if not is_finite(scale) or scale < 0:
-            raise UserError(
-                f"guidance_scale: got {shown(scale)}, allowed are numbers from 0 (1 is off)"
-            )
-        if schedule not in GUIDANCE_SCHEDULES:
-            allowed = ", ".join(GUIDANCE_SCHEDULES)
-            raise UserError(f"guidance_schedule: got {shown(schedule)}, allowed are {allowed}")
-        return cls(float(scale), schedule, bool(scale != 1))
+        scale = check_number("guidance_scale", scale, 0, LARGEST_SCALE, note=" (1 is off)")
+        schedule = check_choice("guidance_schedule", schedule, GUIDANCE_SCHEDULES)
+        return cls(scale, schedule, scale != 1)
 
     def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:
         """Scale for each generation rank: constant, or from 1 up linearly, 1 + (s - 1) k / N."""

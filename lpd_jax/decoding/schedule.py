@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.decoding.grid import MOST_TOKENS
+from lpd_jax.runtime.arguments import as_list, as_number, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 
 PUBLISHED_NUM_STEPS = {
@@ -47,14 +48,13 @@ class GroupSchedule:
     group_sizes: tuple[int, ...]
 
     def __post_init__(self):
-        given = tuple(self.group_sizes) if np.iterable(self.group_sizes) else ()
-        if not given:
-            raise UserError(
-                f"group_sizes: got {shown(self.group_sizes)}, allowed are whole numbers from 1, "
-                "one for "
-                "each step"
-            )
-        sizes = tuple(check_whole(f"group_sizes[{i}]", size, 1) for i, size in enumerate(given))
+        allowed = "are whole numbers from 1, one for each step"
+        given = as_list("group_sizes", self.group_sizes, allowed)
+        if not 1 <= len(given) <= MOST_TOKENS:
+            raise UserError(f"group_sizes: got {shown(self.group_sizes)}, allowed {allowed}")
+        sizes = tuple(
+            check_whole(f"group_sizes[{i}]", size, 1, MOST_TOKENS) for i, size in enumerate(given)
+        )
         object.__setattr__(self, "group_sizes", sizes)  # plain ints, whatever came in
 
     @property
@@ -77,6 +77,7 @@ class GroupSchedule:
 
 def published_group_sizes(num_tokens: int) -> dict[int, tuple[int, ...]]:
     """The published lists for this many tokens, by number of steps; {} when there are none."""
+    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
     lists = {}
     for num_steps in PUBLISHED_NUM_STEPS.get(num_tokens, ()):
         if runs := PUBLISHED_EXCEPTIONS.get((num_tokens, num_steps)):
@@ -86,7 +87,6 @@ def published_group_sizes(num_tokens: int) -> dict[int, tuple[int, ...]]:
     return lists
 
 
-@functools.cache
 def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
     """Group sizes that grow along a cosine, as in most of LPD's published lists.
 
@@ -98,6 +98,11 @@ def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
         UserError: num_tokens below 1, or num_steps outside 1..num_tokens.
     """
     check_num_steps(num_tokens, num_steps)
+    return _cosine_group_sizes(int(num_tokens), int(num_steps))
+
+
+@functools.cache
+def _cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
     ends = [num_tokens * math.cos(math.pi * t / (2 * num_steps)) for t in range(num_steps + 1)]
     sizes = [max(1, round(start - end)) for start, end in itertools.pairwise(ends)]
     sizes[0] = 1
@@ -113,7 +118,7 @@ def cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
 
 def check_num_steps(num_tokens: int, num_steps: int) -> None:
     """Raises UserError for no tokens, or for more steps than there are tokens."""
-    check_whole("num_steps", num_steps, 1, check_whole("num_tokens", num_tokens, 1))
+    check_whole("num_steps", num_steps, 1, check_whole("num_tokens", num_tokens, 1, MOST_TOKENS))
 
 
 def default_num_steps(num_tokens: int) -> int:
@@ -138,6 +143,7 @@ def make_schedule(
         UserError: steps outside 1..num_tokens, sizes that do not sum to num_tokens, or
             num_steps and group_sizes that disagree.
     """
+    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
     if group_sizes is not None:
         schedule = GroupSchedule(group_sizes)  # type: ignore[arg-type]  # it makes a tuple
         if schedule.num_tokens != num_tokens:
@@ -145,15 +151,15 @@ def make_schedule(
                 f"group_sizes: got a sum of {schedule.num_tokens}, allowed is the number of "
                 f"tokens, {num_tokens}"
             )
-        if num_steps is not None and num_steps != schedule.num_steps:
+        if num_steps is not None and as_number(num_steps) != schedule.num_steps:
             raise UserError(
                 f"num_steps: got {shown(num_steps)}, allowed is the length of group_sizes, "
                 f"{schedule.num_steps}; or leave it out"
             )
         return schedule
     if num_steps is None:
-        num_steps = default_num_steps(check_whole("num_tokens", num_tokens, 1))
-    check_num_steps(num_tokens, num_steps)
+        num_steps = default_num_steps(num_tokens)
+    num_steps = check_whole("num_steps", num_steps, 1, num_tokens)
     published = published_group_sizes(num_tokens)
     return GroupSchedule(published.get(num_steps) or cosine_group_sizes(num_tokens, num_steps))
 
@@ -165,9 +171,9 @@ def training_schedules(num_tokens: int) -> tuple[GroupSchedule, ...]:
     the same nine fractions of its tokens as 256 has: 64 tokens in 64, 32, 16, 8, 6, 5, 4, 3
     and 2 steps.
     """
+    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
     if published := published_group_sizes(num_tokens):
         return tuple(map(GroupSchedule, published.values()))
-    check_whole("num_tokens", num_tokens, 1)
     fewest = min(2, num_tokens)  # one step would predict the image without seeing any of it
     steps = {max(fewest, round(num_tokens * t / 256)) for t in PUBLISHED_NUM_STEPS[256]}
     lists = (cosine_group_sizes(num_tokens, t) for t in sorted(steps, reverse=True))

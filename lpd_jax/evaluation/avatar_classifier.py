@@ -17,18 +17,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-import safetensors
 import safetensors.numpy
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 from lpd_jax import bundled
+from lpd_jax.evaluation.metrics import as_features
 from lpd_jax.images import to_model_range
+from lpd_jax.runtime.arguments import as_array, as_path, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError, shown_path
-from lpd_jax.weights.parameters import weights_digest
+from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.json_files import parse_json
+from lpd_jax.weights.parameters import check_same_shapes, shapes_of, weights_digest
+from lpd_jax.weights.weight_files import read_weights
 
 BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
 FEATURE_DIM = 96
+LARGEST_IMAGE = 1024  # pixels a side, of a file that says how large its pictures are
 BATCH_SIZE = 200  # of feature extraction; the last batch is padded, so there is one compilation
 
 
@@ -75,7 +79,8 @@ class Classifier:
         Raises:
             UserError: pictures of another type or size.
         """
-        images_BHWC, size = np.asarray(images_BHWC), self.image_size
+        size = self.image_size
+        images_BHWC = as_array("images", images_BHWC, f"is uint8 [B, {size}, {size}, 3]")
         if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != (size, size, 3):
             raise UserError(
                 f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
@@ -93,11 +98,19 @@ class Classifier:
     def logits(self, features_BF: np.ndarray) -> np.ndarray:
         """Features `[B, F]` -> class logits `[B, C]`."""
         head = self.params["class_head"]
+        features_BF = as_features(features_BF, FEATURE_DIM)
         return features_BF @ np.asarray(head["kernel"]) + np.asarray(head["bias"])[None]
 
     def accuracy(self, features_BF: np.ndarray, labels_B: np.ndarray) -> float:
         """Share of pictures whose most likely class is their label."""
-        return float((self.logits(features_BF).argmax(axis=1) == labels_B).mean())
+        logits_BC = self.logits(features_BF)
+        labels_B = as_array("labels", labels_B, "are class numbers, one an image")
+        if labels_B.shape != logits_BC.shape[:1] or labels_B.dtype.kind not in "iu":
+            raise UserError(
+                f"labels: got {shown(labels_B)}, allowed are class numbers, one for each of "
+                f"{len(logits_BC)} images"
+            )
+        return float((logits_BC.argmax(axis=1) == labels_B).mean())
 
 
 @jax.jit
@@ -123,6 +136,14 @@ def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> Non
         safetensors.numpy.save_file(tensors, temporary, metadata={"about": json.dumps(about)})
 
 
+def leaf_shapes(image_size: int, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of each leaf of a classifier's parameters."""
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
+    network = jax.eval_shape(AvatarFeatures().init, jax.random.key(0), images)["params"]
+    head = {"class_head/kernel": (FEATURE_DIM, num_classes), "class_head/bias": (num_classes,)}
+    return shapes_of({"network": network}) | head
+
+
 def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
     """Reads what `save_classifier` wrote.
 
@@ -130,22 +151,24 @@ def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
         FileNotFoundError: no such file.
         UserError: a file that is damaged or was not written by `save_classifier`.
     """
-    if not os.path.isfile(path):
+    path = as_path("classifier", path)
+    if not path.is_file():
         raise FileNotFoundError(f"classifier: no file {path}; launch/train_classifier.py writes it")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            leaves = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
-            about = json.loads((file.metadata() or {})["about"])
+        params, notes = read_weights(path)
+        about = parse_json(notes["about"])
+        size = check_whole("image_size", about["image_size"], 1, LARGEST_IMAGE)
+        names = [check_text("class_names", name) for name in about["class_names"]]
+        check_same_shapes(shapes_of(params), leaf_shapes(size, len(names)), "what it holds")
         return Classifier(
-            params=unflatten_dict(leaves, sep="/"),
-            class_names=tuple(about["class_names"]),
-            image_size=about["image_size"],
+            params=params,
+            class_names=tuple(names),
+            image_size=size,
             validation_accuracy=about["validation_accuracy"],
             settings=about["settings"],
         )
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"classifier: got {shown_path(path)}, which is no whole classifier file ({error}); "
-            "allowed "
-            "is what launch/train_classifier.py writes"
+            "allowed is what launch/train_classifier.py writes"
         ) from None

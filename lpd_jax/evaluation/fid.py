@@ -22,6 +22,7 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import load_inception
+from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 AVATARS, EFFICIENTNET = "avatars12", "efficientnet_lite0"
@@ -47,6 +48,7 @@ class FIDConfig:
     reference: str = ""
 
     def __post_init__(self):
+        check_types(self, "fid")
         if self.num_images < 0 or self.num_images == 1:
             raise UserError(
                 f"fid.num_images: got {self.num_images}, allowed is 0 (none) or at least 2"

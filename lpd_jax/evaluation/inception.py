@@ -22,7 +22,9 @@ from lpd_jax.evaluation.inception_network import (
     InceptionV3,
     resize,
 )
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.evaluation.metrics import as_features
+from lpd_jax.runtime.arguments import as_array, check_whole
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
@@ -30,6 +32,7 @@ from lpd_jax.weights.parameters import shapes_of, weights_digest
 
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
+MOST_IMAGES = 4096  # at a time
 COUNTER = ".bn.num_batches_tracked"  # a record of training, in some files and not in others
 
 
@@ -43,8 +46,11 @@ class Inception:
     num_features = FEATURE_DIM  # no field: the network has as many
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"batch_size: got {self.batch_size}, allowed are whole numbers from 1")
+        check_whole("batch_size", self.batch_size, 1, MOST_IMAGES)
+        if not isinstance(self.params, Mapping):
+            raise UserError(
+                f"params: got {shown(self.params)}, allowed is what load_inception reads"
+            )
 
     @functools.cached_property
     def digest(self) -> str:
@@ -65,7 +71,7 @@ class Inception:
         Raises:
             UserError: as `features` does.
         """
-        images_BHWC = np.asarray(images_BHWC)
+        images_BHWC = as_array("images", images_BHWC, "is uint8 [B, height, width, 3]")
         shape = images_BHWC.shape
         if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape[1:]:
             raise UserError(
@@ -85,6 +91,7 @@ class Inception:
 
         The inception score is computed from these (torch-fidelity's "logits_unbiased").
         """
+        features_BF = as_features(features_BF, FEATURE_DIM)
         return features_BF @ np.asarray(self.params["fc"]["kernel"])
 
 
@@ -143,6 +150,7 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
         FileNotFoundError: no such file.
         UserError: a damaged file, or weights of another network, each named.
     """
+    check_whole("batch_size", batch_size, 1, MOST_IMAGES)
     state_dict = read_state_dict(path)
     try:
         params = inception_from_torch(state_dict)

@@ -5,16 +5,25 @@ same number of images (fewer images read as a larger distance): say all three be
 """
 
 import os
-import pathlib
 import zipfile
-from typing import NamedTuple
+import zlib
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.special
 
+from lpd_jax.runtime.arguments import as_array, as_path, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.foreign_files import what_instead
+
+MOST_RESAMPLES = 10_000
+# What reading a damaged .npz raises, one whose header lies about its sizes among them.
+DAMAGE = (
+    *(ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, OverflowError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Statistics(NamedTuple):
@@ -31,7 +40,7 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
     Raises:
         UserError: no matrix, fewer than two images, or values that are not finite.
     """
-    features_BF = np.asarray(features_BF, np.float64)
+    features_BF = as_matrix("features", features_BF)
     if features_BF.ndim != 2 or len(features_BF) < 2:
         raise UserError(
             f"features: got shape {features_BF.shape}, allowed is [images, features] of 2 or more"
@@ -44,15 +53,43 @@ def feature_statistics(features_BF: np.ndarray) -> Statistics:
     return Statistics(mean_F, centred_BF.T @ centred_BF / (len(features_BF) - 1), len(features_BF))
 
 
+def as_matrix(name: str, values: Any) -> np.ndarray:
+    """Real numbers as float64; their shape is for the caller to judge."""
+    array = as_array(name, values, "are finite numbers")
+    if array.dtype.kind in "bc":
+        raise UserError(f"{name}: got {shown(array)}, allowed are real numbers")
+    return array.astype(np.float64, copy=False)
+
+
+def as_features(features_BF: Any, width: int) -> np.ndarray:
+    """Features of one network, `[B, width]`, in the type they come in."""
+    array = as_array("features", features_BF, f"are numbers [images, {width}]")
+    if array.ndim != 2 or array.shape[1] != width or array.dtype.kind in "bc":
+        raise UserError(f"features: got {shown(array)}, allowed are numbers [images, {width}]")
+    return array
+
+
+def check_statistics(name: str, value: Any) -> None:
+    """Raises UserError for what `feature_statistics` does not give."""
+    if not isinstance(value, Statistics):
+        raise UserError(f"{name}: got {shown(value)}, allowed is what `feature_statistics` gives")
+
+
 class RunningStatistics:
     """The same fit to features that come in parts and need not stay in memory."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.centre_F = np.zeros(0)  # of the first part
 
     def add(self, features_BF: np.ndarray) -> None:
         """Takes features `[B, F]` in."""
-        features_BF = np.asarray(features_BF, np.float64)
+        features_BF = as_matrix("features", features_BF)
+        if features_BF.ndim != 2 or (self.count and features_BF.shape[1] != self.centre_F.size):
+            wanted = f"[images, {self.centre_F.size}]" if self.count else "[images, features]"
+            raise UserError(f"features: got shape {features_BF.shape}, allowed is {wanted}")
+        if not len(features_BF):
+            return
         if self.count == 0:
             # Sums of what is near zero lose no digits.
             self.centre_F = features_BF.mean(axis=0)
@@ -76,6 +113,8 @@ class RunningStatistics:
 
 def save_statistics(path: str | os.PathLike, statistics: Statistics) -> None:
     """Writes an .npz of `mu`, `sigma` and `num_images`, whole or not at all."""
+    check_statistics("statistics", statistics)
+    path = as_path("path", path)
     with replacing_file(path, "the statistics") as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
@@ -96,14 +135,17 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
         UserError: no such file, one without them, or numbers that are no mean and covariance.
     """
     allowed = "allowed is an .npz file with mu [F] and sigma [F, F]"
-    if not pathlib.Path(path).is_file():
+    path = as_path(field, path)
+    if not path.is_file():
         raise UserError(f"{field}: got {shown_path(path)}, which is no file; {allowed}")
+    if reason := what_instead(path):
+        raise UserError(f"{field}: got {shown_path(path)}, {reason}")
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
             num_images = int(arrays["num_images"]) if "num_images" in arrays else 0
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, TypeError) as error:
-        problem = " ".join(str(error).split())
+    except DAMAGE as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{field}: got {shown_path(path)}, which cannot be read ({problem}); {allowed}"
         ) from None
@@ -142,6 +184,8 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
         UserError: the two have different numbers of features, or one has values that are not
             finite.
     """
+    check_statistics("first", first)
+    check_statistics("second", second)
     return _distance_to(second, _factor(second.covariance_FF), first)
 
 
@@ -179,7 +223,12 @@ def frechet_spread(
     The resamples' own distances are biased upwards (an image drawn twice adds nothing new), their
     scatter is the useful part: differences between points below it mean nothing.
     """
-    generator = np.random.default_rng(seed)
+    check_statistics("reference", reference)
+    check_whole("num_resamples", num_resamples, 2, MOST_RESAMPLES)
+    features_BF = as_matrix("features", features_BF)
+    if features_BF.ndim != 2 or len(features_BF) < 2:
+        raise UserError(f"features: got {shown(features_BF)}, allowed is [images, features]")
+    generator = np.random.default_rng(check_whole("seed", seed, 0, 2**64 - 1))
     factor_FF, distances = _factor(reference.covariance_FF), []
     for _ in range(num_resamples):
         rows_B = generator.integers(len(features_BF), size=len(features_BF))
@@ -200,9 +249,12 @@ def inception_score(logits_BC: np.ndarray, num_splits: int = 10) -> tuple[float,
     Raises:
         UserError: more splits than images, or fewer than one.
     """
-    logits_BC = np.asarray(logits_BC, np.float64)
-    if not 1 <= num_splits <= len(logits_BC):
-        raise UserError(f"num_splits: got {num_splits}, allowed are 1 to {len(logits_BC)}")
+    logits_BC = as_matrix("logits", logits_BC)
+    if logits_BC.ndim != 2 or not logits_BC.size or not np.isfinite(logits_BC).all():
+        raise UserError(
+            f"logits: got {shown(logits_BC)}, allowed are finite numbers [images, classes]"
+        )
+    num_splits = check_whole("num_splits", num_splits, 1, len(logits_BC))
     scores = []
     for part_BC in np.array_split(scipy.special.log_softmax(logits_BC, axis=1), num_splits):
         marginal_C = scipy.special.logsumexp(part_BC, axis=0) - np.log(len(part_BC))

@@ -8,9 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lpd_jax.decoding.grid import check_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.generation.request import Request
 from lpd_jax.images import resize_bicubic, to_model_range, to_uint8
+from lpd_jax.runtime.arguments import as_array
+from lpd_jax.runtime.errors import UserError, shown
 
 UNDRAWN = 160  # grey of cells that are still to come
 
@@ -57,6 +60,11 @@ def partial_images(
     Args:
         decode: tokens `[B, N]` in raster order to pictures uint8 `[B, H, W, 3]`.
     """
+    allowed = f"are whole numbers [batch, {schedule.num_tokens}]"
+    tokens_BN = as_array("tokens_BN", tokens_BN, allowed)
+    if tokens_BN.ndim != 2 or tokens_BN.shape[1] != schedule.num_tokens:
+        raise UserError(f"tokens_BN: got {shown(tokens_BN)}, allowed {allowed}")
+    order_BN = check_order(order_BN, schedule.num_tokens, len(tokens_BN))
     distance_NN = _cell_distances(grid)
     rank_BN = np.argsort(order_BN, axis=1)
     for end in np.cumsum(schedule.group_sizes):

@@ -16,14 +16,16 @@ from lpd_jax.decoding import known_tokens
 from lpd_jax.decoding.scan import Known
 from lpd_jax.generation import masks
 from lpd_jax.generation.pillow import as_arrays
-from lpd_jax.generation.request import Request, make_request
+from lpd_jax.generation.request import Request, label_list, make_request
 from lpd_jax.models.family import tokenizer_of, transformer_of
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.runtime.arguments import as_array, check_flag, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
 
 # Steps depend on the mask, and pixels that stay have the size they have.
 REFUSED = ("group_sizes", "output_size")
+
+MOST_SEAM = 4096  # pixels; more than any picture has
 
 
 class Model(Protocol):
@@ -81,9 +83,11 @@ def inpaint(
             f"{model.image_size}; images.adm_center_crop cuts to a size"
         )
     seam = checked_seam(seam, factor)
+    check_flag("ignore_hidden", ignore_hidden)
+    check_flag("keep_reconstruction", keep_reconstruction)
     mask_BHW = masks.pixel_mask(mask, box, model.image_size, model.grid_size)
     images_BHWC, mask_BHW, labels = same_number(
-        images=images_BHWC, mask=mask_BHW, labels=as_list(labels)
+        images=images_BHWC, mask=mask_BHW, labels=label_list(labels)
     )
     parts = make_parts(model, labels, masks.known_tokens(mask_BHW, factor), choices)
 
@@ -143,25 +147,19 @@ def pixels_per_token(model: Model) -> int:
 
 def checked_images(images: Any) -> np.ndarray:
     """One or more pictures, uint8 `[B, H, W, 3]`."""
-    images_BHWC = np.asarray(as_arrays(images))
+    allowed = "is uint8 [height, width, 3] or [batch, height, width, 3]"
+    images_BHWC = as_array("images", as_arrays(images), allowed)
     if images_BHWC.ndim == 3:
         images_BHWC = images_BHWC[None]
     shape = images_BHWC.shape
     if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or not all(shape):
-        raise UserError(
-            f"images: got {np.asarray(images).dtype} {np.shape(images)}, allowed is uint8 "
-            "[height, width, 3] or [batch, height, width, 3]"
-        )
+        raise UserError(f"images: got {np.asarray(images).dtype} {shape}, allowed {allowed}")
     return images_BHWC
 
 
 def checked_seam(seam: int | None, factor: int) -> int:
     """Pixels over which new and old pixels blend: a token's side if nobody says."""
-    return factor if seam is None else check_whole("seam", seam, 0)
-
-
-def as_list(labels: Any) -> list[Any]:
-    return [labels] if isinstance(labels, str) or np.ndim(labels) == 0 else list(labels)
+    return factor if seam is None else check_whole("seam", seam, 0, MOST_SEAM)
 
 
 def same_number(**groups: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError, shown
 
 
@@ -31,17 +32,18 @@ def pixel_mask(
         raise UserError(f"mask, box: got {got}, allowed is one of them")
     if box is not None:
         return box_mask(box, image_size)[None]
-    mask_BHW = np.asarray(mask)
+    allowed = (
+        f"is bool or uint8, {image_size} pixels or {grid_size} tokens, for all images or one an "
+        "image"
+    )
+    mask_BHW = as_array("mask", mask, allowed)
     if mask_BHW.ndim == 2:
         mask_BHW = mask_BHW[None]
     if mask_BHW.dtype not in (np.bool_, np.uint8) or mask_BHW.shape[1:] not in (
         image_size,
         grid_size,
     ):
-        raise UserError(
-            f"mask: got {np.asarray(mask).dtype} {np.shape(mask)}, allowed is bool or uint8, "
-            f"{image_size} pixels or {grid_size} tokens, for all images or one an image"
-        )
+        raise UserError(f"mask: got {np.asarray(mask).dtype} {np.shape(mask)}, allowed {allowed}")
     mask_BHW = mask_BHW != 0
     if not mask_BHW.any():
         raise UserError("mask: got one that repaints nothing, allowed is one that repaints a pixel")
@@ -53,11 +55,10 @@ def pixel_mask(
 def box_mask(box: Sequence[int], image_size: tuple[int, ...]) -> np.ndarray:
     """bool `[H, W]`, True inside (top, left, height, width)."""
     height, width = image_size
-    numbers = np.asarray(box)
+    allowed = "are four whole numbers: top,left,height,width"
+    numbers = as_array("box", box, allowed)
     if numbers.shape != (4,) or not np.issubdtype(numbers.dtype, np.integer):
-        raise UserError(
-            f"box: got {shown(box)}, allowed are four whole numbers: top,left,height,width"
-        )
+        raise UserError(f"box: got {shown(box)}, allowed {allowed}")
     top, left, box_height, box_width = numbers.tolist()
     bottom, right = top + box_height, left + box_width
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):

@@ -16,7 +16,6 @@ import numpy as np
 from lpd_jax.generation.inpaint import (
     Edited,
     Model,
-    as_list,
     checked_images,
     checked_seam,
     inpaint,
@@ -24,7 +23,8 @@ from lpd_jax.generation.inpaint import (
     pixels_per_token,
     same_number,
 )
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.generation.request import label_list
+from lpd_jax.runtime.arguments import check_flag, check_whole
 from lpd_jax.runtime.errors import UserError
 
 SIDES = ("top", "bottom", "left", "right")
@@ -57,8 +57,9 @@ def outpaint(
 ) -> Edited:
     """Paints on beyond the edges; see `Pipeline.outpaint`."""
     factor = pixels_per_token(model)
-    images_BHWC, labels = same_number(images=checked_images(images), labels=as_list(labels))
+    images_BHWC, labels = same_number(images=checked_images(images), labels=label_list(labels))
     added = dict(zip(SIDES, (top, bottom, left, right), strict=True))
+    check_flag("keep_reconstruction", keep_reconstruction)
     layout = lay_out(images_BHWC.shape[1:3], added, factor, model.image_size)
     shared = checked_overlap(overlap, factor, model.image_size)
     seam = checked_seam(seam, factor)
@@ -98,7 +99,7 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
             canvas smaller than the model's picture or larger than any memory.
     """
     for name, pixels in added.items():
-        if check_whole(name, pixels, -max(image_size)) % factor:
+        if check_whole(name, pixels, -max(image_size), MAX_PIXELS) % factor:
             raise UserError(f"{name}: got {pixels} pixels, allowed are multiples of {factor}")
     if image_size[0] % factor or image_size[1] % factor:
         raise UserError(f"images: got {image_size} pixels, allowed are multiples of {factor}")

@@ -3,6 +3,7 @@
 Letters: B images, N tokens per image.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,9 +16,12 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.generation.choices import takes_choices
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.arguments import check_whole, nearest
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.arguments import as_list, check_whole, nearest
+from lpd_jax.runtime.errors import UserError, listed, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
+
+MOST_IMAGES = 10**6  # of a request: FID asks for 50,000
+DIGITS = re.compile(r"\s*\d{1,18}\s*")  # a class number; Python refuses to read thousands of digits
 
 
 class Request(NamedTuple):
@@ -79,24 +83,48 @@ def make_request(
     return Request(labels_B, order_BN, schedule, generation)
 
 
+def check_request(request: Any, config: DirectoryConfig) -> Request:
+    """The request, once it is one that a model of this config can draw."""
+    if not isinstance(request, Request):
+        raise UserError(f"request: got {shown(request)}, allowed is what `Pipeline.request` gives")
+    got, wanted = request.order.shape[1], config.need("transformer").num_tokens
+    if got != wanted:
+        raise UserError(
+            f"request: got one of {got} tokens, allowed is one of this model, of {wanted}"
+        )
+    return request
+
+
 def resolve_labels(labels: Any, num_classes: int, class_names: Sequence[str]) -> np.ndarray:
     """Class numbers and names, one or many, as int32 `[B]`."""
-    if isinstance(labels, str) or np.ndim(labels) == 0:
-        labels = [labels]
-    if np.ndim(labels) != 1 or len(labels) == 0:
-        raise UserError(f"labels: got shape {np.shape(labels)}, allowed is a list of at least one")
+    labels = label_list(labels)
     # One name may be written with different bytes: "é" is one character or two.
     names = [unicodedata.normalize("NFC", name) for name in class_names]
     return np.array([_resolve_label(x, num_classes, names) for x in labels], np.int32)
 
 
+def label_list(labels: Any) -> list[Any]:
+    """Labels, one or many, as a list; UserError for none, or for more than can be drawn."""
+    allowed = f"is one class number or name, or a list of 1 to {MOST_IMAGES:,}"
+    if isinstance(labels, str | bytes) or not np.iterable(labels):
+        labels = [labels]
+    elif hasattr(labels, "dtype"):  # of NumPy or of JAX, whose items one by one take long
+        labels = np.asarray(labels)
+        if labels.ndim != 1:
+            raise UserError(f"labels: got {shown(labels)}, allowed {allowed}")
+    items = as_list("labels", labels, allowed)
+    if not 1 <= len(items) <= MOST_IMAGES:
+        raise UserError(f"labels: got {len(items)} of them, allowed {allowed}")
+    return items
+
+
 def _resolve_label(label: Any, num_classes: int, class_names: Sequence[str]) -> int:
     if isinstance(label, str) and (name := unicodedata.normalize("NFC", label)) in class_names:
         return class_names.index(name)
-    if isinstance(label, str) and not label.strip().isdecimal():
+    if isinstance(label, str) and not DIGITS.fullmatch(label):
         allowed = f"0 to {num_classes - 1}" + (" and class names" if class_names else "")
         if 0 < len(class_names) <= 20:
-            allowed += f" ({', '.join(class_names)})"
+            allowed += f" ({listed(class_names)})"
         hint = nearest(label, class_names)
         raise UserError(f"labels: got {shown(label)}, allowed are {allowed}{hint}")
     number = int(label) if isinstance(label, str) else label

@@ -14,6 +14,7 @@ from lpd_jax.generation.batches import batch_size_for, pad_rows
 from lpd_jax.generation.pillow import as_arrays
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError
 
 
@@ -23,7 +24,8 @@ def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
     Raises:
         UserError: pictures of another type, or of a size that is no whole number of tokens.
     """
-    images_BHWC = np.asarray(as_arrays(images))
+    allowed = "is uint8 [batch, height, width, 3]"
+    images_BHWC = as_array("images", as_arrays(images), allowed)
     if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 3 or images_BHWC.shape[-1] != 3:
         raise UserError(
             f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
@@ -40,7 +42,7 @@ def decode_pictures(config: Any, params: Any, tokens: Any, grid: tuple[int, ...]
     Raises:
         UserError: tokens of another type or shape, or that are in no codebook.
     """
-    tokens = np.asarray(tokens)
+    tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
     whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1
     if not whole or math.prod(tokens.shape[1:]) != math.prod(grid):
         raise UserError(

@@ -70,7 +70,7 @@ def import_rooms() -> None:
 def find_family(name: Any, field: str = "family") -> ModelFamily:
     """A family by its name; UserError names the known ones."""
     known = families()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(
             f"{field}: got {shown(name)}, allowed are {', '.join(known)}{nearest(name, known)}"
         )
@@ -118,7 +118,7 @@ def published_models() -> dict[str, Any]:
 def find_model(name: str) -> Any:
     """The config of a published model; UserError names the nearest."""
     models = published_models()
-    if name not in models:
+    if not isinstance(name, str) or name not in models:
         raise UserError(
             f"model: got {shown(name)}, allowed are {', '.join(models)}{nearest(name, models)}"
         )
@@ -127,6 +127,8 @@ def find_model(name: str) -> Any:
 
 def config_from_dict(mapping: Mapping[str, Any], path: str = "model") -> Any:
     """Builds a config from a mapping whose `family` says which; rejects unknown fields."""
+    if not isinstance(mapping, Mapping):
+        raise UserError(f"{path}: got {shown(mapping)}, allowed is a mapping of fields")
     family = find_family(mapping.get("family"), f"{path}.family")
     rest = {name: value for name, value in mapping.items() if name != "family"}
     return from_mapping(family.config_type, rest, path)

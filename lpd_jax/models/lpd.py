@@ -16,15 +16,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.images import resize_bicubic
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
+from lpd_jax.models.size_limits import (
+    MOST_CLASSES,
+    MOST_CODES,
+    MOST_LAYERS,
+    MOST_WIDTH,
+    check_heads,
+)
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
-from lpd_jax.runtime.config_fields import check_rates, check_sizes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.mesh import constrain
 
-SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_ratio", "codebook_size", "num_classes")
+# Field -> the most that anything is built of; what lies beyond is a damaged or hostile config.
+SIZES = {
+    "num_layers": MOST_LAYERS,
+    "embed_dim": MOST_WIDTH,
+    "num_heads": MOST_WIDTH,
+    "mlp_ratio": 64,
+    "codebook_size": MOST_CODES,
+    "num_classes": MOST_CLASSES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,18 +57,11 @@ class LPDConfig:
     dropout_rate: float = 0.1
 
     def __post_init__(self):
-        object.__setattr__(self, "grid_size", tuple(self.grid_size))
+        check_types(self)
         check_sizes(self, SIZES)
-        if len(self.grid_size) != 2 or min(self.grid_size) < 1:
-            raise UserError(
-                f"grid_size: got {self.grid_size}, allowed is (height, width), each at least 1"
-            )
+        check_grid(self.grid_size, "grid_size")
         check_rates(self, ("label_drop_rate", "dropout_rate"))
-        if self.embed_dim % self.num_heads:
-            raise UserError(
-                f"num_heads: got {self.num_heads}, allowed are divisors of embed_dim "
-                f"{self.embed_dim}"
-            )
+        check_heads(self.embed_dim, self.num_heads)
 
     @property
     def num_tokens(self) -> int:

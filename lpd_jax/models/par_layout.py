@@ -9,14 +9,29 @@ import math
 
 import numpy as np
 
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
-from lpd_jax.runtime.config_fields import check_rates, check_sizes
+from lpd_jax.models.size_limits import (
+    MOST_CLASSES,
+    MOST_CODES,
+    MOST_LAYERS,
+    MOST_WIDTH,
+    check_heads,
+)
+from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.errors import UserError, shown
 
 ROPE_BASE = 10000.0
-SIZES = ("num_layers", "embed_dim", "num_heads", "mlp_multiple", "codebook_size", "num_classes")
+SIZES = {  # field -> the most that anything is built of
+    "num_layers": MOST_LAYERS,
+    "embed_dim": MOST_WIDTH,
+    "num_heads": MOST_WIDTH,
+    "mlp_multiple": MOST_WIDTH,
+    "codebook_size": MOST_CODES,
+    "num_classes": MOST_CLASSES,
+}
 GROUP_ATTENTION = ("full", "causal")
 RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 
@@ -53,18 +68,15 @@ class PARConfig:
     dropout_rate: float = 0.1
 
     def __post_init__(self):
-        object.__setattr__(self, "grid_size", tuple(self.grid_size))
+        check_types(self)
         check_sizes(self, SIZES)
+        check_grid(self.grid_size, "grid_size")
         check_rates(self, RATES)
         for name in ("matrix_std", "embedding_std"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
         # Half of the pairs of a head turn with the row, half with the column.
-        if self.embed_dim % (4 * self.num_heads):
-            raise UserError(
-                f"num_heads: got {self.num_heads}, allowed are numbers that cut embed_dim "
-                f"{self.embed_dim} into multiples of 4"
-            )
+        check_heads(self.embed_dim, self.num_heads, 4)
         if self.num_regions is None:
             region_order(self.grid_size, self.num_parallel, "num_parallel")
         region_order(self.grid_size, self.regions)

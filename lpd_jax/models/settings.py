@@ -8,14 +8,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from lpd_jax.decoding.order import check_kind, check_thresholds
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.config_fields import from_mapping, to_mapping
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.arguments import check_choice, check_whole
+from lpd_jax.runtime.config_fields import check_types, from_mapping, to_mapping
 
 MAX_SEED = 2**32 - 1
 MAX_OUTPUT_SIZE = 4096
@@ -54,6 +51,7 @@ class Generation:
     )
 
     def __post_init__(self):
+        check_types(self)
         if self.group_sizes is not None:
             schedule = GroupSchedule(self.group_sizes)
             object.__setattr__(self, "group_sizes", schedule.group_sizes)
@@ -65,8 +63,7 @@ class Generation:
         check_whole("seed", self.seed, 0, MAX_SEED)
         if self.output_size is not None:
             check_whole("output_size", self.output_size, 1, MAX_OUTPUT_SIZE)
-        if self.dtype not in DTYPES:
-            raise UserError(f"dtype: got {shown(self.dtype)}, allowed are {', '.join(DTYPES)}")
+        check_choice("dtype", self.dtype, DTYPES)
         check_thresholds(1, self.proximity_threshold, self.repulsion_threshold)
 
     @classmethod
@@ -79,6 +76,8 @@ class Generation:
         """
         from lpd_jax.models.family import transformer_of  # families speak of this class
 
+        if num_steps is not None:
+            num_steps = check_whole("num_steps", num_steps, 1)
         return transformer_of(config).published(num_steps)
 
     @property
@@ -103,7 +102,7 @@ class Generation:
         Raises:
             UserError: an unknown field, or a value that is not allowed.
         """
-        given = {name: plain(value) for name, value in choices.items() if value is not None}
+        given = {name: value for name, value in choices.items() if value is not None}
         mine: dict[str, Any] = vars(self)
         if given.keys() & {"num_steps", "group_sizes"}:
             mine = mine | {"num_steps": None, "group_sizes": None}
@@ -121,10 +120,3 @@ class Generation:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Generation)}
-
-
-def plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as Python's; other sequences as tuples."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    return tuple(value) if isinstance(value, list | range) else value

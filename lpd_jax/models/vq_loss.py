@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from lpd_jax.images import to_model_range
 from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
+from lpd_jax.runtime.config_fields import check_types
 
 ENTROPY_LATENTS = 1024
 
@@ -22,6 +23,9 @@ class TokenizerLossConfig:
     commitment_weight: float = 0.25
     entropy_weight: float = 0.0
     entropy_temperature: float = 0.01
+
+    def __post_init__(self):
+        check_types(self, "tokenizer_loss")
 
 
 def make_vq_loss(model: VQConfig, weights: TokenizerLossConfig):

@@ -10,20 +10,22 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.convolution import Conv3x3
-from lpd_jax.runtime.config_fields import check_sizes
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.models.size_limits import MOST_CODES, MOST_WIDTH
+from lpd_jax.runtime.config_fields import check_sizes, check_types
+from lpd_jax.runtime.errors import UserError, shown
 
 NORM_GROUPS = 32
 NORM_EPSILON = 1e-6
-SIZES = (
-    "base_channels",
-    "num_res_blocks",
-    "z_channels",
-    "codebook_size",
-    "codebook_dim",
-    "image_channels",
-    "patch_size",
-)
+SIZES = {  # field -> the most that anything is built of
+    "base_channels": MOST_WIDTH,
+    "num_res_blocks": 8,
+    "z_channels": MOST_WIDTH,
+    "codebook_size": MOST_CODES,
+    "codebook_dim": MOST_WIDTH,
+    "image_channels": 64,
+    "patch_size": 64,
+}
+MOST_RESOLUTIONS, LARGEST_MULTIPLIER = 8, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +46,21 @@ class VQConfig:
     patch_size: int = 1
 
     def __post_init__(self):
-        object.__setattr__(self, "channel_multipliers", tuple(self.channel_multipliers))
+        check_types(self)
         check_sizes(self, SIZES)
-        if not self.channel_multipliers:
-            raise UserError("channel_multipliers: got none, allowed is one for each resolution")
+        if not 1 <= len(self.channel_multipliers) <= MOST_RESOLUTIONS:
+            raise UserError(
+                f"channel_multipliers: got {len(self.channel_multipliers) or 'none'}, allowed is "
+                f"one for each of 1 to {MOST_RESOLUTIONS} resolutions"
+            )
         for multiplier in (1, *self.channel_multipliers):  # 1: the first norm of the encoder
-            if multiplier < 1 or (self.base_channels * multiplier) % NORM_GROUPS:
+            known = 1 <= multiplier <= LARGEST_MULTIPLIER
+            if not known or (self.base_channels * multiplier) % NORM_GROUPS:
                 raise UserError(
                     f"base_channels x channel_multipliers: got {self.base_channels} x "
-                    f"{multiplier}, allowed are positive multiples of {NORM_GROUPS}, the groups "
-                    "of the norm"
+                    f"{shown(multiplier)}, allowed are positive multiples of {NORM_GROUPS}, the "
+                    "groups "
+                    f"of the norm, and multipliers up to {LARGEST_MULTIPLIER}"
                 )
 
     @property

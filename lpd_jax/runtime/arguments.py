@@ -5,6 +5,7 @@ raises one UserError that names the argument, shows the value and says what is a
 """
 
 import difflib
+import itertools
 import math
 import numbers
 import operator
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 LONGEST_LIST = 10**7  # a range of more would be written out before anybody looked at it
+MOST_ELEMENTS = 2**36  # of an array; NumPy lets views have any number
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of every file system in use
 
 
@@ -69,11 +71,12 @@ def parse_whole(name: str, text: str) -> int:
 
 def as_number(value: Any) -> float | int | None:
     """A real number of Python, NumPy or JAX as Python's; None for anything else, True as well."""
-    if getattr(value, "shape", None) == ():
-        try:
-            value = value.item()
-        except Exception:  # noqa: BLE001 - whatever a foreign type raises
-            return None
+    try:
+        value = value.item() if value.shape == () else None
+    except AttributeError:
+        pass  # no array, no number of NumPy's
+    except Exception:  # noqa: BLE001 - whatever a foreign type raises
+        return None
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return value if is_number else None
 
@@ -133,7 +136,7 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     return str(value)
 
 
-def as_path(name: str, value: Any) -> Path:
+def as_path(name: str, value: Any, allowed: str = "a path") -> Path:
     """The value as a path that the system can be asked about, "~" written out.
 
     Raises:
@@ -142,7 +145,7 @@ def as_path(name: str, value: Any) -> Path:
     """
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
-        raise UserError(f"{name}: got {shown(value)}, allowed is a path")
+        raise UserError(f"{name}: got {shown(value)}, allowed is {allowed}")
     longest = max(map(len, os.fsencode(text.replace(os.sep, "\n")).split(b"\n")))
     if "\0" in text or longest > LONGEST_NAME or len(os.fsencode(text)) > LONGEST_PATH:
         raise UserError(
@@ -160,9 +163,12 @@ def as_path(name: str, value: Any) -> Path:
 def as_list(name: str, value: Any, allowed: str) -> list[Any]:
     """The items of a list, tuple, range, array or iterator; a text and a mapping are none."""
     try:
-        if isinstance(value, str | bytes | dict | set) or _length(value) > LONGEST_LIST:
+        if isinstance(value, str | bytes | dict | set):
             raise TypeError
-        return value.tolist() if isinstance(value, np.ndarray) else list(value)
+        items = list(itertools.islice(value, LONGEST_LIST + 1))
+        if len(items) > LONGEST_LIST:
+            raise TypeError
+        return value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else items
     except Exception:  # noqa: BLE001 - whatever a foreign type raises
         raise UserError(f"{name}: got {shown(value)}, allowed {allowed}") from None
 
@@ -180,6 +186,8 @@ def as_array(name: str, value: Any, allowed: str) -> np.ndarray:
         if _length(value) > LONGEST_LIST and not hasattr(value, "dtype"):
             raise TypeError
         array = np.asarray(value)
+        if array.size > MOST_ELEMENTS:
+            raise TypeError
     except Exception:  # noqa: BLE001 - whatever a foreign type raises
         raise UserError(f"{name}: got {shown(value)}, allowed {allowed}") from None
     is_known = array.dtype.kind in "biufc" or array.dtype.name in ("bfloat16",)

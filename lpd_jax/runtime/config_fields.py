@@ -1,15 +1,20 @@
 """Typed, frozen dataclasses from plain mappings, with errors that name the field."""
 
 import dataclasses
+import functools
+import operator
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from lpd_jax.runtime.arguments import check_whole, is_finite, nearest
-from lpd_jax.runtime.errors import UserError, shown
+import numpy as np
+
+from lpd_jax.runtime.arguments import LONGEST_LIST, as_number, check_whole, is_finite, nearest
+from lpd_jax.runtime.errors import UserError, shown, shown_name
 
 T = TypeVar("T")
+LONGEST_INT = 1024  # bits
 
 
 def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
@@ -27,7 +32,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
         raise UserError(
             f"{path or cls.__name__}: got {shown(mapping)}, allowed is a mapping of fields"
         )
-    hints = typing.get_type_hints(cls)
+    hints = type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in mapping:
         check_known(name, fields, path)
@@ -54,14 +59,35 @@ def check_known(name: str, known: typing.Iterable[str], path: str = "") -> None:
     if name not in known:
         hint = nearest(name, known)
         raise UserError(
-            f"{join(path, name)}: got an unknown field, allowed are {', '.join(known)}{hint}"
+            f"{join(path, shown_name(name))}: got an unknown field, allowed are "
+            f"{', '.join(known)}{hint}"
         )
 
 
+def check_types(config: Any, path: str = "") -> None:
+    """Makes every field of a frozen dataclass what its type hint says, from its `__post_init__`.
+
+    Lists and arrays become tuples, numbers of NumPy those of Python. Raises UserError as
+    `from_mapping` does.
+    """
+    for name, hint in type_hints(type(config)).items():
+        if name in config.__dataclass_fields__:
+            value = to_type(hint, getattr(config, name), join(path, name))
+            object.__setattr__(config, name, value)
+
+
+type_hints: typing.Callable[[Any], Mapping[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 def check_sizes(config: Any, names: typing.Iterable[str]) -> None:
-    """Raises UserError for the first of these fields that is no whole number from 1."""
+    """Raises UserError for the first of these fields that is no whole number from 1.
+
+    Args:
+        names: of fields; a mapping says how large each may be.
+    """
     for name in names:
-        check_whole(name, getattr(config, name), 1)
+        most = names[name] if isinstance(names, Mapping) else None
+        check_whole(name, getattr(config, name), 1, most)
 
 
 def check_rates(config: Any, names: typing.Iterable[str]) -> None:
@@ -88,11 +114,38 @@ def to_type(hint: Any, value: Any, path: str) -> Any:
         return to_union(hint, value, path)
     if typing.get_origin(hint) is tuple:
         return to_tuple(hint, value, path)
-    fits = is_finite(value) if hint is float else isinstance(value, hint)
+    try:
+        return CONVERT.get(hint, functools.partial(as_instance, hint))(value)
+    except TypeError:
+        raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}") from None
+
+
+def as_float(value: Any) -> float:
+    if not is_finite(value):
+        raise TypeError
+    return float(as_number(value))  # type: ignore[arg-type]  # a finite one is a number
+
+
+def as_int(value: Any) -> int:
     # bool is an int to Python, not to a reader of configs.
-    if not fits or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}")
-    return float(value) if hint is float else value
+    if isinstance(value, bool) or not isinstance(number := as_number(value), int):
+        raise TypeError
+    if number.bit_length() > LONGEST_INT:  # of no use, and Python refuses to write it
+        raise TypeError
+    return operator.index(number)
+
+
+def as_bool(value: Any) -> bool:
+    return bool(as_instance(bool | np.bool_, value))
+
+
+def as_instance(kind: Any, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+CONVERT: Mapping[Any, typing.Callable[[Any], Any]] = {float: as_float, int: as_int, bool: as_bool}
 
 
 def to_union(hint: Any, value: Any, path: str) -> Any:
@@ -110,6 +163,7 @@ def to_union(hint: Any, value: Any, path: str) -> Any:
 def to_tuple(hint: Any, value: Any, path: str) -> tuple:
     items = typing.get_args(hint)
     any_length = items[-1] is Ellipsis
+    value = listed_items(value)
     if not isinstance(value, list | tuple) or not (any_length or len(value) == len(items)):
         raise UserError(f"{path}: got {shown(value)}, allowed is {describe(hint)}")
     item_hints = items[:1] * len(value) if any_length else items
@@ -117,6 +171,14 @@ def to_tuple(hint: Any, value: Any, path: str) -> tuple:
         to_type(hint, item, f"{path}[{i}]")
         for i, (hint, item) in enumerate(zip(item_hints, value, strict=True))
     )
+
+
+def listed_items(value: Any) -> Any:
+    """Arrays and ranges as lists; everything else as it is."""
+    if isinstance(value, range) and len(value) <= LONGEST_LIST:
+        return list(value)
+    is_array = hasattr(value, "__array__") and len(np.shape(value)) == 1
+    return np.asarray(value).tolist() if is_array else value
 
 
 def describe(hint: Any) -> str:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import mesh_utils, multihost_utils
 
+from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError
 
 RULES = {
@@ -36,6 +37,9 @@ class MeshConfig:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+
+    def __post_init__(self):
+        check_types(self, "mesh")
 
 
 def make_mesh(

@@ -20,6 +20,7 @@ from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.studies import corruptions
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
@@ -215,7 +216,7 @@ def read_cache(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
     except ValueError:  # of JSON, or of the text's encoding
         known = None
     if not isinstance(known, dict):

@@ -10,6 +10,7 @@ from lpd_jax.models.attention import ATTENTION, choose_attention
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.transformer import REMAT
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown
 
 DTYPES = ("float32", "bfloat16")
@@ -33,6 +34,7 @@ class ComputeConfig:
     accumulate_steps: int = 1
 
     def __post_init__(self):
+        check_types(self, "compute")
         choices = {"dtype": DTYPES, "remat": tuple(REMAT), "attention": ("auto", *ATTENTION)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

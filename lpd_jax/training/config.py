@@ -9,7 +9,13 @@ from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.models.family import config_from_dict, config_to_dict
 from lpd_jax.models.settings import MAX_SEED, Generation
 from lpd_jax.models.vq_loss import TokenizerLossConfig
-from lpd_jax.runtime.config_fields import check_known, check_sizes, from_mapping, to_mapping
+from lpd_jax.runtime.config_fields import (
+    check_known,
+    check_sizes,
+    check_types,
+    from_mapping,
+    to_mapping,
+)
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training.compute_config import ComputeConfig
@@ -27,6 +33,7 @@ class EveryConfig:
     fid: int = 0
 
     def __post_init__(self):
+        check_types(self, "every")
         for name, steps in vars(self).items():
             if steps < 0:
                 raise UserError(
@@ -69,6 +76,9 @@ class TrainConfig:
     ema_decay: float = 0.0
     wandb_project: str = ""
 
+    def __post_init__(self):
+        check_types(self)
+
 
 def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     """Splits a config file's mapping into the model and the run, both checked.
@@ -76,6 +86,8 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     Raises:
         UserError: an unknown, missing or ill-typed field, by its full name.
     """
+    if not isinstance(mapping, Mapping):
+        raise UserError(f"config: got {shown(mapping)}, allowed is a mapping of fields")
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     for name in mapping:
         check_known(name, ["model", *names])

@@ -1,9 +1,11 @@
 """A training run as a model directory: its newest weights, with the tokenizer that it used."""
 
+import os
 from typing import Any
 
 from lpd_jax.data.pictures import image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.runtime.arguments import check_choice, check_text
 from lpd_jax.runtime.buckets import is_bucket, reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
@@ -11,7 +13,7 @@ from lpd_jax.training.workdir import read_class_names
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.model_directory import save_model_directory
+from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
 Sources = dict[str, tuple[str, str]]
@@ -35,6 +37,10 @@ def export_run(
     Raises:
         FileNotFoundError, UserError: names the argument that is wrong or does not fit the others.
     """
+    given = {"output": output, "workdir": workdir, "tokenizer_workdir": tokenizer_workdir}
+    for name, path in given.items():
+        check_text(name, os.fspath(path) if isinstance(path, os.PathLike) else path, "a path")
+    check_choice("dtype", dtype, DTYPES)
     if not output:
         raise UserError("output: missing; give the model directory to write as --output=DIR")
     if is_bucket(output):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 
+from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError
 
 REST = -1  # of `cosine_steps` in a config file: from the warm-up to the end; see `from_data`
@@ -31,6 +32,7 @@ class OptimizerConfig:
     stop_grad_norm: float = 0.0
 
     def __post_init__(self):
+        check_types(self, "optimizer")
         above_0, not_negative = (lambda x: x > 0), (lambda x: x >= 0)
         allowed = {
             "learning_rate": ("is above 0", above_0),

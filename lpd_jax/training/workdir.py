@@ -12,6 +12,7 @@ from etils import epath
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.runtime.leases import Lease, leasing
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
@@ -130,10 +131,10 @@ def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
     if not file.is_file():
         return []
     try:
-        names = json.loads(file.read_text("utf-8"))["class_names"]
+        names = read_json(file)["class_names"]
         if not all(isinstance(name, str) for name in names):
             raise UserError("class_names: got other than strings, allowed is a list of strings")
-    except (json.JSONDecodeError, UnicodeDecodeError, UserError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"workdir: got {shown_path(file)}, which is damaged ({error}); delete it"
         ) from None

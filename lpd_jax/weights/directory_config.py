@@ -1,9 +1,10 @@
 """What a model directory's config.json says: the models, the pictures, how to draw."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lpd_jax.images import LARGEST_SIDE
 from lpd_jax.models.family import (
     config_from_dict,
     config_to_dict,
@@ -12,10 +13,11 @@ from lpd_jax.models.family import (
     transformer_of,
 )
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.arguments import nearest
+from lpd_jax.runtime.arguments import as_list, nearest
 from lpd_jax.runtime.errors import UserError, shown
 
 FORMAT_VERSION = 1
+PIXELS = f"is [height, width] in pixels, each up to {LARGEST_SIDE}"
 # Field: the types that its value may have.
 FIELDS: dict[str, tuple[type, ...]] = {
     "format_version": (int,),
@@ -54,11 +56,27 @@ class DirectoryConfig:
             raise UserError(
                 f"{self.where}: got neither transformer nor tokenizer, allowed is one or both"
             )
+        self._check_types()
         if self.transformer is not None:
             self._check_transformer()
         if self.tokenizer is not None and self.image_size is not None:
             field = f"{self.where}: image_size"
             tokenizer_of(self.tokenizer).grid_of(tuple(self.image_size), field)
+
+    def _check_types(self) -> None:
+        if self.transformer is not None:
+            transformer_of(self.transformer)
+        if self.tokenizer is not None:
+            tokenizer_of(self.tokenizer)
+        if self.image_size is not None:
+            sides = as_list(f"{self.where}: image_size", self.image_size, PIXELS)
+            object.__setattr__(self, "image_size", tuple(sides))
+        names = as_list(f"{self.where}: class_names", self.class_names, "are texts, one a class")
+        object.__setattr__(self, "class_names", tuple(names))
+        check_sides(self.image_size, self.where)
+        check_names(self.class_names, self.where)
+        if not isinstance(self.generation, Generation):
+            raise UserError(f"generation: got {shown(self.generation)}, allowed is a Generation")
 
     def _check_transformer(self) -> None:
         classes, names = self.transformer.num_classes, self.class_names
@@ -169,13 +187,17 @@ def check_fields(mapping: Any, where: str) -> None:
         if not isinstance(value, FIELDS[name]) or isinstance(value, bool):
             wanted = " or ".join(WORDS[kind] for kind in FIELDS[name] if kind in WORDS)
             raise UserError(f"{where}: {name}: got {shown(value)}, allowed is {wanted}")
-    for name in mapping.get("class_names", []):
+
+
+def check_names(names: Iterable[Any], where: str) -> None:
+    for name in names:
         if not isinstance(name, str):
             raise UserError(
                 f"{where}: class_names: got {shown(name)} among them, allowed are strings"
             )
-    size = mapping.get("image_size") or (1, 1)
-    if not all(type(side) is int and side > 0 for side in size):
-        raise UserError(
-            f"{where}: image_size: got {shown(size)}, allowed is [height, width] in pixels"
-        )
+
+
+def check_sides(size: Sequence[Any] | None, where: str) -> None:
+    sides = (1, 1) if size is None else size
+    if not sides or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
+        raise UserError(f"{where}: image_size: got {shown(size)}, allowed {PIXELS}")

@@ -5,13 +5,14 @@ from os import PathLike
 from pathlib import Path
 
 from lpd_jax import bundled
-from lpd_jax.runtime.arguments import nearest
+from lpd_jax.runtime.arguments import as_path, nearest
 from lpd_jax.runtime.errors import shown
 from lpd_jax.weights.fetching import fetch_model
 from lpd_jax.weights.published import PUBLISHED, find_published
 
 BUNDLED_MODELS = {"avatars12": bundled.MODEL_FOLDER}
 DEFAULT_MODEL = "avatars12"
+ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
 
 
@@ -24,11 +25,10 @@ def find_model_directory(name_or_dir: str | PathLike) -> Path:
         FileNotFoundError: none of them; names the bundled models.
         UserError: a repository that cannot be fetched.
     """
-    name = str(name_or_dir)
-    if name in BUNDLED_MODELS:
-        return BUNDLED_MODELS[name]
-    path = Path(name_or_dir).expanduser()
-    if name and path.is_dir():  # "" would be the current folder
+    if isinstance(name_or_dir, str) and name_or_dir in BUNDLED_MODELS:
+        return BUNDLED_MODELS[name_or_dir]
+    path, name = as_path("model", name_or_dir, ALLOWED), str(name_or_dir)
+    if path.is_dir():
         return path
     if find_published(name) is not None or (
         REPOSITORY.fullmatch(name) and not path.parent.is_dir()

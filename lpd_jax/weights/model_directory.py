@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-import safetensors
 import safetensors.numpy
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
+from lpd_jax.runtime.arguments import as_array, as_path, check_choice
 from lpd_jax.runtime.atomic_files import replacing_directory
-from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.errors import UserError, shown, shown_name, shown_path
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
+from lpd_jax.weights.weight_files import read_weights
 
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
@@ -71,15 +73,18 @@ def save_model_directory(
         UserError: a bad config, weights without a config or the reverse, weights that `dtype`
             cannot hold, or a folder of something else.
     """
-    path = Path(path).expanduser()
-    if dtype not in DTYPES:
-        raise UserError(f"dtype: got {shown(dtype)}, allowed are {', '.join(DTYPES)}")
+    path = as_path("output", path)
+    check_choice("dtype", dtype, DTYPES)
     kept = kept_files(path)
+    if not isinstance(config, DirectoryConfig | Mapping):
+        raise UserError(f"config: got {shown(config)}, allowed is a mapping of fields")
     if not isinstance(config, DirectoryConfig):
         mapping = {"format_version": FORMAT_VERSION, **config}
         config = DirectoryConfig.from_mapping(mapping, "config")
     weights = {"transformer": transformer, "tokenizer": tokenizer}
     for part, params in weights.items():
+        if not isinstance(params, Mapping | None):
+            raise UserError(f"{part}: got {shown(params)}, allowed are nested mappings of arrays")
         if (params is None) != (getattr(config, part) is None):
             raise UserError(
                 f"{part}: got only one of weights and config, allowed is both or neither"
@@ -116,8 +121,7 @@ def kept_files(path: Path) -> list[Path]:
     if files and not (path / CONFIG_FILE).is_file():
         raise UserError(
             f"output: got {shown_path(path)}, which is no model directory and not empty; allowed "
-            "is a "
-            "new folder or a model directory"
+            "is a new folder or a model directory"
         )
     ours = (CONFIG_FILE, *WEIGHT_FILES.values())
     return [file for file in files if file.name not in ours]
@@ -125,10 +129,10 @@ def kept_files(path: Path) -> list[Path]:
 
 def load_model_directory(path: str | PathLike) -> ModelFiles:
     """Reads a model directory. One FileNotFoundError or UserError names what is wrong with it."""
-    path = Path(path).expanduser()
+    path = as_path("model directory", path)
     config = read_directory_config(path)
     weights = {
-        part: None if getattr(config, part) is None else _load_weights(path / file)
+        part: None if getattr(config, part) is None else read_weights(path / file)[0]
         for part, file in WEIGHT_FILES.items()
     }
     return ModelFiles(config, **weights)
@@ -136,14 +140,14 @@ def load_model_directory(path: str | PathLike) -> ModelFiles:
 
 def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     """Reads and checks config.json alone, and that the weight files it speaks of are there."""
-    path = Path(path).expanduser()
+    path = as_path("model directory", path)
     if not path.is_dir():
-        raise FileNotFoundError(f"model directory {path} does not exist")
+        raise FileNotFoundError(f"model directory {shown_path(path)} does not exist")
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise FileNotFoundError(f"model directory {path} has no {CONFIG_FILE}")
+        raise FileNotFoundError(f"model directory {shown_path(path)} has no {CONFIG_FILE}")
     try:
-        mapping = json.loads(file.read_text(encoding="utf-8"))
+        mapping = read_json(file)
     except ValueError as error:  # of JSON, or of the text's encoding
         raise UserError(
             f"{file}: got a file that is damaged or truncated ({error}), allowed is valid JSON"
@@ -152,7 +156,8 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     for part, weight_file in WEIGHT_FILES.items():
         if getattr(config, part) is not None and not (path / weight_file).is_file():
             raise FileNotFoundError(
-                f"model directory {path} has no {weight_file}, though its config.json has a {part}"
+                f"model directory {shown_path(path)} has no {weight_file}, though its config.json "
+                f"has a {part}"
             )
     return dataclasses.replace(config, where=str(path))
 
@@ -160,7 +165,7 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
     arrays = {}
     for name, value in sorted(flat.items()):
-        value = np.asarray(value, np.float32)
+        value = np.asarray(as_array(shown_name(name), value, "is an array of numbers"), np.float32)
         # safetensors writes the buffer as it lies in memory, so it has to lie in C order. Weights
         # that do so already are not copied: a model of 3 billion takes 12 GB.
         with np.errstate(over="ignore"):
@@ -171,14 +176,3 @@ def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
                 f"{name}: got values up to {largest}, allowed are finite numbers in {dtype}"
             )
     return arrays
-
-
-def _load_weights(file: Path) -> dict[str, Any]:
-    try:
-        flat = safetensors.numpy.load_file(file)
-    except safetensors.SafetensorError as error:
-        size = file.stat().st_size
-        raise UserError(
-            f"{file}: got {size:,} bytes that are truncated or damaged ({error}); fetch it again"
-        ) from None
-    return unflatten_dict({name: value.astype(np.float32) for name, value in flat.items()}, sep="/")

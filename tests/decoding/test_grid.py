@@ -35,7 +35,7 @@ def test_check_order_serves_one_order_to_every_image():
         ([1, 2, 3], ["order: got one for image 0", "the first 0", "permutations of 0 to 2"]),
         ([0, 1], ["order: got shape (2,)", "(3,)", "(2, 3)"]),
         ([[0, 1, 2]], ["order: got shape (1, 3)", "(2, 3)"]),
-        ([[0, 1], [0, 1, 2]], ["order: got rows of several lengths", "3 positions"]),
+        ([[0, 1], [0, 1, 2]], ["order: got [[0, 1], [0, 1, 2]]", "3 positions"]),
         ([0.0, 1.0, 2.0], ["order: got type float64", "integers"]),
     ],
 )

@@ -9,9 +9,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lpd_jax.bundled.imagenet import NUM_CLASSES, imagenet_class_names
-from lpd_jax.models.family import tokenizer_of
+from lpd_jax.decoding.grid import check_grid
+from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.models.size_limits import MOST_WIDTH
+from lpd_jax.runtime.arguments import as_array, as_list, check_whole
+from lpd_jax.runtime.errors import UserError, shown, shown_name, shown_path
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.from_torch.checkpoint_entries import clean_names
 from lpd_jax.weights.from_torch.official import (
@@ -51,7 +54,12 @@ def from_torch(
         UserError: weights of no known model; missing, unexpected or misshapen weights, each
             named; heads or a grid that the weights do not tell or do not allow.
     """
-    arrays = {name: np.asarray(value) for name, value in clean_names(state_dict).items()}
+    arrays = as_arrays(state_dict)
+    if num_heads is not None:
+        num_heads = check_whole("num_heads", num_heads, 1, MOST_WIDTH)
+    if grid_size is not None:
+        sides = grid_size if np.iterable(grid_size) else (grid_size, grid_size)
+        grid_size = check_grid(sides, "grid_size")
     shapes = {name: value.shape for name, value in arrays.items()}
     official = recognised(shapes)
     draft = official.draft(shapes)
@@ -65,6 +73,18 @@ def from_torch(
             source = np.moveaxis(source, (0, 1), (-1, -2))
         target[...] = source.reshape(target.shape)
     return config, unflatten_dict(flat, sep="/")
+
+
+def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
+    """The arrays of a state dict by their clean names; UserError for what is none."""
+    if not isinstance(state_dict, Mapping) or not all(isinstance(x, str) for x in state_dict):
+        raise UserError(
+            f"state_dict: got {shown(state_dict)}, allowed is a mapping of names to arrays"
+        )
+    return {
+        name: as_array(f"state_dict: {shown_name(name)}", value, "are arrays of numbers")
+        for name, value in clean_names(state_dict).items()
+    }
 
 
 def convert_file(
@@ -103,6 +123,8 @@ def directory_config(
     as all released ones are, and none for others. Raises UserError when the two models do not
     speak of the same tokens.
     """
+    if transformer is not None:
+        transformer_of(transformer)
     if class_names is None:
         of_imagenet = transformer is not None and transformer.num_classes == NUM_CLASSES
         class_names = imagenet_class_names() if of_imagenet else ()
@@ -111,7 +133,13 @@ def directory_config(
         grid = ALONE_GRID if transformer is None else transformer.grid_size
         size = tokenizer_of(tokenizer).size_of(grid)
     generation = Generation() if transformer is None else Generation.published(transformer)
-    return DirectoryConfig(transformer, tokenizer, size, tuple(class_names), generation)
+    return DirectoryConfig(
+        transformer,
+        tokenizer,
+        size,
+        tuple(as_list("class_names", class_names, "are texts, one a class")),
+        generation,
+    )
 
 
 def to_torch_names(config: Any, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -119,6 +147,9 @@ def to_torch_names(config: Any, params: Mapping[str, Any]) -> dict[str, np.ndarr
 
     Raises UserError naming leaves that are missing, unexpected or misshapen.
     """
+    official_of(config)  # a config, of a family that has official weights
+    if not isinstance(params, Mapping):
+        raise UserError(f"params: got {shown(params)}, allowed are nested dictionaries of arrays")
     leaves = flatten_dict(dict(params), sep="/")
     flat = {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
     shapes = {path: leaf.shape for path, leaf in flat.items()}

@@ -6,7 +6,6 @@ Formats: torch's zip (1.6 and later), torch's older stream of pickles, safetenso
 """
 
 import io
-import json
 import mmap
 import struct
 import zipfile
@@ -19,7 +18,10 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.foreign_files import LOOKED_AT, what_instead
+from lpd_jax.runtime.json_files import parse_json
 from lpd_jax.weights.from_torch.checkpoint_entries import find_state_dict
 from lpd_jax.weights.from_torch.torch_pickle import (
     StandIn,
@@ -84,7 +86,7 @@ def read_state_dict(
         FileNotFoundError: no such file.
         UserError: the file is truncated, damaged, of no known format, or holds no state dict.
     """
-    path = Path(path).expanduser()
+    path = as_path("checkpoint", path)
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not there"
         raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
@@ -111,7 +113,10 @@ def _read_mapped(
         elif mapped[COUNT_BYTES : COUNT_BYTES + 1] == b"{":
             checkpoint, read_storage = _read_safetensors(mapped)
         else:
-            raise UserError("neither a PyTorch checkpoint nor a safetensors file")
+            raise UserError(
+                what_instead(mapped[:LOOKED_AT])
+                or "neither a PyTorch checkpoint nor a safetensors file"
+            )
         tensors, line = find_state_dict(checkpoint, is_model, key)
         if line:
             tell(f"{path.name}: {line}")
@@ -201,11 +206,11 @@ def _read_safetensors(mapped: mmap.mmap) -> tuple[Any, ReadStorage]:
     length = int.from_bytes(mapped[:COUNT_BYTES], "little")
     start = COUNT_BYTES + length
     try:
-        header = json.loads(_bytes_of(mapped, COUNT_BYTES, length).tobytes())
+        header = parse_json(_bytes_of(mapped, COUNT_BYTES, length).tobytes())
         header.pop("__metadata__", None)
-        spans = {name: tuple(entry["data_offsets"]) for name, entry in header.items()}
+        spans = {name: _span(*entry["data_offsets"]) for name, entry in header.items()}
         tensors = {name: _safetensors_record(name, entry) for name, entry in header.items()}
-    except (KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         raise UserError("its safetensors header is damaged") from None
 
     def read_storage(record: StorageRecord) -> np.ndarray:
@@ -215,6 +220,12 @@ def _read_safetensors(mapped: mmap.mmap) -> tuple[Any, ReadStorage]:
         return _bytes_of(mapped, start + begin, end - begin)
 
     return tensors, read_storage
+
+
+def _span(begin: Any, end: Any) -> tuple[int, int]:
+    if type(begin) is not int or type(end) is not int:
+        raise TypeError
+    return begin, end
 
 
 def _safetensors_record(name: str, entry: dict[str, Any]) -> TensorRecord | StandIn:
