@@ -40,11 +40,13 @@ from lpd_jax.weights.parameters import put_on_device, weights_digest
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory: LPD.")
 DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")
-NUM_IMAGES = flags.DEFINE_integer("num_images", 600, "Drawn from the data by the seed.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 600, "Drawn from the data by the seed.", upper_bound=10**6
+)
 REFERENCES = flags.DEFINE_list("references", None, "Tokens that are given, as ROW:COLUMN.")
 NUM_PARALLEL = flags.DEFINE_list("num_parallel", ["4", "16"], "Numbers of tokens at a time.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the images, and of shuffled groups.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.", upper_bound=10**6)
 OUTPUT = flags.DEFINE_string("output", "results/token_dependency", "Folder for the files.")
 
 

@@ -55,7 +55,7 @@ NUM_SEGMENTS = flags.DEFINE_list(
 )
 REMAT = flags.DEFINE_string("remat", "none", "Of the training tasks: none, minimal or full.")
 ATTENTION = flags.DEFINE_string("attention", "auto", "Of the training tasks.")
-NUM_REPEATS = flags.DEFINE_integer("num_repeats", 5, "Timed runs of each row.")
+NUM_REPEATS = flags.DEFINE_integer("num_repeats", 5, "Timed runs of each row.", upper_bound=10**6)
 PEER = flags.DEFINE_boolean("peer", None, "Eager PyTorch beside LPD's rows. Default: for presets.")
 OUTPUT = flags.DEFINE_string(
     "output", "results/performance", "Beginning of the names of the files."

@@ -39,7 +39,9 @@ SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Which images to encod
 TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of each image.")
 CROP_RATIO = flags.DEFINE_list("crop_ratio", ["1.1"], "Sides of what ten crops are cut from.")
 FROM = flags.DEFINE_list("from", [], "Caches of other code to take over; no image is encoded.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a process encodes at once.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 64, "Images a process encodes at once.", upper_bound=10**6
+)
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
 processes.define_host_flags()
 

@@ -32,7 +32,7 @@ from lpd_jax.generation.picture_sinks import (
     PictureSink,
     describe_picture,
 )
-from lpd_jax.generation.request import Request, make_request, names_of
+from lpd_jax.generation.request import MOST_IMAGES, Request, make_request, names_of
 from lpd_jax.pipeline import Drawn, Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder, replacing_file
@@ -43,7 +43,11 @@ from lpd_jax.weights.model_directory import directory_digest, read_directory_con
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, or owner/name.")
 LABELS = flags.DEFINE_list("labels", None, "Class numbers or names; used in turn. Default: all.")
 NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", None, "Default: one for each label, 16 at most.", lower_bound=1
+    "num_images",
+    None,
+    "Default: one for each label, 16 at most.",
+    lower_bound=1,
+    upper_bound=MOST_IMAGES,
 )
 CHOICES = define_flags()
 OUTPUT = flags.DEFINE_string("output", "lpd_samples.png", "The grid to write.")

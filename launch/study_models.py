@@ -34,7 +34,9 @@ from lpd_jax.weights.parameters import weights_digest
 
 MODELS = flags.DEFINE_list("models", None, "Model directories, in the order of the table.")
 LPD_STEPS = flags.DEFINE_list("lpd_steps", ["20"], "Decoding steps of models of any order.")
-NUM_IMAGES = flags.DEFINE_integer("num_images", 2004, "Of each model; equally many per class.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 2004, "Of each model; equally many per class.", upper_bound=10**6
+)
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/methods", "Beginning of the names of the files.")
 

@@ -33,7 +33,9 @@ from lpd_jax.weights.model_directory import load_model_directory, read_directory
 ANY_SCHEDULE = ["raster", "random", "halton", "locality"]  # PAR's region order has its own
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
-NUM_IMAGES = flags.DEFINE_integer("num_images", 2400, "Of each point; equally many per class.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 2400, "Of each point; equally many per class.", upper_bound=10**6
+)
 STEPS = flags.DEFINE_list("steps", None, "Numbers of decoding steps. Default: 4 to all tokens.")
 ORDER_KINDS = flags.DEFINE_list("orders", ANY_SCHEDULE, "Orders to compare.")
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))

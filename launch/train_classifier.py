@@ -15,7 +15,9 @@ from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.studies import classifier_training
 
 OUTPUT = flags.DEFINE_string("output", "classifier.safetensors", "The file to write.")
-NUM_EPOCHS = flags.DEFINE_integer("num_epochs", classifier_training.Settings.num_epochs, "Epochs.")
+NUM_EPOCHS = flags.DEFINE_integer(
+    "num_epochs", classifier_training.Settings.num_epochs, "Epochs.", upper_bound=10**6
+)
 SEED = flags.DEFINE_integer("seed", classifier_training.Settings.seed, "Of weights and batches.")
 
 

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,11 +24,11 @@ from lpd_jax.generation.request import (
     names_of,
     resolve_labels,
 )
-from lpd_jax.generation.runner import Runner
+from lpd_jax.generation.runner import Drawn, Runner
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.arguments import as_array
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_card import model_card_for
 from lpd_jax.weights.model_directory import (
@@ -40,13 +40,6 @@ from lpd_jax.weights.model_directory import (
 from lpd_jax.weights.parameters import put_on_device
 
 __all__ = ["Drawn", "Pipeline"]
-
-
-class Drawn(NamedTuple):
-    """Pictures, and the tokens that they were decoded from."""
-
-    images: np.ndarray  # uint8 [B, H, W, 3]
-    tokens: np.ndarray  # int32 [B, N], raster order
 
 
 class Pipeline:
@@ -199,10 +192,8 @@ class Pipeline:
 
         50,000 pictures never stand in memory at once.
         """
-        check_request(request, self.config)
         self.config.need("tokenizer")
-        for images_BHWC, tokens_BN in self._runner.run(request, to_images=True):
-            yield Drawn(images_BHWC, tokens_BN)
+        yield from (Drawn(*outputs) for outputs in self._runner.run(request, to_images=True))
 
     @takes_choices
     def stream(self, labels: Any, *, output_type: str = "numpy", **choices: Any) -> Iterator[Any]:
@@ -285,7 +276,8 @@ class Pipeline:
             `[B, N]` in raster order for pictures of the directory's size, `[B, h, w]` for others.
         """
         config = self.config.need("tokenizer")
-        tokens_Bhw = encode_pictures(config, self._runner.params["tokenizer"], images_BHWC)
+        params, programs = self._runner.params["tokenizer"], self._runner.programs
+        tokens_Bhw = encode_pictures(config, params, images_BHWC, programs)
         if tokens_Bhw.shape[1:] != self.config.grid_size:
             return tokens_Bhw
         return tokens_Bhw.reshape(len(tokens_Bhw), -1)
@@ -300,15 +292,11 @@ class Pipeline:
         config = self.config.need("tokenizer")
         tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
         grid = tokens.shape[1:] if tokens.ndim > 2 else self.grid_size
-        return decode_pictures(config, self._runner.params["tokenizer"], tokens, grid)
+        params, programs = self._runner.params["tokenizer"], self._runner.programs
+        return decode_pictures(config, params, tokens, grid, programs)
 
     def partial_images(
         self, tokens_BN: np.ndarray, order_BN: np.ndarray, schedule: GroupSchedule
     ) -> Iterator[np.ndarray]:
         """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey."""
-        grid = self.grid_size
-        if not isinstance(schedule, GroupSchedule):
-            raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
-        yield from animation.partial_images(
-            self.decode, tokens_BN, order_BN, schedule, (grid[0], grid[1])
-        )
+        return animation.partial_images(self.decode, tokens_BN, order_BN, schedule, self.grid_size)

@@ -1,5 +1,6 @@
 """Words below pictures: one line each, in letters that are there, as wide as the picture."""
 
+import bisect
 import logging
 import math
 import unicodedata
@@ -47,9 +48,15 @@ def one_line(label: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     # No letter is narrower than a pixel, so that more of them never fit.
     text = " ".join(unicodedata.normalize("NFC", label[: 2 * width]).split())[: width + 1]
     text = with_numbers(text, font)[: width + 1]
-    while len(text) > 1 and font.getlength(text) > width:
-        text = text.rstrip("…")[:-1] + "…"
-    return text
+    if font.getlength(text) <= width:
+        return text
+
+    def overhang(count: int) -> int:
+        return math.ceil(font.getlength(text[:count] + "…") - width)
+
+    # Halving: letter by letter, a name of thousands of letters takes minutes.
+    count = bisect.bisect_right(range(len(text)), 0, key=overhang) - 1
+    return text[: max(count, 0)].rstrip("…") + "…"
 
 
 def with_numbers(text: str, font: ImageFont.FreeTypeFont) -> str:

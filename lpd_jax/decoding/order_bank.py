@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lpd_jax.decoding.order import check_thresholds, make_order
+from lpd_jax.decoding.order import MOST_CELLS, check_thresholds, make_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
@@ -66,8 +66,8 @@ def load_or_make_bank(
     Raises:
         UserError: whatever `make_order` does not accept; nothing is written then.
     """
-    num_orders = check_whole("num_orders", num_orders, 1)
     num_tokens = schedule.num_tokens
+    num_orders = check_whole("num_orders", num_orders, 1, MOST_CELLS // num_tokens)
     proximity, repulsion = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
 
     def make(first_index: int, count: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def partial_images(
     tokens_BN: np.ndarray,
     order_BN: np.ndarray,
     schedule: GroupSchedule,
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
 ) -> Iterator[np.ndarray]:
     """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey.
 
@@ -60,6 +60,8 @@ def partial_images(
     Args:
         decode: tokens `[B, N]` in raster order to pictures uint8 `[B, H, W, 3]`.
     """
+    if not isinstance(schedule, GroupSchedule):
+        raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
     allowed = f"are whole numbers [batch, {schedule.num_tokens}]"
     tokens_BN = as_array("tokens_BN", tokens_BN, allowed)
     if tokens_BN.ndim != 2 or tokens_BN.shape[1] != schedule.num_tokens:
@@ -74,7 +76,7 @@ def partial_images(
         yield np.where(shown_BHW[..., None], images_BHWC, np.uint8(UNDRAWN))
 
 
-def _cell_distances(grid: tuple[int, int]) -> np.ndarray:
+def _cell_distances(grid: tuple[int, ...]) -> np.ndarray:
     """Squared distances between raster positions, float32 `[N, N]`."""
     cells_N2 = np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), axis=-1)
     offsets_NN2 = cells_N2[:, None] - cells_N2[None]
@@ -93,7 +95,7 @@ def _fill_from_nearest(
 
 
 def _cells_to_pixels(
-    cells_BN: np.ndarray, grid: tuple[int, int], image_size: tuple[int, ...]
+    cells_BN: np.ndarray, grid: tuple[int, ...], image_size: tuple[int, ...]
 ) -> np.ndarray:
     """bool `[B, N]` per cell -> bool `[B, H, W]` per pixel."""
     cells_BHW = cells_BN.reshape(-1, *grid)

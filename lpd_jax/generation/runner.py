@@ -4,7 +4,7 @@ Letters: B images, N tokens per image.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,15 @@ import numpy as np
 from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
 from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.programs import Programs
-from lpd_jax.generation.request import Request
+from lpd_jax.generation.request import Request, check_request
 from lpd_jax.weights.directory_config import DirectoryConfig
+
+
+class Drawn(NamedTuple):
+    """Pictures, and the tokens that they were decoded from."""
+
+    images: np.ndarray  # uint8 [B, H, W, 3]
+    tokens: np.ndarray  # int32 [B, N], raster order
 
 
 class Runner:
@@ -34,7 +41,7 @@ class Runner:
         Yields:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
-        left = len(request.labels)
+        left = len(check_request(request, self.config).labels)
         size = batch_size_for(left)
         running: Any = None
         for chunk in chunks_of(request, size):

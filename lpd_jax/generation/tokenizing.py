@@ -3,8 +3,9 @@
 Letters: B images, N tokens of an image, h w their grid, H W pixels.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -12,14 +13,18 @@ import numpy as np
 
 from lpd_jax.generation.batches import batch_size_for, pad_rows
 from lpd_jax.generation.pillow import as_arrays
+from lpd_jax.generation.programs import Programs
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.pixels import decode_images, encode_images
 from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError
 
 
-def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
+def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -> np.ndarray:
     """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`.
+
+    Args:
+        programs: keeps what is compiled for each size.
 
     Raises:
         UserError: pictures of another type, or of a size that is no whole number of tokens.
@@ -32,12 +37,18 @@ def encode_pictures(config: Any, params: Any, images: Any) -> np.ndarray:
             "[batch, height, width, 3]"
         )
     grid = tokenizer_of(config).grid_of(images_BHWC.shape[1:-1])
-    tokens_BN = in_batches(lambda rows: encode_images(config, params, rows), images_BHWC)
+    encode = functools.partial(encode_images, config)
+    tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC)
     return tokens_BN.reshape(-1, *grid)
 
 
-def decode_pictures(config: Any, params: Any, tokens: Any, grid: tuple[int, ...]) -> np.ndarray:
+def decode_pictures(
+    config: Any, params: Any, tokens: Any, grid: tuple[int, ...], programs: Programs
+) -> np.ndarray:
     """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` or `[B, h, w]` of a grid (h, w).
+
+    Args:
+        programs: keeps what is compiled for each size.
 
     Raises:
         UserError: tokens of another type or shape, or that are in no codebook.
@@ -55,17 +66,35 @@ def decode_pictures(config: Any, params: Any, tokens: Any, grid: tuple[int, ...]
             f"{config.codebook_size - 1}"
         )
     tokens_BN = tokens.astype(np.int32).reshape(len(tokens), -1)
-    return in_batches(lambda rows: decode_images(config, params, rows, grid), tokens_BN)
+
+    def decode(params: Any, rows: Any) -> jax.Array:
+        return decode_images(config, params, rows, grid)
+
+    return in_batches(programs, ("decode", grid), decode, params, tokens_BN)
 
 
-def in_batches(function: Callable[[np.ndarray], jax.Array], inputs: np.ndarray) -> np.ndarray:
-    """Joins function(batch) over batches of one size; the last is filled up with repeats."""
+def in_batches(
+    programs: Programs,
+    name: Hashable,
+    function: Callable[[Any, Any], jax.Array],
+    params: Any,
+    inputs: np.ndarray,
+) -> np.ndarray:
+    """Joins function(params, batch) over batches of one size; the last is filled with repeats.
+
+    Args:
+        name: of the function, among the programs.
+    """
     if not len(inputs):
         raise UserError(f"batch: got {len(inputs)} pictures, allowed are 1 and more")
     size = batch_size_for(len(inputs))
     padded = pad_rows(inputs, -len(inputs) % size)
+    run = programs.find(
+        (name, padded[:size].shape),
+        lambda: jax.jit(function).lower(params, padded[:size]).compile(),
+    )
     outputs = [
-        jax.device_get(function(padded[start : start + size]))
+        jax.device_get(run(params, padded[start : start + size]))
         for start in range(0, len(padded), size)
     ]
     return np.concatenate(outputs)[: len(inputs)]

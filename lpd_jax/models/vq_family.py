@@ -16,7 +16,7 @@ from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily
 from lpd_jax.models.transformer_family import LossFunction
 from lpd_jax.models.vq_loss import TokenizerLossConfig, make_vq_loss
 from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut
 
 
 @register
@@ -40,7 +40,8 @@ class VQFamily(TokenizerFamily):
         if len(size) != 2 or min(size) < 1 or any(side % factor for side in size):
             got = "x".join(map(str, size))
             raise UserError(
-                f"{field}: got {got} pixels, allowed are a height and a width that are multiples "
+                f"{field}: got {cut(got, VALUE_LENGTH)} pixels, allowed are a height and a width "
+                "that are multiples "
                 f"of {factor}, the side of a token"
             )
         return tuple(side // factor for side in size)

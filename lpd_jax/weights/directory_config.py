@@ -13,10 +13,11 @@ from lpd_jax.models.family import (
     transformer_of,
 )
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.arguments import as_list, nearest
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.arguments import as_list, check_text, nearest
+from lpd_jax.runtime.errors import UserError, shown, shown_name
 
 FORMAT_VERSION = 1
+MOST_AXES = 3  # of a grid: frames, height and width
 PIXELS = f"is [height, width] in pixels, each up to {LARGEST_SIDE}"
 # Field: the types that its value may have.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -64,6 +65,7 @@ class DirectoryConfig:
             tokenizer_of(self.tokenizer).grid_of(tuple(self.image_size), field)
 
     def _check_types(self) -> None:
+        check_text("where", self.where)
         if self.transformer is not None:
             transformer_of(self.transformer)
         if self.tokenizer is not None:
@@ -182,7 +184,8 @@ def check_fields(mapping: Any, where: str) -> None:
         if name not in FIELDS:
             hint = nearest(name, FIELDS)
             raise UserError(
-                f"{where}: {name}: got an unknown field, allowed are {', '.join(FIELDS)}{hint}"
+                f"{where}: {shown_name(name)}: got an unknown field, allowed are "
+                f"{', '.join(FIELDS)}{hint}"
             )
         if not isinstance(value, FIELDS[name]) or isinstance(value, bool):
             wanted = " or ".join(WORDS[kind] for kind in FIELDS[name] if kind in WORDS)
@@ -199,5 +202,6 @@ def check_names(names: Iterable[Any], where: str) -> None:
 
 def check_sides(size: Sequence[Any] | None, where: str) -> None:
     sides = (1, 1) if size is None else size
-    if not sides or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
+    known = 2 <= len(sides) <= MOST_AXES
+    if not known or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
         raise UserError(f"{where}: image_size: got {shown(size)}, allowed {PIXELS}")

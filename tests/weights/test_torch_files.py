@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.checkpoint_entries import clean_names
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from tests.torch_writer import STORAGES, Call, Name, Tensor, write_legacy, write_zip
@@ -302,3 +303,18 @@ def test_files_that_torch_itself_writes(file, legacy):
     for name, want in model.items():
         want = want.detach().to(torch.float64).numpy()
         np.testing.assert_array_equal(got[name].astype(np.float64), want)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html>\n<html>" + " " * 10_000, "web page"),
+        ("\ufeff\n<html>", "web page"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_what_a_failed_download_leaves_is_named_with_the_remedy(tmp_path, name, text, remedy):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=remedy):
+        read_state_dict(tmp_path / name)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lpd_jax.models.family import family_of
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_name
 from lpd_jax.weights.from_torch.state_dict_shapes import OfficialNames, Shapes, Tell, Weight
 from lpd_jax.weights.parameters import wanted_shapes
 
@@ -42,7 +42,7 @@ def recognised(names: Iterable[str]) -> OfficialNames:
     official = recognise(names)
     if official is None:
         titles = [title for one in official_families().values() for title in one.titles]
-        some = ", ".join(names[:3]) or "none at all"
+        some = ", ".join(map(shown_name, names[:3])) or "none at all"
         raise UserError(
             f"weights: got those of no known model ({some}), allowed are {', '.join(titles)}"
         )
