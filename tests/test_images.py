@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from lpd_jax import images
+from lpd_jax.runtime.errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -85,7 +86,7 @@ def test_save_png_is_lossless_and_leaves_no_temporary_file(tmp_path):
     image_HWC = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     images.save_png(tmp_path / "a.png", image_HWC)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), image_HWC)
-    with pytest.raises(TypeError):
+    with pytest.raises(UserError, match=r"^image: got uint8 \(4, 4, 7\), allowed is uint8"):
         images.save_png(tmp_path / "b.png", np.zeros((4, 4, 7), np.uint8))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 

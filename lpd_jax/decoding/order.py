@@ -189,7 +189,9 @@ def check_thresholds(
     num_tokens: int, proximity_threshold: float, repulsion_threshold: int | None
 ) -> tuple[float, int]:
     """Both thresholds, None replaced by the default repulsion threshold."""
-    proximity = check_number("proximity_threshold", proximity_threshold, 0, 1e6)
+    proximity = check_number(
+        "proximity_threshold", proximity_threshold, 0, 1_000_000, note=", which are finite"
+    )
     if repulsion_threshold is None:
         repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
     return proximity, check_whole("repulsion_threshold", repulsion_threshold, 0, MOST_TOKENS)

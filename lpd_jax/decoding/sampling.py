@@ -15,7 +15,7 @@ from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 GUIDANCE_SCHEDULES = ("linear", "constant")
 LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
 # Larger ones are slips, and lead float32 to infinity.
-LARGEST_TEMPERATURE = LARGEST_SCALE = 1e6
+LARGEST_TEMPERATURE = LARGEST_SCALE = 1_000_000
 
 
 @functools.partial(

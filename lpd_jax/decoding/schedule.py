@@ -52,9 +52,7 @@ class GroupSchedule:
         given = as_list("group_sizes", self.group_sizes, allowed)
         if not 1 <= len(given) <= MOST_TOKENS:
             raise UserError(f"group_sizes: got {shown(self.group_sizes)}, allowed {allowed}")
-        sizes = tuple(
-            check_whole(f"group_sizes[{i}]", size, 1, MOST_TOKENS) for i, size in enumerate(given)
-        )
+        sizes = tuple(check_whole(f"group_sizes[{i}]", size, 1) for i, size in enumerate(given))
         object.__setattr__(self, "group_sizes", sizes)  # plain ints, whatever came in
 
     @property
@@ -77,7 +75,7 @@ class GroupSchedule:
 
 def published_group_sizes(num_tokens: int) -> dict[int, tuple[int, ...]]:
     """The published lists for this many tokens, by number of steps; {} when there are none."""
-    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
+    num_tokens = check_num_tokens(num_tokens)
     lists = {}
     for num_steps in PUBLISHED_NUM_STEPS.get(num_tokens, ()):
         if runs := PUBLISHED_EXCEPTIONS.get((num_tokens, num_steps)):
@@ -116,9 +114,15 @@ def _cosine_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
+def check_num_tokens(num_tokens: int) -> int:
+    """The number as an int; UserError for no tokens, and for more than a grid may have."""
+    least = check_whole("num_tokens", num_tokens, 1)
+    return check_whole("num_tokens", least, 1, MOST_TOKENS)
+
+
 def check_num_steps(num_tokens: int, num_steps: int) -> None:
     """Raises UserError for no tokens, or for more steps than there are tokens."""
-    check_whole("num_steps", num_steps, 1, check_whole("num_tokens", num_tokens, 1, MOST_TOKENS))
+    check_whole("num_steps", num_steps, 1, check_num_tokens(num_tokens))
 
 
 def default_num_steps(num_tokens: int) -> int:
@@ -143,7 +147,7 @@ def make_schedule(
         UserError: steps outside 1..num_tokens, sizes that do not sum to num_tokens, or
             num_steps and group_sizes that disagree.
     """
-    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
+    num_tokens = check_num_tokens(num_tokens)
     if group_sizes is not None:
         schedule = GroupSchedule(group_sizes)  # type: ignore[arg-type]  # it makes a tuple
         if schedule.num_tokens != num_tokens:
@@ -171,7 +175,7 @@ def training_schedules(num_tokens: int) -> tuple[GroupSchedule, ...]:
     the same nine fractions of its tokens as 256 has: 64 tokens in 64, 32, 16, 8, 6, 5, 4, 3
     and 2 steps.
     """
-    num_tokens = check_whole("num_tokens", num_tokens, 1, MOST_TOKENS)
+    num_tokens = check_num_tokens(num_tokens)
     if published := published_group_sizes(num_tokens):
         return tuple(map(GroupSchedule, published.values()))
     fewest = min(2, num_tokens)  # one step would predict the image without seeing any of it

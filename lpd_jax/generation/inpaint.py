@@ -153,7 +153,7 @@ def checked_images(images: Any) -> np.ndarray:
         images_BHWC = images_BHWC[None]
     shape = images_BHWC.shape
     if images_BHWC.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or not all(shape):
-        raise UserError(f"images: got {np.asarray(images).dtype} {shape}, allowed {allowed}")
+        raise UserError(f"images: got {images_BHWC.dtype} {np.shape(images)}, allowed {allowed}")
     return images_BHWC
 
 

@@ -99,7 +99,7 @@ def lay_out(image_size: Size, added: Mapping[str, int], factor: int, window: Siz
             canvas smaller than the model's picture or larger than any memory.
     """
     for name, pixels in added.items():
-        if check_whole(name, pixels, -max(image_size), MAX_PIXELS) % factor:
+        if check_whole(name, pixels, -max(image_size), 2**62) % factor:
             raise UserError(f"{name}: got {pixels} pixels, allowed are multiples of {factor}")
     if image_size[0] % factor or image_size[1] % factor:
         raise UserError(f"images: got {image_size} pixels, allowed are multiples of {factor}")

@@ -98,13 +98,15 @@ def check_request(request: Any, config: DirectoryConfig) -> Request:
 def resolve_labels(labels: Any, num_classes: int, class_names: Sequence[str]) -> np.ndarray:
     """Class numbers and names, one or many, as int32 `[B]`."""
     labels = label_list(labels)
+    if not labels:
+        raise UserError("labels: got shape (0,), allowed is a list of at least one")
     # One name may be written with different bytes: "é" is one character or two.
     names = [unicodedata.normalize("NFC", name) for name in class_names]
     return np.array([_resolve_label(x, num_classes, names) for x in labels], np.int32)
 
 
 def label_list(labels: Any) -> list[Any]:
-    """Labels, one or many, as a list; UserError for none, or for more than can be drawn."""
+    """Labels, one or many, as a list; UserError for more than can be drawn."""
     allowed = f"is one class number or name, or a list of 1 to {MOST_IMAGES:,}"
     if isinstance(labels, str | bytes) or not np.iterable(labels):
         labels = [labels]
@@ -113,7 +115,7 @@ def label_list(labels: Any) -> list[Any]:
         if labels.ndim != 1:
             raise UserError(f"labels: got {shown(labels)}, allowed {allowed}")
     items = as_list("labels", labels, allowed)
-    if not 1 <= len(items) <= MOST_IMAGES:
+    if len(items) > MOST_IMAGES:
         raise UserError(f"labels: got {len(items)} of them, allowed {allowed}")
     return items
 

@@ -14,6 +14,7 @@ from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.models.size_limits import (
+    MOST_ANGLES,
     MOST_CLASSES,
     MOST_CODES,
     MOST_LAYERS,
@@ -76,7 +77,7 @@ class PARConfig:
             if getattr(self, name) <= 0:
                 raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
         # Half of the pairs of a head turn with the row, half with the column.
-        check_heads(self.embed_dim, self.num_heads, 4)
+        check_heads(self.embed_dim, self.num_heads, 4, MOST_ANGLES // self.num_tokens)
         if self.num_regions is None:
             region_order(self.grid_size, self.num_parallel, "num_parallel")
         region_order(self.grid_size, self.regions)

@@ -10,15 +10,19 @@ MOST_LAYERS = 1024
 MOST_WIDTH = 2**16
 MOST_CODES = 2**24
 MOST_CLASSES = 2**24
-MOST_HEAD_WIDTH = 1024
+MOST_ANGLES = 2**24  # of a table of rotary positions: tokens x width of a head
 
 
-def check_heads(embed_dim: int, num_heads: int, multiple: int = 1) -> None:
-    """Raises UserError unless the heads cut the width into equal parts, multiples of `multiple`."""
+def check_heads(embed_dim: int, num_heads: int, multiple: int = 1, most: int = MOST_WIDTH) -> None:
+    """Raises UserError unless the heads cut the width into equal parts.
+
+    Args:
+        multiple: the width of a head is one of it.
+        most: the width of a head is at most that.
+    """
     width, rest = divmod(embed_dim, num_heads)
-    if rest or width % multiple or width > MOST_HEAD_WIDTH:
-        cut = f"numbers that cut embed_dim {embed_dim} into multiples of {multiple}"
-        allowed = cut if multiple > 1 else f"divisors of embed_dim {embed_dim}"
-        raise UserError(
-            f"num_heads: got {num_heads}, allowed are {allowed}, heads of at most {MOST_HEAD_WIDTH}"
-        )
+    if rest or width % multiple or width > most:
+        parts = f"numbers that cut embed_dim {embed_dim} into multiples of {multiple}"
+        allowed = parts if multiple > 1 else f"divisors of embed_dim {embed_dim}"
+        at_most = f", of at most {most:,}" if width > most else ""
+        raise UserError(f"num_heads: got {num_heads}, allowed are {allowed}{at_most}")

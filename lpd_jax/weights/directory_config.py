@@ -202,6 +202,6 @@ def check_names(names: Iterable[Any], where: str) -> None:
 
 def check_sides(size: Sequence[Any] | None, where: str) -> None:
     sides = (1, 1) if size is None else size
-    known = 2 <= len(sides) <= MOST_AXES
+    known = 1 <= len(sides) <= MOST_AXES
     if not known or not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides):
-        raise UserError(f"{where}: image_size: got {shown(size)}, allowed {PIXELS}")
+        raise UserError(f"{where}: image_size: got {shown([*sides])}, allowed {PIXELS}")

@@ -27,8 +27,10 @@ def find_model_directory(name_or_dir: str | PathLike) -> Path:
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED_MODELS:
         return BUNDLED_MODELS[name_or_dir]
-    path, name = as_path("model", name_or_dir, ALLOWED), str(name_or_dir)
-    if path.is_dir():
+    name = str(name_or_dir) if isinstance(name_or_dir, str | PathLike) else ""
+    is_empty = isinstance(name_or_dir, str) and not name_or_dir
+    path = Path() if is_empty else as_path("model", name_or_dir, ALLOWED)
+    if name and path.is_dir():  # "" would be the current folder
         return path
     if find_published(name) is not None or (
         REPOSITORY.fullmatch(name) and not path.parent.is_dir()

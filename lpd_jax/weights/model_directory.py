@@ -19,7 +19,7 @@ from flax.traverse_util import flatten_dict
 
 from lpd_jax.runtime.arguments import as_array, as_path, check_choice
 from lpd_jax.runtime.atomic_files import replacing_directory
-from lpd_jax.runtime.errors import UserError, shown, shown_name, shown_path
+from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
 from lpd_jax.weights.weight_files import read_weights
@@ -142,10 +142,12 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     """Reads and checks config.json alone, and that the weight files it speaks of are there."""
     path = as_path("model directory", path)
     if not path.is_dir():
-        raise FileNotFoundError(f"model directory {shown_path(path)} does not exist")
+        raise FileNotFoundError(f"model directory {cut(str(path), PATH_LENGTH)} does not exist")
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise FileNotFoundError(f"model directory {shown_path(path)} has no {CONFIG_FILE}")
+        raise FileNotFoundError(
+            f"model directory {cut(str(path), PATH_LENGTH)} has no {CONFIG_FILE}"
+        )
     try:
         mapping = read_json(file)
     except ValueError as error:  # of JSON, or of the text's encoding
@@ -156,7 +158,8 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     for part, weight_file in WEIGHT_FILES.items():
         if getattr(config, part) is not None and not (path / weight_file).is_file():
             raise FileNotFoundError(
-                f"model directory {shown_path(path)} has no {weight_file}, though its config.json "
+                f"model directory {cut(str(path), PATH_LENGTH)} has no {weight_file}, though its "
+                "config.json "
                 f"has a {part}"
             )
     return dataclasses.replace(config, where=str(path))

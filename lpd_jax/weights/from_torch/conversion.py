@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from lpd_jax.bundled.imagenet import NUM_CLASSES, imagenet_class_names
-from lpd_jax.decoding.grid import check_grid
+from lpd_jax.decoding.grid import MOST_TOKENS
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.size_limits import MOST_WIDTH
@@ -59,7 +59,9 @@ def from_torch(
         num_heads = check_whole("num_heads", num_heads, 1, MOST_WIDTH)
     if grid_size is not None:
         sides = grid_size if np.iterable(grid_size) else (grid_size, grid_size)
-        grid_size = check_grid(sides, "grid_size")
+        items = as_list("grid_size", sides, "is a number, or (height, width), of tokens")
+        grid: Any = tuple(check_whole("grid_size", side, 0, MOST_TOKENS) for side in items)
+        grid_size = grid
     shapes = {name: value.shape for name, value in arrays.items()}
     official = recognised(shapes)
     draft = official.draft(shapes)

@@ -113,10 +113,9 @@ def _read_mapped(
         elif mapped[COUNT_BYTES : COUNT_BYTES + 1] == b"{":
             checkpoint, read_storage = _read_safetensors(mapped)
         else:
-            raise UserError(
-                what_instead(mapped[:LOOKED_AT])
-                or "neither a PyTorch checkpoint nor a safetensors file"
-            )
+            reason = what_instead(mapped[:LOOKED_AT])
+            known = "neither a PyTorch checkpoint nor a safetensors file"
+            raise UserError(f"{known}, but {reason}" if reason else known)
         tensors, line = find_state_dict(checkpoint, is_model, key)
         if line:
             tell(f"{path.name}: {line}")
