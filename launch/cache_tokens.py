@@ -8,7 +8,7 @@
 Takes the tokenizer and the images that the config names, and writes to OUTPUT/train or
 OUTPUT/validation: the tokens of each image and of its mirror, or of ten crops, for each of one or
 more crop ratios. Stopped, even by kill -9, the same command goes on. On several machines all
-processes write to one shared folder.
+processes write to one shared folder, or to one of a bucket (gs://..., s3://...).
 
     python launch/cache_tokens.py --config=configs/par_l_4x.py --output=tokens --from=PATH
 
@@ -18,15 +18,23 @@ of two ratios, are joined: --from=PATH1,PATH2 --crop_ratio=1.1,1.05.
 """
 
 import time
-from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 
-from lpd_jax.data.token_cache import check_cache, open_token_cache
+from lpd_jax.data.token_cache import (
+    INDEX_FILE,
+    CacheIndex,
+    check_cache,
+    open_token_cache,
+    read_json,
+)
+from lpd_jax.data.token_folder import local_cache
 from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_import
 from lpd_jax.data.token_plan import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
+from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.config import read_config
 from lpd_jax.training.from_data import fill_in
@@ -61,19 +69,25 @@ def cache_tokens() -> None:
         raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"
-    folder, start = Path(OUTPUT.value).expanduser() / SPLIT.value, time.perf_counter()
-    batch_size, num_threads = BATCH_SIZE.value, config.data.num_threads
+    folder, start = located("output", OUTPUT.value) / SPLIT.value, time.perf_counter()
+    options: dict[str, Any] = {"batch_size": BATCH_SIZE.value}
+    options["num_threads"] = config.data.num_threads
     if FROM.value:
         foreign = open_foreign_caches(FROM.value, SPLIT.value)
         settings = plan_import(foreign, tokenizer, model, crop_ratios(), SHARD.value)
-        check_cache(settings, model, settings.tokenizer)
-        import_tokens(folder, foreign, settings, batch_size=batch_size, num_threads=num_threads)
     else:
         job = plan_cache(tokenizer, config.data, SPLIT.value, views, crop_ratios(), SHARD.value)
         settings = job.settings
-        check_cache(settings, model, settings.tokenizer)
-        write_token_cache(folder, job, batch_size=batch_size, num_threads=num_threads)
-    seconds, count = time.perf_counter() - start, len(open_token_cache(folder))
+    check_cache(settings, model, settings.tokenizer)
+    with local_cache(folder) as (local, exchange):
+        if FROM.value:
+            import_tokens(local, foreign, settings, exchange=exchange, **options)
+        else:
+            write_token_cache(local, job, exchange=exchange, **options)
+        count = sum(shard.count for shard in read_json(local / INDEX_FILE, CacheIndex).shards)
+    if not is_bucket(folder):
+        open_token_cache(folder)  # as it is on disk
+    seconds = time.perf_counter() - start
     skipped = f", {settings.num_images - count} skipped" * (count < settings.num_images)
     print(
         f"{count} images{skipped} in {settings.num_views} views of "

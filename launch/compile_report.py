@@ -32,6 +32,7 @@ from lpd_jax.performance.program_needs import table  # noqa: E402
 from lpd_jax.performance.topology import find_slice  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
+from lpd_jax.runtime.buckets import local_path  # noqa: E402
 from lpd_jax.training.config import read_config  # noqa: E402
 
 CONFIG = command_line.define_config("File with get_config() of a transformer.")
@@ -52,7 +53,9 @@ def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     generation, tokenizer = how_to_draw(model, config), find_tokenizer(TOKENIZER.value)
     slices = [find_slice(name) for name in TOPOLOGY.value]
-    output = check_output_file("output", OUTPUT.value) if OUTPUT.value else None
+    output = None
+    if OUTPUT.value:
+        output = check_output_file("output", local_path("output", OUTPUT.value))
     rows = []
     for tpu_slice in slices:
         if LARGEST.value:

@@ -12,21 +12,20 @@ assumed is said.
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 from absl import flags
 
 from lpd_jax.models.family import is_tokenizer
-from lpd_jax.runtime import command_line
+from lpd_jax.runtime import buckets, command_line
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch import convert_file, directory_config
 from lpd_jax.weights.model_directory import DTYPES, save_model_directory
 
 INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
-OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; must be new or empty.")
+OUTPUT = flags.DEFINE_string("output", None, "Model directory, gs://... too; new or empty.")
 KEY = flags.DEFINE_string("key", None, "Entry of --input with the weights. Default: model ...")
 NUM_HEADS = flags.DEFINE_integer("num_heads", None, "Heads of a transformer of no published width.")
 GRID_SIZE = flags.DEFINE_string("grid_size", None, "Tokens: 16, or 16x24 for height x width.")
@@ -74,8 +73,8 @@ def given(flag: flags.FlagHolder) -> str:
     return flag.value
 
 
-def new_folder(output: str) -> Path:
-    path = Path(output).expanduser()
+def new_folder(output: str) -> Any:
+    path = buckets.located("output", output)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(
             f"output: got {shown_path(path)}, which exists; allowed is a new or an empty folder"

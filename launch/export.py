@@ -20,7 +20,7 @@ WORKDIR = flags.DEFINE_string(
 TOKENIZER_WORKDIR = flags.DEFINE_string(
     "tokenizer_workdir", None, "Training run, or model directory, of the transformer's tokenizer."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Model directory to write.")
+OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; gs://... too.")
 DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights are stored as.")
 
 

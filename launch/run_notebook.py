@@ -26,6 +26,7 @@ from PIL import Image
 from lpd_jax import images
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
+from lpd_jax.runtime.buckets import local_path
 from lpd_jax.runtime.command_line import one_line
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -48,7 +49,7 @@ def main() -> None:
         for flag, suffix in ((OUTPUT, ".png"), (EXECUTED, ".ipynb"))
         if flag.value is not None
     }
-    notebook = read_notebook(Path(NOTEBOOK.value).expanduser())
+    notebook = read_notebook(local_path("notebook", NOTEBOOK.value))
     if MODEL.value is not None:
         set_model(notebook, MODEL.value)
     start = time.perf_counter()

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from lpd_jax.bundled import captions
 from lpd_jax.runtime.arguments import as_array, as_list, as_path, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.buckets import local_file
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
@@ -194,7 +195,8 @@ def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
     try:
         with warnings.catch_warnings():  # what Pillow warns of is refused
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return read_picture(path, **options)
+            with local_file(name, path) as local:
+                return read_picture(local, **options)
     except FileNotFoundError:
         raise UserError(
             f"{name}: got {shown_path(path)}, which does not exist; allowed are picture files"

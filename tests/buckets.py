@@ -1,12 +1,13 @@
-"""Buckets without a network: `gs://NAME/...` is a folder of this machine.
+"""Buckets without a network: `gs://NAME/...` and `s3://NAME/...` are folders of this machine.
 
-The package that would reach Google is replaced, and nothing else: paths stay `gs://`, so code that
+The packages that would reach them are replaced, and nothing else: paths stay `gs://`, so code that
 takes them for local ones fails here as it would there. As with the real package, what others write
 is not listed before its own listing is forgotten.
 """
 
 import contextlib
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from orbax.checkpoint._src.path import gcs_utils
 class FolderBuckets(DirFileSystem):
     """All buckets, each a folder below `root`."""
 
-    protocol = ("gcs", "gs")
+    protocol = ("gcs", "gs", "s3")
     cachable = False
 
     def __init__(self, root: pathlib.Path):
@@ -29,7 +30,7 @@ class FolderBuckets(DirFileSystem):
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> str:
-        return str(path).removeprefix("gs://").removeprefix("gcs://").strip("/")
+        return re.sub("^(gs|gcs|s3)://", "", str(path)).strip("/")
 
     def glob(self, path: str, **options: Any) -> list[str]:
         if path not in self.listings:
@@ -42,7 +43,7 @@ class FolderBuckets(DirFileSystem):
 
 @contextlib.contextmanager
 def folder_buckets(root: pathlib.Path) -> Iterator[None]:
-    """Inside, `gs://NAME/x` is `root/NAME/x`."""
+    """Inside, `gs://NAME/x` and `s3://NAME/x` are `root/NAME/x`."""
 
     def local_files(path: str) -> dict[str, str]:
         return {"driver": "file", "path": str(root / FolderBuckets._strip_protocol(path))}

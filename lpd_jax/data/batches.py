@@ -42,7 +42,8 @@ class DataConfig:
             "folder", a folder of class folders of images; "tokens", a token cache that
             launch/cache_tokens.py made.
         name: of the TFDS dataset: "imagenet2012", "imagenet2012:5.1.0".
-        path: the root folder, the token cache, or the data_dir of TFDS ("" is its default).
+        path: the root folder or the token cache, local or of a bucket; or the data_dir of TFDS (""
+            is its default), a local one.
         train_split: "" is "train". TFDS takes its slices too: "train[:90%]".
         validation_split: "" is "validation"; of a folder the subfolder "val" or "validation".
         validation_share: of a folder without split folders: how much of it is for validation.

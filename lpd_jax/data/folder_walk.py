@@ -8,6 +8,9 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from etils import epath
+
+from lpd_jax.runtime.buckets import files_below, is_bucket, subfolders
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.picture_files import endings
 
@@ -41,6 +44,9 @@ def walk_classes(root: pathlib.Path, names: Sequence[str]) -> Walk:
     another class.
     """
     walk = Walk({name: [] for name in names})
+    if is_bucket(root):
+        note_bucket(walk, root)
+        return walk
     seen = {identity(root / name) for name in names}
     links: collections.deque[tuple[str, pathlib.Path]] = collections.deque()
     for name in names:
@@ -55,6 +61,14 @@ def walk_classes(root: pathlib.Path, names: Sequence[str]) -> Walk:
     for found in walk.files.values():
         found.sort()
     return walk
+
+
+def note_bucket(walk: Walk, root: epath.Path) -> None:
+    """Notes the files of a bucket's folder; there are no links."""
+    for path in files_below(root):
+        name, *inside = path.split("/")
+        if name in walk.files and inside and not any(part.startswith(".") for part in inside):
+            note(walk, name, path)
 
 
 def walk_folder(
@@ -85,9 +99,12 @@ def walk_folder(
 def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
     """A picture by its name, or one more that is left out."""
     # A link to nothing is a picture that is missing: reading it says so.
-    is_readable = entry.is_symlink() or entry.is_file()
-    ending = os.path.splitext(entry.name)[1].lower()
-    if is_readable and ending in endings():
+    note(walk, name, path, is_file=entry.is_symlink() or entry.is_file())
+
+
+def note(walk: Walk, name: str, path: str, is_file: bool = True) -> None:
+    ending = os.path.splitext(path)[1].lower()
+    if is_file and ending in endings():
         walk.files[name].append(path)
     else:
         walk.left_out[printable(ending) or "no ending"] += 1
@@ -137,11 +154,18 @@ def class_folders(folder: pathlib.Path) -> dict[str, list[str]]:
     One name may be written with different bytes ("é" as one character or as two): it is one class.
     """
     found: dict[str, list[str]] = {}
-    if folder.is_dir():
-        for entry in visible_entries(folder):
-            if is_folder(entry):
-                found.setdefault(class_name(entry.name), []).append(entry.name)
+    for name in folder_names(folder):
+        found.setdefault(class_name(name), []).append(name)
     return dict(sorted(found.items()))
+
+
+def folder_names(folder: pathlib.Path) -> list[str]:
+    """Folders in a folder, but for what is hidden; none where there is no such folder."""
+    if is_bucket(folder):
+        return [name for name in subfolders(folder) if not name.startswith(".")]
+    if not folder.is_dir():
+        return []
+    return [entry.name for entry in visible_entries(folder) if is_folder(entry)]
 
 
 def class_name(folder_name: str) -> str:
@@ -155,10 +179,10 @@ def printable(path: str) -> str:
 
 def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
     """The folder of that name, else the one whose name differs in case alone: "Train"."""
-    if (root / name).is_dir() or not root.is_dir():
+    if (root / name).is_dir():
         return root / name
-    alike = (x.name for x in visible_entries(root) if is_folder(x))
-    return root / next((x for x in alike if x.casefold() == name.casefold()), name)
+    alike = (x for x in folder_names(root) if x.casefold() == name.casefold())
+    return root / next(alike, name)
 
 
 def tell(walk: Walk, root: pathlib.Path) -> None:

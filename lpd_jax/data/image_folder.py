@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 
 from lpd_jax.data.folder_walk import class_folders, printable, subfolder, tell, walk_classes
+from lpd_jax.runtime.buckets import located, read_bytes
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import endings
 
@@ -42,7 +43,7 @@ class FolderPictures:
         validation_share: float = 0.05,
     ):
         """Args:
-        root: the folder.
+        root: the folder, local or of a bucket.
         split: "train" or "validation".
         own_name: folder of this split, or one of "train", "validation", "all" where there are
             class folders alone; "" is the usual.
@@ -52,7 +53,7 @@ class FolderPictures:
         Raises:
             UserError: no such folder, no class folders, or a class without images.
         """
-        self.root = pathlib.Path(root).expanduser()
+        self.root = located("data.path", root)
         if not self.root.is_dir():
             raise UserError(
                 f"data.path: got {shown_path(root)}, allowed is a folder of class folders"
@@ -98,7 +99,7 @@ class FolderPictures:
         return len(self.files)
 
     def load(self, index: int) -> tuple[bytes, int]:
-        return (self.folder / self.files[index]).read_bytes(), self.labels[index]
+        return read_bytes(self.folder / self.files[index]), self.labels[index]
 
     def name(self, index: int) -> str:
         return printable(str(self.folder / self.files[index]))

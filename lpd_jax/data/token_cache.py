@@ -17,7 +17,8 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime import json_files
-from lpd_jax.runtime.arguments import as_path
+from lpd_jax.runtime.bucket_cache import kept_here
+from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.config_fields import from_mapping
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -179,30 +180,31 @@ class TokenSource:
 
 
 def open_token_cache(folder: str | os.PathLike) -> TokenSource:
-    """A finished cache.
+    """A finished cache, local or of a bucket; what is in a bucket is fetched and kept here.
 
     Raises:
         UserError: none is there, it is unfinished, or a shard is missing or truncated.
     """
-    folder = as_path("data.path", folder)
-    if not (folder / INDEX_FILE).is_file():
-        if (folder / SETTINGS_FILE).is_file():
+    where = located("data.path", folder)
+    if not (where / INDEX_FILE).is_file():
+        if (where / SETTINGS_FILE).is_file():
             problem = "which is unfinished; start the command that made it again, it goes on"
         else:
             problem = "which holds no token cache; allowed is what launch/cache_tokens.py writes"
         raise UserError(f"data.path: got {shown_path(folder)}, {problem}")
-    index = read_json(folder / INDEX_FILE, CacheIndex)
+    index = read_json(where / INDEX_FILE, CacheIndex)
+    place = kept_here(where) if is_bucket(where) else where
     for shard in index.shards:
-        file = folder / shard.file
+        file = place / shard.file
         size = file.stat().st_size if file.is_file() else None
         if size != shard.size:
             problem = "missing" if size is None else f"{size:,} bytes in place of {shard.size:,}"
             raise UserError(
                 f"data.path: got {shown_path(folder)}, whose shard {shard.file} is damaged "
-                f"({problem}); "
-                "copy it again, or delete index.json and the shard and make the cache again"
+                f"({problem}); copy it again, or delete index.json and the shard and make the "
+                "cache again"
             )
-    return TokenSource(folder, index)
+    return TokenSource(place, index)
 
 
 def read_json(file: pathlib.Path, cls: type) -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -128,13 +128,9 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
     file = folder / SETTINGS_FILE
     if file.is_file():
         check_same_settings(folder, settings)
-    elif any(not name.startswith(".") for name in names):
-        raise UserError(
-            f"output: got {shown_path(folder)}, which holds other files; allowed is a new or an "
-            "empty "
-            "folder, or a token cache to go on with"
-        )
-    elif share.index == 0:
+    else:
+        check_no_other_files(folder, names)
+    if share.index == 0 and not file.is_file():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_text(file, to_json(settings))
@@ -144,6 +140,15 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
             raise UserError(
                 f"output: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
             ) from None
+
+
+def check_no_other_files(folder: Any, names: Iterable[str]) -> None:
+    """Raises UserError where a folder that holds no token cache holds these names."""
+    if any(not name.startswith(".") for name in names):
+        raise UserError(
+            f"output: got {shown_path(folder)}, which holds other files; allowed is a new or an "
+            "empty folder, or a token cache to go on with"
+        )
 
 
 def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:

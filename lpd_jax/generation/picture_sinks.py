@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from lpd_jax.generation.request import Request, names_of
 from lpd_jax.images import save_png
 from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.buckets import is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.version import __version__
 
@@ -56,6 +57,8 @@ class PictureFolder(PictureSink):
             UserError: a folder that cannot be made or written to.
         """
         self.folder, self.request, self.facts, self.count = folder, request, facts, 0
+        if is_bucket(folder):  # where folders come with the files in them
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

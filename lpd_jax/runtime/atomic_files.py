@@ -4,65 +4,73 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+from lpd_jax.runtime import buckets
 from lpd_jax.runtime.disk_faults import writing
 from lpd_jax.runtime.errors import UserError, shown_path
 
 LONGEST_KEPT = 200  # bytes of a name that a temporary one repeats
 
 
-def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...] = ()) -> Path:
-    """The path of an output file, checked before the work that fills it.
+def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...] = ()) -> Any:
+    """The path of an output file, checked before the work that fills it; of a bucket, an `epath`.
 
     Raises:
         UserError: names the option `name` where the folder is missing or not writable, the path
-            is a folder itself, or its ending is none of `suffixes`.
+            is a folder itself, its ending is none of `suffixes`, or its bucket cannot be reached.
     """
-    path = Path(path).expanduser()
-    if suffixes and path.suffix.lower() not in suffixes:
+    file = buckets.located(name, path)
+    if suffixes and file.suffix.lower() not in suffixes:
         allowed = " or ".join(suffixes)
-        raise UserError(f"{name}: got {shown_path(path)}, allowed are names ending in {allowed}")
-    if not path.parent.is_dir():
+        raise UserError(f"{name}: got {shown_path(file)}, allowed are names ending in {allowed}")
+    if buckets.is_bucket(file):  # where folders come with the files in them
+        return file
+    if not file.parent.is_dir():
         raise UserError(
-            f"{name}: got {shown_path(path)}, but the folder {path.parent} does not exist"
+            f"{name}: got {shown_path(file)}, but the folder {file.parent} does not exist"
         )
-    longest = os.pathconf(path.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-    if len(os.fsencode(path.name)) > longest:
+    longest = os.pathconf(file.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if len(os.fsencode(file.name)) > longest:
         raise UserError(
-            f"{name}: got {shown_path(path)}, allowed are names of at most {longest} bytes"
+            f"{name}: got {shown_path(file)}, allowed are names of at most {longest} bytes"
         )
-    if path.is_dir():
+    if file.is_dir():
         raise UserError(
-            f"{name}: got {shown_path(path)}, which is a folder; allowed is a file name"
+            f"{name}: got {shown_path(file)}, which is a folder; allowed is a file name"
         )
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{name}: got {shown_path(path)}, but {path.parent} cannot be written to")
-    return path
+    if not os.access(file.parent, os.W_OK):
+        raise UserError(f"{name}: got {shown_path(file)}, but {file.parent} cannot be written to")
+    return file
 
 
-def check_output_folder(name: str, path: str | PathLike) -> Path:
+def check_output_folder(name: str, path: str | PathLike) -> Any:
     """The path of a folder for outputs, which need not be there yet, before the work.
 
     Raises:
         UserError: names the option `name` where it is a file, or cannot be made or written to.
     """
-    path = Path(path).expanduser()
-    nearest = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    folder = buckets.located(name, path)
+    if buckets.is_bucket(folder):
+        return folder
+    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
-        raise UserError(f"{name}: got {shown_path(path)}, but {nearest} is a file")
+        raise UserError(f"{name}: got {shown_path(folder)}, but {nearest} is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"{name}: got {shown_path(path)}, but {nearest} cannot be written to")
-    return path
+        raise UserError(f"{name}: got {shown_path(folder)}, but {nearest} cannot be written to")
+    return folder
 
 
 @contextlib.contextmanager
 def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Path]:
     """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error.
 
-    Where `path` is a link, what it points to is replaced.
+    Where `path` is a link, what it points to is replaced. Of a bucket, the temporary path is one of
+    this machine, copied on success.
 
     Args:
         what: is written, for the error.
@@ -70,6 +78,12 @@ def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Pat
     Raises:
         DiskError: the disk is full, read-only or gone.
     """
+    if buckets.is_bucket(path):
+        target = buckets.reachable("output", path)
+        with tempfile.TemporaryDirectory(prefix="lpd_jax_") as folder:
+            yield Path(folder) / target.name
+            buckets.copy_file(Path(folder) / target.name, target)
+        return
     path = Path(os.path.realpath(path))
     temporary = _beside(path, "writing")
     try:
@@ -93,8 +107,9 @@ def replacing_directory(path: str | PathLike, what: str = "the folder") -> Itera
 
     Raises:
         DiskError: the disk is full, read-only or gone.
+        UserError: a folder of a bucket, which nothing renames.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(buckets.local_path("output", path)))
     replacing = _inside_mount if os.path.ismount(path) else _renamed
     with writing(what, path), replacing(path) as temporary:
         yield temporary

@@ -6,7 +6,7 @@ from typing import Any
 from lpd_jax.data.pictures import image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime.arguments import check_choice, check_text
-from lpd_jax.runtime.buckets import is_bucket, reachable
+from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
@@ -25,7 +25,7 @@ def export_run(
     """Writes a model directory of the newest checkpoint of a run.
 
     Args:
-        output: the folder to write; see `save_model_directory`.
+        output: the folder to write, local or of a bucket; see `save_model_directory`.
         workdir: of the run, local or of a bucket.
         tokenizer_workdir: where the tokenizer of a transformer comes from, a run or a model
             directory, if not from where it was trained with; alone, the run of a tokenizer.
@@ -43,8 +43,7 @@ def export_run(
     check_choice("dtype", dtype, DTYPES)
     if not output:
         raise UserError("output: missing; give the model directory to write as --output=DIR")
-    if is_bucket(output):
-        raise UserError(f"output: got {shown_path(output)}, allowed is a folder of this machine")
+    reachable("output", output)
     field = "workdir" if workdir else "tokenizer_workdir"
     trained_in = workdir or tokenizer_workdir
     if not trained_in:

@@ -1,6 +1,5 @@
 """What a config leaves to the data: classes, codebook, grid, steps of so many epochs."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.pictures import image_size, open_images
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.config_fields import from_mapping
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.optimizer import REST
@@ -52,7 +52,7 @@ def read_facts(config: Mapping[str, Any], wants_tokens: bool) -> dict[str, Any]:
     """Of the training set: num_images and num_classes; of its tokens: grid_size, codebook_size."""
     data = from_mapping(DataConfig, config.get("data", {}), "data")
     if data.dataset == "tokens":
-        root = pathlib.Path(data.path).expanduser()
+        root = located("data.path", data.path)
         cache = open_token_cache(root / (data.train_split or "train"))
         facts = {"num_images": len(cache), "num_classes": cache.num_classes}
         made = cache.settings

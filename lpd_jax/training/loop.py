@@ -37,13 +37,13 @@ from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_same_config, rate_jump
+from lpd_jax.training.resume import check_same_config, check_same_tokenizer, rate_jump
 from lpd_jax.training.run_record import record_start
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
-from lpd_jax.training.workdir import Workdir, write_class_names
+from lpd_jax.training.workdir import Workdir, write_data
 from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config
 from lpd_jax.weights.checkpoint_faults import check_two_fit
 from lpd_jax.weights.loading import initial_params
@@ -107,6 +107,8 @@ def train(
         params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
+        if resumes is not None:
+            check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, saved)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
@@ -143,7 +145,7 @@ def open_progress(run: Run, place: Workdir, first_step: int, notes: list[str]) -
     """What tells of a run from `first_step` on; adds to the lines that it begins with."""
     place.local.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        write_class_names(place.local, run.task.training.class_names)
+        write_data(place.local, run.task.training.class_names, run.task.tokenizer)
         written = config_to_json(run.task.model, run.config)
         finished = record_start(place.local, written, first_step - 1, run.config.num_steps)
         notes.extend(filter(None, [finished]))

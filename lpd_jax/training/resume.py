@@ -1,12 +1,15 @@
 """Whether a run may go on in a workdir: only one of the same config, but for the free fields."""
 
+import pathlib
 from typing import Any
 
+from etils import epath
 from flax.traverse_util import flatten_dict
 
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.optimizer import make_learning_rate
+from lpd_jax.training.workdir import TOKENIZER, read_data
 
 # What may change between parts of a run: how long, how often, where, and by which means.
 FREE_FIELDS = (
@@ -19,6 +22,7 @@ FREE_FIELDS = (
     "fid",
     "init_from",
     "new_classes",
+    "tokenizer",  # wherever it lies: `check_same_tokenizer` compares what it is
     "wandb_project",
     "compute.remat",
     "compute.attention",
@@ -51,6 +55,27 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
     ]
     if differing:
         raise UserError(f"workdir: got a run of another config; differing: {'; '.join(differing)}")
+
+
+def check_same_tokenizer(
+    path: str, digest: str, folder: epath.Path | pathlib.Path, saved: dict[str, Any]
+) -> None:
+    """Raises UserError where a workdir's transformer has learned the tokens of another tokenizer.
+
+    Args:
+        path, digest: of the tokenizer of now; no digest: none is used.
+        folder: the workdir.
+        saved: the config of its checkpoint; its tokenizer's path has to do where the workdir is
+            older than its digest.
+    """
+    learned, before = read_data(folder).get(TOKENIZER), saved.get("tokenizer", "")
+    if learned == digest or (learned is None and path == before):
+        return
+    allowed = learned or f"only {shown_path(before)}"
+    raise UserError(
+        f"tokenizer: got {shown_path(path)} of digest {digest or 'none'}, allowed is {allowed}, "
+        "whose tokens the workdir's run has learned"
+    )
 
 
 def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | None:

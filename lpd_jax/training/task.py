@@ -19,6 +19,7 @@ from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
@@ -47,6 +48,7 @@ class Task(NamedTuple):
     validation_loss: LossFunction
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
     draw: Draw
+    tokenizer: str = ""  # digest of what makes the transformer's tokens
 
 
 def make_task(
@@ -112,8 +114,10 @@ def token_task(
     def draw_samples(params: Any) -> np.ndarray:
         return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
 
+    digest = weights_digest(tokenizer.params, tokenizer.config)
     training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
-    return Task(model, training, validation, training_loss, validation_loss, draw_samples, draw)
+    losses = training_loss, validation_loss
+    return Task(model, training, validation, *losses, draw_samples, draw, digest)
 
 
 def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weights) -> Draw:
@@ -170,7 +174,7 @@ def open_tokens(
     data, digest = config.data, weights_digest(tokenizer.params, tokenizer.config)
     if data.dataset == "tokens":
         names = (data.train_split or "train", data.validation_split or "validation")
-        root = pathlib.Path(data.path).expanduser()
+        root = located("data.path", data.path)
         caches = [open_token_cache(root / name) for name in names]
         check_views(caches[0].settings, data.random_views)
         for cache in caches:

@@ -4,23 +4,24 @@ import contextlib
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.bucket_mirror import Mirror
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.json_files import read_json
-from lpd_jax.runtime.leases import Lease, leasing
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
 from lpd_jax.training.run_record import RECORD_FILE
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 
-DATA_FILE = "data.json"  # what an exported model tells of its data
+DATA_FILE = "data.json"  # of what a run learns
+CLASS_NAMES, TOKENIZER = "class_names", "tokenizer"  # its fields
 # What a run goes on with beside its checkpoints: lines it adds to, and what took long to make.
 RESUMED = (LOG_FILE, METRICS_FILE, RECORD_FILE, "fid_reference_*.npz", "tokens/*/*")
 
@@ -37,18 +38,11 @@ class Workdir:
 
     def __init__(self, path: str | os.PathLike):
         self.path = buckets.reachable("workdir", path)
-        self.is_bucket = buckets.is_bucket(path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
-        self.in_bucket: dict[pathlib.Path, tuple[int, int]] = {}  # size and time of what is there
-        self.lease: Lease | None = None
-        self.temporary: tempfile.TemporaryDirectory | None = None
-        if not self.is_bucket:
-            self.local = pathlib.Path(self.path)
+        self.mirror = Mirror(self.path, RESUMED) if buckets.is_bucket(path) else None
+        self.local = pathlib.Path(self.path) if self.mirror is None else self.mirror.local
+        if self.mirror is None:
             check_writable("workdir", self.local)
-            return
-        self.temporary = tempfile.TemporaryDirectory(prefix="lpd_jax_")
-        self.local = pathlib.Path(self.temporary.name)
-        self.pull()
 
     @contextlib.contextmanager
     def sole_writer(self) -> Iterator[None]:
@@ -57,23 +51,17 @@ class Workdir:
         Raises:
             UserError: another run writes here.
         """
-        if not self.is_bucket:
-            with writing_to("workdir", self.local):
+        if self.mirror is not None:
+            with self.mirror.sole_writer("workdir"):
                 yield
             return
-        with leasing("workdir", self.path) as self.lease:
+        with writing_to("workdir", self.local):
             yield
 
     def pull(self) -> None:
         """Copies from the bucket what a run goes on with, as far as it is not here yet."""
-        if not self.is_bucket:
-            return
-        buckets.forget_listings(self.path)
-        for file in (file for pattern in RESUMED for file in self.path.glob(pattern)):
-            target = self.local / file.relative_to(self.path)
-            if not target.exists():
-                buckets.copy_file(file, target)
-                self.in_bucket[target] = stamp(target)
+        if self.mirror is not None:
+            self.mirror.pull()
 
     def push(self) -> None:
         """Copies to the bucket what this process wrote since it last did.
@@ -81,27 +69,12 @@ class Workdir:
         Raises:
             UserError: another run has taken the folder over.
         """
-        if not self.is_bucket:
-            return
-        if self.lease is not None:
-            self.lease.check()
-        for file in sorted(path for path in self.local.rglob("*") if path.is_file()):
-            # A name with a dot in front is that of a file still being written.
-            if file.name.startswith(".") or self.in_bucket.get(file) == (now := stamp(file)):
-                continue
-            buckets.copy_file(file, self.path / epath.Path(file.relative_to(self.local)))
-            self.in_bucket[file] = now
+        if self.mirror is not None:
+            self.mirror.push()
 
     def close(self) -> None:
-        self.push()
-        if self.temporary is not None:
-            self.temporary.cleanup()
-
-
-def stamp(file: pathlib.Path) -> tuple[int, int]:
-    """Changes when a file does."""
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
+        if self.mirror is not None:
+            self.mirror.close()
 
 
 def check_writable(name: str, folder: pathlib.Path) -> None:
@@ -116,26 +89,40 @@ def check_writable(name: str, folder: pathlib.Path) -> None:
         )
 
 
-def write_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
-    with replacing_file(folder / DATA_FILE, "the names of classes") as temporary:
-        temporary.write_text(json.dumps({"class_names": list(names)}, indent=1) + "\n", "utf-8")
+def write_data(folder: pathlib.Path, class_names: Sequence[str], tokenizer: str = "") -> None:
+    """Says of what a run learns.
+
+    Args:
+        class_names: one a class, or none.
+        tokenizer: digest of what makes a transformer's tokens.
+    """
+    about = {CLASS_NAMES: list(class_names)} | ({TOKENIZER: tokenizer} if tokenizer else {})
+    with replacing_file(folder / DATA_FILE, "what the data are") as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
 
-def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
-    """Of the data that a run was trained on; none where they have none.
+def read_data(folder: epath.Path | pathlib.Path) -> dict[str, Any]:
+    """What `write_data` wrote; nothing where there is no such file.
 
     Raises:
-        UserError: the file that says so is damaged.
+        UserError: the file is damaged.
     """
     file = folder / DATA_FILE
     if not file.is_file():
-        return []
+        return {}
     try:
-        names = read_json(file)["class_names"]
-        if not all(isinstance(name, str) for name in names):
+        about = read_json(file)
+        if not all(
+            isinstance(name, str) for name in [*about[CLASS_NAMES], about.get(TOKENIZER, "")]
+        ):
             raise UserError("class_names: got other than strings, allowed is a list of strings")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"workdir: got {shown_path(file)}, which is damaged ({error}); delete it"
         ) from None
-    return list(names)
+    return dict(about)
+
+
+def read_class_names(folder: epath.Path | pathlib.Path) -> list[str]:
+    """Of the data that a run was trained on, or none; UserError as `read_data`."""
+    return list(read_data(folder).get(CLASS_NAMES, []))

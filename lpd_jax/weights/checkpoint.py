@@ -3,13 +3,14 @@
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
@@ -17,6 +18,7 @@ from lpd_jax.runtime.disk_faults import free_bytes, writing
 from lpd_jax.runtime.errors import UserError, cut, shown_path
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
 from lpd_jax.runtime.interrupts import interrupts_wait
+from lpd_jax.weights.checkpoint_copies import Copies, committed_steps, is_copied
 from lpd_jax.weights.checkpoint_faults import (
     Place,
     checkpoint_bytes,
@@ -47,16 +49,25 @@ class Checkpoints:
     """Checkpoints of one run: state, data position and config, saved together or not at all.
 
     Args:
-        folder: local, or of a bucket (`gs://...`).
+        folder: local, or of a bucket.
         keep: how many of the newest stay.
         keep_every: those of every so many steps stay for good; 0 is none.
         read_only: neither makes the folder nor changes anything in it.
+        items: what is read: of "state", "data" and "config"; none is all.
     """
 
     def __init__(
-        self, folder: str | PathLike, keep: int = 2, keep_every: int = 0, read_only: bool = False
+        self,
+        folder: str | PathLike,
+        keep: int = 2,
+        keep_every: int = 0,
+        read_only: bool = False,
+        items: Sequence[str] = (),
     ):
         self.folder, self.keep, self.keep_every = absolute(folder), keep, keep_every
+        self.copies = Copies(self.folder, max(keep, 2), items) if is_copied(folder) else None
+        if self.copies is not None:
+            self.folder = epath.Path(self.copies.local)
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,
@@ -75,6 +86,8 @@ class Checkpoints:
         self.saving: int | None = None  # the step whose files are still written
         self.needed = 0  # bytes of a checkpoint, once somebody has said
         self.stack = contextlib.ExitStack()
+        if self.copies is not None:
+            self.stack.callback(self.copies.close)
         if not read_only and jax.process_index() == 0:
             remove_unfinished(self.folder)  # of a run that was killed
         with writing("the folder of checkpoints", self.folder):
@@ -106,6 +119,8 @@ class Checkpoints:
         with whole_or_not_there(self.folder, step), interrupts_wait():
             self.manager.save(step, args=items, force=True)
             self.saving = step
+        if self.copies is not None:
+            self.wait()
 
     def stays_for_good(self, step: int) -> bool:
         return self.keep_every > 0 and step % self.keep_every == 0
@@ -132,6 +147,8 @@ class Checkpoints:
         step, self.saving = self.saving, None
         with whole_or_not_there(self.folder, step), interrupts_wait():
             self.manager.wait_until_finished()
+        if self.copies is not None:
+            self.copies.push()
 
     def latest_step(self) -> int | None:
         return self.manager.latest_step()
@@ -240,6 +257,8 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"set_aside_{step}")
         self.manager.reload()
+        if self.copies is not None:
+            self.copies.push()
 
     def close(self) -> None:
         """Waits for files still being written. Raises DiskError where they cannot be."""
@@ -280,7 +299,7 @@ def saved_config(folder: str | PathLike) -> dict:
     Raises:
         UserError: the folder holds no checkpoint, or none whose config can be read.
     """
-    checkpoints = Checkpoints(folder, read_only=True)
+    checkpoints = Checkpoints(folder, read_only=True, items=["config"])
     try:
         return checkpoints.newest_readable(checkpoints.read_config, warn=lambda text: None)[1]
     finally:
@@ -290,6 +309,8 @@ def saved_config(folder: str | PathLike) -> dict:
 def newest_step(folder: str | PathLike) -> int | None:
     """The step of the newest finished checkpoint in a folder, None without one; writes nothing."""
     path = absolute(folder)
+    if is_copied(path):
+        return next(iter(committed_steps(path)), None)
     names = [x.name for x in path.iterdir()] if path.is_dir() else []
     for step in sorted((int(name) for name in names if name.isdecimal()), reverse=True):
         # A bucket cannot rename: there an unfinished one has its final name already.

@@ -2,10 +2,11 @@
 
 import re
 from os import PathLike
-from pathlib import Path
+from typing import Any
 
 from lpd_jax import bundled
-from lpd_jax.runtime.arguments import as_path, nearest
+from lpd_jax.runtime import buckets
+from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.errors import shown
 from lpd_jax.weights.fetching import fetch_model
 from lpd_jax.weights.published import PUBLISHED, find_published
@@ -16,24 +17,24 @@ ALLOWED = "the name of a bundled model, a model directory or owner/name of the H
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
 
 
-def find_model_directory(name_or_dir: str | PathLike) -> Path:
+def find_model_directory(name_or_dir: str | PathLike) -> Any:
     """The folder of a bundled or published model's name, of a path, or of a repository of the hub.
 
-    A folder that exists is taken before a repository of that name.
+    A folder that exists is taken before a repository of that name. A bucket's is an `epath`.
 
     Raises:
         FileNotFoundError: none of them; names the bundled models.
-        UserError: a repository that cannot be fetched.
+        UserError: a repository that cannot be fetched, or a bucket that cannot be reached.
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED_MODELS:
         return BUNDLED_MODELS[name_or_dir]
     name = str(name_or_dir) if isinstance(name_or_dir, str | PathLike) else ""
-    is_empty = isinstance(name_or_dir, str) and not name_or_dir
-    path = Path() if is_empty else as_path("model", name_or_dir, ALLOWED)
-    if name and path.is_dir():  # "" would be the current folder
+    # "" would be the current folder.
+    path = buckets.located("model", name_or_dir if name_or_dir != "" else ".", ALLOWED)
+    if name and path.is_dir():
         return path
     if find_published(name) is not None or (
-        REPOSITORY.fullmatch(name) and not path.parent.is_dir()
+        REPOSITORY.fullmatch(name) and not buckets.is_bucket(name) and not path.parent.is_dir()
     ):
         return fetch_model(name)
     raise FileNotFoundError(

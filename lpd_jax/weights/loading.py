@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer, transformer_of
-from lpd_jax.runtime.buckets import local_copy, reachable
+from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_params
-from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, load_model_directory
+from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 
 # What may differ between the model that weights come from and the model that starts from them.
@@ -40,8 +40,7 @@ def load_weights(path: str, part: str, field: str) -> Weights:
         raise UserError(f"{field}: missing; {allowed}")
     folder = reachable(field, path)
     if (folder / CONFIG_FILE).is_file():
-        with local_copy(folder, (CONFIG_FILE, *WEIGHT_FILES.values())) as local:
-            files = load_model_directory(local)
+        files = load_model_directory(folder)
         model, params = getattr(files.config, part), getattr(files, part)
     elif (folder / CHECKPOINTS_FOLDER).is_dir():
         params, saved = saved_params(folder / CHECKPOINTS_FOLDER)

@@ -5,13 +5,13 @@ import json
 import math
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from lpd_jax.models.family import family_of
 from lpd_jax.models.parameters import abstract_params
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.version import __version__
@@ -68,9 +68,9 @@ def model_card_for(
     for name in facts:
         check_known(name, [field.name for field in dataclasses.fields(ModelFacts)], "facts")
     given = ModelFacts(**facts)
-    folder = Path(directory).expanduser()
+    folder = located("output", directory)
     older = folder / CARD_FILE
-    if older.is_file() and WRITTEN not in older.read_text("utf-8", errors="replace"):
+    if older.is_file() and WRITTEN not in older.read_bytes().decode("utf-8", "replace"):
         return None
     return model_card(config, given, folder.name)
 

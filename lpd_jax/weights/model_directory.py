@@ -3,13 +3,15 @@
 Parameters are nested dicts of arrays; in the files a leaf is named by its path, "blocks/qkv/bias".
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import pathlib
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -17,7 +19,8 @@ import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
-from lpd_jax.runtime.arguments import as_array, as_path, check_choice
+from lpd_jax.runtime import buckets
+from lpd_jax.runtime.arguments import as_array, check_choice
 from lpd_jax.runtime.atomic_files import replacing_directory
 from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
 from lpd_jax.runtime.json_files import read_json
@@ -42,7 +45,7 @@ def directory_digest(path: str | PathLike) -> str:
     """Names a model directory by what its config and weights hold: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, *sorted(WEIGHT_FILES.values())):
-        file = Path(path) / name
+        file = buckets.located("model", path) / name
         if file.is_file():
             with file.open("rb") as content:
                 digest.update(
@@ -61,9 +64,11 @@ def save_model_directory(
 ) -> None:
     """Writes a model directory, whole or not at all, in place of an older one.
 
-    Other files of the older one (a licence, a README) are kept.
+    Other files of the older one (a licence, a README) are kept. In a bucket, which nothing renames,
+    the older one's config.json goes first and the new one's comes last.
 
     Args:
+        path: local, or of a bucket.
         config: typed, or what a config.json says.
         transformer, tokenizer: nested parameters, None for a model that is not in it.
         dtype: what the weights are stored as.
@@ -71,11 +76,11 @@ def save_model_directory(
 
     Raises:
         UserError: a bad config, weights without a config or the reverse, weights that `dtype`
-            cannot hold, or a folder of something else.
+            cannot hold, a folder of something else, or a bucket that cannot be reached.
     """
-    path = as_path("output", path)
+    folder = buckets.located("output", path)
     check_choice("dtype", dtype, DTYPES)
-    kept = kept_files(path)
+    kept = [x for x in kept_files(folder) if card is None or x.name != CARD_FILE]
     if not isinstance(config, DirectoryConfig | Mapping):
         raise UserError(f"config: got {shown(config)}, allowed is a mapping of fields")
     if not isinstance(config, DirectoryConfig):
@@ -89,7 +94,7 @@ def save_model_directory(
             raise UserError(
                 f"{part}: got only one of weights and config, allowed is both or neither"
             )
-    with replacing_directory(path, "the model directory") as temporary:
+    with new_directory(folder, kept) as temporary:
         text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
         (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         for part, params in weights.items():
@@ -101,14 +106,32 @@ def save_model_directory(
                 shutil.copymode(temporary / CONFIG_FILE, file)
         if card is not None:
             (temporary / CARD_FILE).write_text(card, encoding="utf-8")
-            kept = [file for file in kept if file.name != CARD_FILE]
-        for file in kept:
-            copy = shutil.copytree if file.is_dir() else shutil.copy2
-            copy(file, temporary / file.name)
 
 
-def kept_files(path: Path) -> list[Path]:
+@contextlib.contextmanager
+def new_directory(path: Any, kept: Sequence[Any]) -> Iterator[pathlib.Path]:
+    """Gives a local folder whose files take the place of a model directory's, but for `kept`."""
+    if not buckets.is_bucket(path):
+        with replacing_directory(path) as temporary:
+            yield temporary
+            for file in kept:
+                copy = shutil.copytree if file.is_dir() else shutil.copy2
+                copy(file, temporary / file.name)
+        return
+    with tempfile.TemporaryDirectory(prefix="lpd_jax_") as folder:
+        yield (local := pathlib.Path(folder))
+        # Without its config.json it is no model directory, and so never half an older one.
+        for name in (CONFIG_FILE, *WEIGHT_FILES.values()):
+            (path / name).unlink(missing_ok=True)
+        for file in sorted(local.iterdir(), key=lambda file: file.name == CONFIG_FILE):
+            buckets.copy_file(file, path / file.name)
+
+
+def kept_files(path: Any) -> list[Any]:
     """Files of an older model directory that a new one keeps.
+
+    Args:
+        path: of `pathlib`, or of a bucket's `epath`.
 
     Raises:
         UserError: the path is a file, or a folder of something else.
@@ -128,11 +151,15 @@ def kept_files(path: Path) -> list[Path]:
 
 
 def load_model_directory(path: str | PathLike) -> ModelFiles:
-    """Reads a model directory. One FileNotFoundError or UserError names what is wrong with it."""
-    path = as_path("model directory", path)
-    config = read_directory_config(path)
+    """Reads a model directory, local or of a bucket.
+
+    Raises:
+        FileNotFoundError, UserError: one line on what is wrong with it.
+    """
+    folder = buckets.located("model directory", path)
+    config = read_directory_config(folder)
     weights = {
-        part: None if getattr(config, part) is None else read_weights(path / file)[0]
+        part: None if getattr(config, part) is None else _read_part(folder / file)
         for part, file in WEIGHT_FILES.items()
     }
     return ModelFiles(config, **weights)
@@ -140,13 +167,13 @@ def load_model_directory(path: str | PathLike) -> ModelFiles:
 
 def read_directory_config(path: str | PathLike) -> DirectoryConfig:
     """Reads and checks config.json alone, and that the weight files it speaks of are there."""
-    path = as_path("model directory", path)
-    if not path.is_dir():
-        raise FileNotFoundError(f"model directory {cut(str(path), PATH_LENGTH)} does not exist")
-    file = path / CONFIG_FILE
+    folder = buckets.located("model directory", path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"model directory {cut(str(folder), PATH_LENGTH)} does not exist")
+    file = folder / CONFIG_FILE
     if not file.is_file():
         raise FileNotFoundError(
-            f"model directory {cut(str(path), PATH_LENGTH)} has no {CONFIG_FILE}"
+            f"model directory {cut(str(folder), PATH_LENGTH)} has no {CONFIG_FILE}"
         )
     try:
         mapping = read_json(file)
@@ -156,13 +183,12 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
         ) from None
     config = DirectoryConfig.from_mapping(mapping, str(file))
     for part, weight_file in WEIGHT_FILES.items():
-        if getattr(config, part) is not None and not (path / weight_file).is_file():
+        if getattr(config, part) is not None and not (folder / weight_file).is_file():
             raise FileNotFoundError(
-                f"model directory {cut(str(path), PATH_LENGTH)} has no {weight_file}, though its "
-                "config.json "
-                f"has a {part}"
+                f"model directory {cut(str(folder), PATH_LENGTH)} has no {weight_file}, though its "
+                f"config.json has a {part}"
             )
-    return dataclasses.replace(config, where=str(path))
+    return dataclasses.replace(config, where=str(folder))
 
 
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
@@ -179,3 +205,9 @@ def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
                 f"{name}: got values up to {largest}, allowed are finite numbers in {dtype}"
             )
     return arrays
+
+
+def _read_part(file: Any) -> dict[str, Any]:
+    """The weights of a file, local or of a bucket, whose own name errors say."""
+    with buckets.local_copy(file.parent, [file.name]) as folder:
+        return read_weights(folder / file.name)[0]

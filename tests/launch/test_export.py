@@ -9,7 +9,7 @@ import pytest
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.settings import Generation
 from lpd_jax.training.config import TrainConfig, config_to_json
-from lpd_jax.training.workdir import write_class_names
+from lpd_jax.training.workdir import write_data
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.model_directory import load_model_directory
 from tests import tiny
@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
             state = {"params": tiny.random_params(model, seed=step), "step": np.int32(step)}
             checkpoints.save(step, state, {"position": step}, config_to_json(model, config))
         checkpoints.close()
-        write_class_names(folder / name, NAMES)
+        write_data(folder / name, NAMES)
     tiny.write_model_directory(folder / "other", transformer=None)
     return folder
 
@@ -93,8 +93,11 @@ WRONG = [
     (["--workdir=lpd"], "output: missing"),
     (["--output=model"], "workdir: missing"),
     (["--output=model", "--workdir=other"], "workdir: got 'other', which has no folder chec"),
-    (["--output=gs://b/model", "--workdir=lpd"], "output: got 'gs://b/model', allowed is a f"),
-    (["--output=model", "--workdir=gs://b/lpd"], "workdir: got 'gs://b/lpd', but"),
+    (
+        ["--output=ftp://b/model", "--workdir=lpd"],
+        "output: got 'ftp://b/model', allowed are folders",
+    ),
+    (["--output=model", "--workdir=gs:/b/lpd"], "workdir: got 'gs:/b/lpd', allowed are folders of"),
     (["--output=model", "--workdir=lost"], "tokenizer_workdir: got 'moved', which is neither"),
     (
         ["--output=model", "--workdir=lpd", "--tokenizer_workdir=other"],

@@ -88,11 +88,12 @@ def test_a_run_whose_average_lies_in_the_optimizers_state_goes_on(tmp_path):
     assert isinstance(resumed, TrainState) and len(resumed.opt_state) == len(half.opt_state)
 
 
-def test_a_run_in_a_bucket_goes_on(tmp_path):
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_run_in_a_bucket_goes_on(tmp_path, scheme):
     every = dataclasses.replace(toy.NEVER, log=1)
     with folder_buckets(tmp_path):
-        train(toy.MODEL, toy.config(2, every=every), "gs://bucket/run")
-        resumed = train(toy.MODEL, toy.config(4, every=every), "gs://bucket/run")
+        train(toy.MODEL, toy.config(2, every=every), f"{scheme}://bucket/run")
+        resumed = train(toy.MODEL, toy.config(4, every=every), f"{scheme}://bucket/run")
     whole = train(toy.MODEL, toy.config(4), tmp_path / "whole")
     chex.assert_trees_all_equal(resumed, whole)
     lines = map(json.loads, (tmp_path / "bucket/run/metrics.jsonl").read_text().splitlines())

@@ -106,8 +106,9 @@ def test_the_average_of_the_parameters_is_taken_where_there_is_one(tmp_path):
         chex.assert_trees_all_equal(saved_params(tmp_path / name)[0], wanted)
 
 
-def test_checkpoints_of_a_bucket_are_read_and_unfinished_ones_do_not_count(tmp_path):
-    folder = "gs://bucket/run/checkpoints"
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_checkpoints_of_a_bucket_are_read_and_unfinished_ones_do_not_count(tmp_path, scheme):
+    folder = f"{scheme}://bucket/run/checkpoints"
     with folder_buckets(tmp_path):
         checkpoints = Checkpoints(folder)
         for step in (1, 2):
@@ -121,6 +122,38 @@ def test_checkpoints_of_a_bucket_are_read_and_unfinished_ones_do_not_count(tmp_p
         (tmp_path / "bucket/run/checkpoints/2/commit_success.txt").unlink()
         assert newest_step(folder) == 1
         chex.assert_trees_all_equal(saved_params(folder)[0], make_state(1)["params"])
+
+
+def test_where_orbax_does_not_write_checkpoints_are_copied_whole(tmp_path):
+    folder, there = "s3://bucket/run/checkpoints", tmp_path / "bucket/run/checkpoints"
+    with folder_buckets(tmp_path):
+        checkpoints = Checkpoints(folder, keep=2, keep_every=2)
+        for step in (1, 2, 3, 4, 5):
+            checkpoints.save(step, make_state(step), {"next": step}, {"seed": step})
+            assert newest_step(folder) == step
+        checkpoints.close()
+        assert sorted(path.name for path in there.iterdir()) == ["2", "4", "5"]
+        (there / "6").mkdir()  # what a killed process leaves
+        (there / "6" / "_METADATA").write_text("half")
+        damage(there, 5)
+        checkpoints = Checkpoints(folder, keep=2, keep_every=2)
+        state, position = checkpoints.restore(make_state(0), warn=lambda text: None)
+        chex.assert_trees_all_equal(state, make_state(4))
+        assert position == {"next": 4}
+        checkpoints.save(6, make_state(6), {"next": 6}, {"seed": 6})
+        checkpoints.close()
+        assert sorted(path.name for path in there.iterdir()) == ["2", "4", "6", "unreadable_5"]
+        assert not (there / "6" / "_METADATA").exists()
+        chex.assert_trees_all_equal(saved_params(folder)[0], make_state(6)["params"])
+
+
+def test_processes_cannot_share_checkpoints_that_are_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with (
+        folder_buckets(tmp_path),
+        pytest.raises(UserError, match="^workdir: got 's3://bucket/run' in a run of 2 processes"),
+    ):
+        Checkpoints("s3://bucket/run")
 
 
 def damage(folder, step):

@@ -5,6 +5,8 @@ import pytest
 
 from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.settings import Generation
+from lpd_jax.runtime import buckets
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import (
     load_model_directory,
@@ -12,6 +14,7 @@ from lpd_jax.weights.model_directory import (
     save_model_directory,
 )
 from tests import tiny
+from tests.buckets import folder_buckets
 
 CONFIG = {
     "image_size": [8, 8],
@@ -159,3 +162,35 @@ def test_truncated_config_is_named(saved):
     (saved / "config.json").write_text(text[: len(text) // 2])
     with pytest.raises(ValueError, match="config.json: got a file that is damaged or truncated"):
         load_model_directory(saved)
+
+
+def test_a_bucket_takes_a_model_directory_and_its_config_last(tmp_path, monkeypatch):
+    bucket, there = "gs://bucket/models/m", tmp_path / "bucket/models/m"
+    with folder_buckets(tmp_path):
+        save_model_directory(bucket, CONFIG, params(0), params(1))
+        (there / "LICENSE").write_text("mine")
+        save_model_directory(bucket, {**CONFIG, "tokenizer": None}, params(2))
+        names = {path.name for path in there.iterdir()}
+        assert names == {"LICENSE", "config.json", "model.safetensors"}
+        files = load_model_directory(bucket)
+        assert files.config.where == bucket and files.tokenizer is None
+        kernel = files.transformer["blocks"]["up"]["kernel"]
+        np.testing.assert_array_equal(kernel, params(2)["blocks"]["up"]["kernel"])
+        # One that breaks off is no model directory, rather than half of two.
+        copy = buckets.copy_file
+        monkeypatch.setattr(buckets, "copy_file", lambda *files: [copy(*files), 1 / 0])
+        with pytest.raises(ZeroDivisionError):
+            save_model_directory(bucket, CONFIG, params(3), params(1))
+        with pytest.raises(FileNotFoundError, match="^model directory gs://.* has no config"):
+            load_model_directory(bucket)
+
+
+def test_a_bucket_of_something_else_is_left_as_it_is(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "photo.png").write_bytes(b"photo")
+    with (
+        folder_buckets(tmp_path),
+        pytest.raises(UserError, match="^output: got 'gs://bucket', which is no model directory"),
+    ):
+        save_model_directory("gs://bucket", CONFIG, params(0), params(1))
+    assert [path.name for path in (tmp_path / "bucket").iterdir()] == ["photo.png"]
