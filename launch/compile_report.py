@@ -7,7 +7,8 @@
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 --largest
     python launch/compile_report.py --config=configs/par_l_4x.py --topology=v5e-16 --decode_batch=16
 
-The config is that of a transformer, of any family; the decode draws as its `generation` says.
+The config is that of a transformer, of any family, whose decode draws as its `generation` says, or
+that of a tokenizer, which has a train step only.
 Prints, and with --output appends to a file, one row for each program and slice: memory of a device,
 arithmetic, bytes sent, predicted time and scaling efficiency. The global batch is the config's.
 """
@@ -21,6 +22,7 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
 from absl import flags  # noqa: E402
 
+from lpd_jax.models.family import is_tokenizer  # noqa: E402
 from lpd_jax.performance.benchmark_model import find_tokenizer  # noqa: E402
 from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_decoding,
@@ -33,9 +35,10 @@ from lpd_jax.performance.topology import find_slice  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
 from lpd_jax.runtime.buckets import local_path  # noqa: E402
+from lpd_jax.runtime.errors import UserError  # noqa: E402
 from lpd_jax.training.config import read_config  # noqa: E402
 
-CONFIG = command_line.define_config("File with get_config() of a transformer.")
+CONFIG = command_line.define_config("File with get_config() of a model.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
@@ -51,7 +54,11 @@ OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 
 def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
-    generation, tokenizer = how_to_draw(model, config), find_tokenizer(TOKENIZER.value)
+    draws = DECODE_BATCH.value > 0 and not is_tokenizer(model)
+    generation = how_to_draw(model, config) if draws else None
+    tokenizer = find_tokenizer(TOKENIZER.value)
+    if is_tokenizer(model) and LARGEST.value:
+        raise UserError("largest: got True, allowed for a tokenizer is False")
     slices = [find_slice(name) for name in TOPOLOGY.value]
     output = None
     if OUTPUT.value:
@@ -64,7 +71,7 @@ def main() -> None:
             continue
         rows.append(compile_training(model, config, tpu_slice))
         print(table(rows)[-1], flush=True)
-        if DECODE_BATCH.value:
+        if generation:
             drawn = model, tokenizer, generation, DECODE_BATCH.value
             rows.append(compile_decoding(*drawn, tpu_slice))
             print(table(rows)[-1], flush=True)

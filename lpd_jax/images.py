@@ -63,19 +63,47 @@ def center_crop(image: Image.Image, size: int, name: str = "image") -> np.ndarra
         UserError: a picture whose long side is more than 100 short ones.
     """
     size = check_whole("size", size, 1, LARGEST_SIDE)
+    image = shrink(image, size, name)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image)[top : top + size, left : left + size]
+
+
+def random_crop(
+    image: Image.Image, size: int, smallest: float, rng: np.random.Generator, name: str = "image"
+) -> np.ndarray:
+    """A random square of `size` pixels, as ADM's `random_crop_arr` takes them for tokenizers.
+
+    Shrunk so that the square is `smallest` to all of the short side, then cut anywhere.
+
+    Args:
+        image: RGB, of Pillow.
+        size: of both sides, in pixels.
+        smallest: share of the short side, above 0 to 1.
+        rng: decides.
+        name: what an error calls the picture.
+
+    Raises:
+        UserError: a picture whose long side is more than 100 short ones.
+    """
+    short = int(rng.integers(size, math.ceil(size / smallest) + 1))
+    image = shrink(image, short, name)
+    top, left = (int(rng.integers(side - size + 1)) for side in (image.height, image.width))
+    return np.asarray(image)[top : top + size, left : left + size]
+
+
+def shrink(image: Image.Image, short_side: int, name: str) -> Image.Image:
+    """Halves with a box filter while it can, then bicubic, to a short side; see the crops."""
     short, long = sorted(image.size)
     if short < 1 or long > LONGEST * short:
         raise UserError(
             f"{name}: got {image.width}x{image.height} pixels, allowed are pictures whose long "
             f"side is at most {LONGEST} short ones"
         )
-    while min(image.size) >= 2 * size:
+    while min(image.size) >= 2 * short_side:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    scale = size / min(image.size)
+    scale = short_side / min(image.size)
     shape = (round(image.width * scale), round(image.height * scale))
-    image = image.resize(shape, Image.Resampling.BICUBIC)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return np.asarray(image)[top : top + size, left : left + size]
+    return image.resize(shape, Image.Resampling.BICUBIC)
 
 
 def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:

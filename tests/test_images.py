@@ -159,3 +159,27 @@ def test_what_is_no_sane_picture_is_named_in_one_line(tmp_path, monkeypatch):
         images.read_image("input", path)
     with pytest.raises(ValueError, match="input: got .*b.png.*, which does not exist"):
         images.read_image("input", tmp_path / "b.png")
+
+
+def test_random_crops_are_squares_cut_anywhere():
+    columns_HWC = np.broadcast_to(np.arange(0, 200, 20, dtype=np.uint8)[None, :, None], (8, 10, 3))
+    picture = Image.fromarray(np.ascontiguousarray(columns_HWC))
+    lefts = set()
+    for seed in range(20):
+        crop_HWC = images.random_crop(picture, 8, 1.0, np.random.default_rng(seed))
+        left = int(crop_HWC[0, 0, 0]) // 20
+        np.testing.assert_array_equal(crop_HWC, columns_HWC[:, left : left + 8])
+        lefts.add(left)
+    assert lefts == {0, 1, 2}
+
+
+def test_random_crops_show_at_least_the_share_asked_for():
+    """Of a ramp of 0 to 250, a crop shows a share that its range tells."""
+    ramp_HWC = np.broadcast_to(np.linspace(0, 250, 64)[None, :, None], (64, 64, 3))
+    picture = Image.fromarray(ramp_HWC.round().astype(np.uint8))
+    shares = []
+    for seed in range(40):
+        crop_HWC = images.random_crop(picture, 32, 0.8, np.random.default_rng(seed)).astype(int)
+        assert crop_HWC.shape == (32, 32, 3)
+        shares.append((crop_HWC[0, -1, 0] - crop_HWC[0, 0, 0]) / 250)
+    assert 0.74 < min(shares) < 0.82 and 0.95 < max(shares) <= 1

@@ -50,6 +50,9 @@ class DataConfig:
         image_size: side in pixels of the ADM centre crop; 0 leaves the bundled ones as they are.
         random_views: train on a random view of each image, a new one in each epoch: itself or
             its mirror; of a cache with ten crops, one of the ten.
+        random_crop: with `random_views`, and for tokenizers only: a view is also cut anywhere, a
+            square of this share of the short side up to all of it (0.8 as published). 1: it is
+            the centre crop.
         bad_images: "fail" at an image that is missing, damaged, too large or too thin, or "skip":
             it is named once in the log, and the next readable image takes its place.
         exif: "upright" turns images as their cameras noted; "stored" does not, as ADM did.
@@ -66,6 +69,7 @@ class DataConfig:
     validation_share: float = 0.05
     image_size: int = 0
     random_views: bool = False
+    random_crop: float = 1.0
     bad_images: str = "fail"
     exif: str = "upright"
     encode_precision: str = EXACT
@@ -93,6 +97,13 @@ class DataConfig:
         for field in ("image_size", "num_threads"):
             if getattr(self, field) < 0:
                 raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")
+        if not 0 < self.random_crop <= 1:
+            raise UserError(f"data.random_crop: got {shown(self.random_crop)}, allowed are (0, 1]")
+        if self.random_crop < 1 and (self.dataset == "tokens" or not self.random_views):
+            raise UserError(
+                f"data.random_crop: got {shown(self.random_crop)}, allowed without random_views, "
+                "and of a token cache, is 1"
+            )
         for field in REQUIRED.get(self.dataset, ()):
             if not getattr(self, field):
                 raise UserError(f"data.{field}: missing; dataset {shown(self.dataset)} needs it")

@@ -5,16 +5,18 @@ import threading
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
-from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop
+from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop, random_crop
 from lpd_jax.runtime.arguments import check_choice, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import large_ones_in_turn, read_picture
 
+RANDOM_VIEWS = 2**31  # so many that hardly a crop comes twice
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
 
@@ -44,15 +46,15 @@ class Pictures(Protocol):
 class ImageSource:
     """Records `{"image": uint8 [S, S, 3], "label": int32 []}`; view 1 is the mirrored image.
 
+    With a `smallest_crop` below 1 each view but 0 is a random crop of its own, mirrored or not.
+
     Attributes:
         num_classes: labels are below it.
         class_names: one a class, or none.
-        num_views: 2.
+        num_views: 2, or, of random crops, many.
         description: of the pictures as they are read; of equal ones equal.
         bad_images: index to message of those skipped so far.
     """
-
-    num_views = 2
 
     def __init__(
         self,
@@ -60,13 +62,17 @@ class ImageSource:
         image_size: int,
         skip_bad: bool = False,
         exif: str = "upright",
+        smallest_crop: float = 1.0,
     ):
         """Args:
         pictures: at least one.
         image_size: side S of the centre crop.
         skip_bad: give the next readable picture in place of one that cannot be read.
         exif: "upright" turns pictures as their cameras noted; "stored" does not.
+        smallest_crop: share of the short side that a random crop shows at least.
         """
+        self.smallest_crop = smallest_crop
+        self.num_views = 2 if smallest_crop == 1 else RANDOM_VIEWS
         self.pictures, self.image_size, self.skip_bad = pictures, image_size, skip_bad
         self.exif = exif
         self.num_classes, self.class_names = pictures.num_classes, pictures.class_names
@@ -89,22 +95,23 @@ class ImageSource:
         """
         for i in range(len(self)):
             try:
-                image_HWC, label = self.read((index + i) % len(self))
+                image_HWC, label = self.read((index + i) % len(self), view)
             except BadImage as error:
                 if not self.skip_bad:
                     raise
                 self.note((index + i) % len(self), error)
                 continue
-            if view:
-                image_HWC = np.ascontiguousarray(image_HWC[:, ::-1])
             return {"image": image_HWC, "label": np.asarray(label, np.int32)}
         raise UserError(f"data: got {len(self)} images, of which none can be read")
 
-    def read(self, index: int) -> tuple[np.ndarray, int]:
+    def read(self, index: int, view: int = 0) -> tuple[np.ndarray, int]:
         """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
         try:
             content, label = self.pictures.load(index)
-            return self.crop(content), label
+            if view and self.smallest_crop < 1:
+                return self.random_view(content, view), label
+            image_HWC = self.crop(content)
+            return np.ascontiguousarray(image_HWC[:, ::-1]) if view else image_HWC, label
         except (OSError, ValueError, MemoryError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise BadImage(
@@ -121,6 +128,17 @@ class ImageSource:
         with large_ones_in_turn(content):
             image = read_picture(content, exif=self.exif)
             return np.asarray(image) if image.size == size else center_crop(image, self.image_size)
+
+    def random_view(self, content: bytes | np.ndarray, view: int) -> np.ndarray:
+        """A random crop, mirrored or not; `view` decides which."""
+        rng = np.random.default_rng(view)
+        with large_ones_in_turn(content):
+            if isinstance(content, np.ndarray):
+                image = Image.fromarray(content)
+            else:
+                image = read_picture(content, exif=self.exif)
+            image_HWC = random_crop(image, self.image_size, self.smallest_crop, rng)
+        return np.ascontiguousarray(image_HWC[:, ::-1]) if rng.random() < 0.5 else image_HWC
 
     def note(self, index: int, error: BadImage) -> None:
         """Counts a picture that is skipped, and logs it the first time."""
@@ -191,4 +209,5 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     if not len(pictures):
         raise UserError(f"data: got {pictures.description}, which holds no images")
     skips = config.bad_images == "skip"
-    return ImageSource(pictures, size or image_size(config), skips, config.exif)
+    size = size or image_size(config)
+    return ImageSource(pictures, size, skips, config.exif, config.random_crop)

@@ -10,6 +10,7 @@ from lpd_jax.data.token_cache import CacheSettings
 from lpd_jax.data.token_encoder import BatchEncoder, encode_batches, read_batches
 from lpd_jax.data.token_writer import Exchange, ReadShard, TokenBatch, write_shards
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -46,6 +47,11 @@ def plan_cache(
     Raises:
         UserError: a dataset that cannot be opened, an image size that is no whole grid of tokens.
     """
+    if config.random_crop < 1:
+        raise UserError(
+            f"data.random_crop: got {shown(config.random_crop)}, allowed is 1 where tokens are "
+            "kept: tokenizers alone see new crops in every epoch"
+        )
     size = image_size(config)
     height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
     ratios = tuple(map(float, crop_ratios)) if views == "ten_crop" else (1.0,)

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
         load_statistics,
         save_statistics,
     )
+    from lpd_jax.evaluation.reconstruction import (
+        ReconstructionReport,
+        measure_reconstruction,
+        reconstruction_picture,
+    )
 
 __all__ = [
     "Classifier",
     "EfficientNet",
     "FIDConfig",
     "Inception",
+    "ReconstructionReport",
     "RunningStatistics",
     "Statistics",
     "feature_statistics",
@@ -39,6 +45,8 @@ __all__ = [
     "load_efficientnet",
     "load_inception",
     "load_statistics",
+    "measure_reconstruction",
+    "reconstruction_picture",
     "save_statistics",
 ]
 
@@ -50,6 +58,7 @@ __getattr__ = on_first_use(
         "EfficientNet": "efficientnet",
         "FIDConfig": "fid",
         "Inception": "inception",
+        "ReconstructionReport": "reconstruction",
         "RunningStatistics": "metrics",
         "Statistics": "metrics",
         "feature_statistics": "metrics",
@@ -60,6 +69,8 @@ __getattr__ = on_first_use(
         "load_efficientnet": "efficientnet",
         "load_inception": "inception",
         "load_statistics": "metrics",
+        "measure_reconstruction": "reconstruction",
+        "reconstruction_picture": "reconstruction",
         "save_statistics": "metrics",
     },
 )

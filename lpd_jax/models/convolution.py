@@ -7,6 +7,8 @@ be added up before: four convolutions of 2x2 take half the time. Everything else
 backend, keeps XLA's own convolution.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -21,11 +23,12 @@ class Conv3x3(nn.Module):
     stride: int = 1
     padding: tuple[int, int] = (1, 1)  # pixels before and after, on both axes
     doubled: bool = False  # of the picture at twice its sides, nearest neighbour
+    kernel_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         shape = (3, 3, x_BHWC.shape[-1], self.channels)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
         kernel, bias_C = kernel.astype(x_BHWC.dtype), bias_C.astype(x_BHWC.dtype)
         if self.doubled:

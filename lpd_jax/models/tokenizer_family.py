@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
+
+from lpd_jax.models.tokenizer_loss import LossParts, Perceptual, whole_loss
+from lpd_jax.models.transformer_family import LossFunction
 
 # What products are made in on the way to tokens. A CPU makes them in float32 whatever is asked
 # for. TPUs by default make them in bfloat16 and GPUs in TF32: of 1,024 codes that changes 1.2 % and
@@ -78,12 +82,38 @@ class TokenizerFamily(abc.ABC):
         """What encoding and decoding make of pictures: uint8 `[B, H, W, 3]` both."""
 
     @abc.abstractmethod
-    def loss(self, weights: Any) -> Any:
-        """The training loss over `{"images": uint8 [B, H, W, 3]}`, a `LossFunction`.
+    def loss_parts(
+        self, weights: Any, dtype: Any = jnp.float32, perceptual: Perceptual | None = None
+    ) -> LossParts:
+        """The parts of the training loss.
 
         Args:
             weights: `tokenizer_loss` of the training config.
+            dtype: what the networks compute in.
+            perceptual: how far apart pictures look; None: not asked.
         """
+
+    def loss(self, weights: Any, **options: Any) -> LossFunction:
+        """The training loss over `{"images": uint8 [B, H, W, 3]}`; arguments of `loss_parts`."""
+        return whole_loss(self.loss_parts(weights, **options))
+
+    @property
+    def learns_codes(self) -> bool:
+        """Whether there is a codebook, whose codes may die."""
+        return False
+
+    def restart_codes(
+        self, params: Any, usage_V: jax.Array, restart_below: float, key: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """Parameters and usage after codes that are hardly used were moved to where latents are.
+
+        Args:
+            usage_V: share of the latents that each code had of late.
+            restart_below: of the even share; codes below it are moved.
+            key: of this step.
+        """
+        del restart_below, key
+        return params, usage_V
 
     def part_flops(self, part: str, grid: tuple[int, ...]) -> float:
         """FLOPs of one picture's way through "encoder" or "decoder"; 0 where nobody has counted."""

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models.family import register
 from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily
-from lpd_jax.models.transformer_family import LossFunction
-from lpd_jax.models.vq_loss import TokenizerLossConfig, make_vq_loss
+from lpd_jax.models.tokenizer_loss import LossParts, Perceptual
+from lpd_jax.models.vq_loss import TokenizerLossConfig, restart_dead_codes, vq_loss_parts
 from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
 from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut
 
@@ -60,8 +60,22 @@ class VQFamily(TokenizerFamily):
             tokens_Bhw = self.encode(params, images_BHWC)
         return to_uint8(self.decode(params, tokens_Bhw))
 
-    def loss(self, weights: TokenizerLossConfig) -> LossFunction:
-        return make_vq_loss(self.config, weights)
+    def loss_parts(
+        self,
+        weights: TokenizerLossConfig,
+        dtype: Any = jnp.float32,
+        perceptual: Perceptual | None = None,
+    ) -> LossParts:
+        return vq_loss_parts(self.config, weights, dtype, perceptual)
+
+    @property
+    def learns_codes(self) -> bool:
+        return self.config.quantizer == "vq"
+
+    def restart_codes(
+        self, params: Any, usage_V: jax.Array, restart_below: float, key: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        return restart_dead_codes(params, usage_V, restart_below, key)
 
     def part_flops(self, part: str, grid: tuple[int, ...]) -> float:
         """Convolutions, attention at the lowest resolution, and the quantizer when encoding."""
@@ -71,12 +85,18 @@ class VQFamily(TokenizerFamily):
             if path[-1] != "kernel":
                 continue
             places = tokens * 4 ** doublings(path, last)
-            # Of doubled pixels two or four are one: see `convolution.by_phases`.
-            weights = leaf.size * 4 // 9 if path[-2].endswith("upsample") else leaf.size
+            weights = leaf.size
+            if path[-2].endswith("upsample"):
+                # Four pixels for one, written at the lower resolution; or doubled ones, of which
+                # two or four are one: see `convolution.by_phases`.
+                subpixel = self.config.upsampling == "subpixel"
+                weights = leaf.size // 4 if subpixel else leaf.size * 4 // 9
+            elif path[-2] == "conv_pixels":
+                places *= self.config.patch_size**2
             flops += 2 * weights * places
             if path[-2] == "proj_out":
                 flops += 2 * 2 * leaf.shape[-1] * places**2  # scores, and values
-        if part == "encoder":
+        if part == "encoder" and self.config.quantizer == "vq":
             flops += 2 * tokens * self.config.codebook_size * self.config.codebook_dim
         return flops
 
@@ -104,5 +124,5 @@ def doublings(path: tuple[str, ...], last: int) -> int:
         if part == "encoder":
             return last - level - module.endswith("downsample")
         return level + module.endswith("upsample")
-    outermost = {"encoder": "conv_in", "decoder": "conv_out"}.get(part)
-    return last if module == outermost else 0
+    outermost = {"encoder": ("conv_in",), "decoder": ("conv_out", "conv_pixels")}.get(part, ())
+    return last if module in outermost else 0

@@ -6,53 +6,112 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.images import to_model_range
+from lpd_jax.models.quantizers import unit_length
+from lpd_jax.models.tokenizer_loss import LossParts, Perceptual, Rebuilt, code_shares
 from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 from lpd_jax.runtime.config_fields import check_types
+from lpd_jax.runtime.errors import UserError, shown
 
 ENTROPY_LATENTS = 1024
+RESTART_NOISE = 0.02  # of each number of a unit vector
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerLossConfig:
-    """Weights of the tokenizer's losses (LlamaGen: l2 1, commitment 0.25, entropy 0)."""
+    """Weights of the tokenizer's losses (LlamaGen: l2 1, perceptual 1, commitment 0.25, entropy 0).
+
+    A code of a codebook that of late had less than `restart_below` times its even share of the
+    latents starts again beside one that has many; 0: none does.
+    """
 
     l2_weight: float = 1.0
     l1_weight: float = 0.0
+    perceptual_weight: float = 0.0
     codebook_weight: float = 1.0
     commitment_weight: float = 0.25
     entropy_weight: float = 0.0
     entropy_temperature: float = 0.01
+    restart_below: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_types(self, "tokenizer_loss")
+        for name, value in vars(self).items():
+            if value < 0:
+                raise UserError(f"tokenizer_loss.{name}: got {shown(value)}, allowed is 0 or more")
 
 
-def make_vq_loss(model: VQConfig, weights: TokenizerLossConfig):
-    """Loss of a VQ tokenizer over `{"images": uint8 [B, H, W, 3]}`."""
-    tokenizer = VQTokenizer(model)
+def vq_loss_parts(
+    model: VQConfig,
+    weights: TokenizerLossConfig,
+    dtype: Any = jnp.float32,
+    perceptual: Perceptual | None = None,
+) -> LossParts:
+    """The parts of the loss.
 
-    def loss_function(params: Any, batch: dict, key: jax.Array):
-        del key
-        images_BHWC = to_model_range(batch["images"])
+    Args:
+        model: the tokenizer.
+        weights: of the terms; those of codes count only for a quantizer that learns any.
+        dtype: what encoder and decoder compute in.
+        perceptual: how far apart pictures look; None where its weight is 0.
+    """
+    tokenizer = VQTokenizer(model, dtype)
+
+    def rebuild(params: Any, images_BHWC: jax.Array) -> Rebuilt:
         outputs: Any = tokenizer.apply({"params": params}, images_BHWC)
-        reconstructed_BHWC, latents_BHWE, quantized_BHWE, tokens_BHW = outputs
-        error_BHWC = reconstructed_BHWC - images_BHWC
-        l1, l2 = jnp.abs(error_BHWC).mean(), jnp.square(error_BHWC).mean()
-        stop = jax.lax.stop_gradient
-        codebook = jnp.square(quantized_BHWE - stop(latents_BHWE)).mean()
-        commitment = jnp.square(stop(quantized_BHWE) - latents_BHWE).mean()
-        loss = weights.l2_weight * l2 + weights.l1_weight * l1
-        loss += weights.codebook_weight * codebook + weights.commitment_weight * commitment
-        if weights.entropy_weight:
+        rebuilt_BHWC, latents_BHWE, quantized_BHWE, tokens_BHW = outputs
+        stop, loss = jax.lax.stop_gradient, jnp.zeros(())
+        if model.quantizer == "vq":
+            codebook = jnp.square(quantized_BHWE - stop(latents_BHWE)).mean()
+            loss += weights.codebook_weight * codebook
+        if model.quantizer != "fsq":  # whose latents are never far from a code
+            commitment = jnp.square(stop(quantized_BHWE) - latents_BHWE).mean()
+            loss += weights.commitment_weight * commitment
+        if weights.entropy_weight and model.quantizer == "vq":
             entropy = codebook_entropy_loss(params, latents_BHWE, weights.entropy_temperature)
             loss += weights.entropy_weight * entropy
-        used_V = jnp.zeros(model.codebook_size).at[tokens_BHW.ravel()].set(1.0)
-        # Mean squared error in the 8-bit scale of the peak signal-to-noise ratio: range 2.
-        psnr = 10.0 * jnp.log10(4.0 / l2)
-        return loss, {"l1": l1, "l2": l2, "psnr": psnr, "codes_in_batch": used_V.sum()}
+        if weights.entropy_weight and model.quantizer == "lfq":
+            loss += weights.entropy_weight * bit_entropy_loss(latents_BHWE)
+        return Rebuilt(rebuilt_BHWC, loss, code_shares(tokens_BHW, model.codebook_size))
 
-    return loss_function
+    def compare(rebuilt_BHWC: jax.Array, images_BHWC: jax.Array):
+        error_BHWC = rebuilt_BHWC - images_BHWC
+        l1, l2 = jnp.abs(error_BHWC).mean(), jnp.square(error_BHWC).mean()
+        loss = weights.l2_weight * l2 + weights.l1_weight * l1
+        # Mean squared error in the 8-bit scale of the peak signal-to-noise ratio: range 2.
+        metrics = {"l1": l1, "l2": l2, "psnr": 10.0 * jnp.log10(4.0 / l2)}
+        if perceptual is not None:
+            metrics["perceptual"] = perceptual(images_BHWC, rebuilt_BHWC).mean()
+            loss += weights.perceptual_weight * metrics["perceptual"]
+        return loss, metrics
+
+    last = "conv_pixels" if model.pixel_channels else "conv_out"
+    return LossParts(rebuild, compare, ("decoder", last, "kernel"))
+
+
+def restart_dead_codes(
+    params: Any, usage_V: jax.Array, restart_below: float, key: jax.Array
+) -> tuple[Any, jax.Array]:
+    """Moves codes that are hardly used beside codes that are used much, as if these were split.
+
+    Args:
+        params: with a `codebook`, `[V, E]`.
+        usage_V: share of the latents that each code had of late.
+        restart_below: of the even share 1 / V; a code below it is moved.
+        key: of this step.
+
+    Returns:
+        Parameters and usage; a code that was moved counts as one of an even share.
+    """
+    codebook_VE = params["codebook"]
+    dead_V = usage_V < restart_below / len(usage_V)
+    which_key, noise_key = jax.random.split(key)
+    log_usage_V = jnp.log(jnp.maximum(usage_V, 1e-12))
+    chosen_V = jax.random.categorical(which_key, log_usage_V, shape=usage_V.shape)
+    noise_VE = RESTART_NOISE * jax.random.normal(noise_key, codebook_VE.shape)
+    moved_VE = unit_length(codebook_VE)[chosen_V] + noise_VE
+    codebook_VE = jnp.where(dead_V[:, None], moved_VE, codebook_VE)
+    usage_V = jnp.where(dead_V, 1.0 / len(usage_V), usage_V)
+    return {**params, "codebook": codebook_VE}, usage_V
 
 
 def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: float) -> jax.Array:
@@ -72,3 +131,20 @@ def codebook_entropy_loss(params: Any, latents_BHWE: jax.Array, temperature: flo
     mean_V = probs_TV.mean(0)
     sample_entropy = -(probs_TV * log_probs_TV).sum(-1).mean()
     return sample_entropy + (mean_V * jnp.log(mean_V + 1e-5)).sum()
+
+
+def bit_entropy_loss(latents_BHWE: jax.Array) -> jax.Array:
+    """The same for signs, each number for itself: sure of its sign, and either equally often.
+
+    The probability of +1 is that of the two codes' squared distances, exp(4 z) : 1 (MAGVIT-v2,
+    arXiv 2310.05737, section 3.1; its entropies factorise over bits).
+    """
+    logits_BHWE = 4.0 * latents_BHWE
+    probs_BHWE = jax.nn.sigmoid(logits_BHWE)
+    unsure = jnp.mean(
+        probs_BHWE * jax.nn.softplus(-logits_BHWE)
+        + (1.0 - probs_BHWE) * jax.nn.softplus(logits_BHWE)
+    )
+    mean_E = probs_BHWE.mean((0, 1, 2))
+    spread_E = -mean_E * jnp.log(mean_E + 1e-5) - (1.0 - mean_E) * jnp.log(1.0 - mean_E + 1e-5)
+    return latents_BHWE.shape[-1] * (unsure - spread_E.mean())

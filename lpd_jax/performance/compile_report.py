@@ -13,17 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.generation.generate import generate_images
-from lpd_jax.models.family import transformer_of
-from lpd_jax.models.parameters import abstract_params, count_params, init_boxed
+from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.models.parameters import abstract_params, count_params
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
-from lpd_jax.runtime.mesh import batch_sharding, state_shardings
-from lpd_jax.training.compute_config import loss_options
+from lpd_jax.performance.training_program import training_program
+from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.optimizer import make_optimizer
-from lpd_jax.training.train_step import abstract_state, init_state, jit_train_step
 from lpd_jax.training.utilization import training_flops
 
 PEAK_SHARE = 0.5  # of the peak that matrix products of these widths are taken to reach
@@ -31,9 +29,7 @@ PEAK_SHARE = 0.5  # of the peak that matrix products of these widths are taken t
 REMAT_FACTOR = {"none": 1.0, "minimal": 1.05, "full": 4 / 3}
 
 
-def compile_training(
-    model: TransformerConfig, config: TrainConfig, tpu_slice: Slice
-) -> ProgramNeeds:
+def compile_training(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step of a config, its whole batch and its mesh's fsdp, for a slice.
 
     Where it does not fit, the batch is cut into twice as many parts, until one image is left.
@@ -52,32 +48,13 @@ def compile_training(
             parts *= 2
 
 
-def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
+def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
-    optimizer = make_optimizer(config.optimizer, config.num_steps)
-    options = loss_options(config.compute, model, config.num_size_lists, "tpu")
-
-    def init(key: jax.Array) -> Any:
-        return init_state(init_boxed(model, key), optimizer, config.ema_decay)
-
-    key = jax.random.key(0)
-    state = abstract_state(init, state_shardings(init, mesh, key), key)
-    rows = batch_sharding(mesh)
-    batch = {
-        "tokens": shape((config.batch_size, model.num_tokens), jnp.int32, rows),
-        "labels": shape((config.batch_size,), jnp.int32, rows),
-    }
-    step = jit_train_step(
-        transformer_of(model).loss(train=True, **options),
-        optimizer,
-        jax.tree.map(lambda leaf: leaf.sharding, state),
-        config.compute.accumulate_steps,
-        config.ema_decay,
-    )
-    compiled, seconds = compile_on(mesh, step, state, batch, jax.eval_shape(lambda: key))
-    flops = (training_flops(model) or 0) * config.batch_size / tpu_slice.num_devices
-    executed = flops * REMAT_FACTOR[config.compute.remat]
+    step, state, batch = training_program(model, config, mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    compiled, seconds = compile_on(mesh, step, state, batch, key)
+    flops, compute_seconds = step_costs(model, config, compiled, tpu_slice)
     return needs_of(
         compiled,
         mesh,
@@ -88,8 +65,27 @@ def compile_step(model: TransformerConfig, config: TrainConfig, tpu_slice: Slice
         parts=config.compute.accumulate_steps,
         compile_seconds=seconds,
         model_flops=flops,
-        compute_seconds=executed / (PEAK_SHARE * tpu_slice.chip.peak_flops),
+        compute_seconds=compute_seconds,
     )
+
+
+def step_costs(
+    model: Any, config: TrainConfig, compiled: Any, tpu_slice: Slice
+) -> tuple[float, float]:
+    """FLOPs of a device in one step, and the seconds that they are predicted to take.
+
+    A tokenizer's are the compiler's count, which knows the frozen network and the discriminator
+    too; its convolutions may wait for memory, so that the bytes count as well.
+    """
+    chip, parts = tpu_slice.chip, config.compute.accumulate_steps
+    if is_tokenizer(model):
+        # Of parts, which are a loop, the compiler counts one.
+        costs = {name: parts * value for name, value in compiled.cost_analysis().items()}
+        flops, moved = costs["flops"], costs["bytes accessed"]
+        return flops, max(flops / (PEAK_SHARE * chip.peak_flops), moved / chip.memory_bandwidth)
+    flops = (training_flops(model) or 0) * config.batch_size / tpu_slice.num_devices
+    executed = flops * REMAT_FACTOR[config.compute.remat]
+    return flops, executed / (PEAK_SHARE * chip.peak_flops)
 
 
 def how_to_draw(model: TransformerConfig, config: TrainConfig) -> Generation:
@@ -217,10 +213,12 @@ def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple
     return compiled, time.perf_counter() - start
 
 
-def size_name(model: TransformerConfig) -> str:
+def size_name(model: Any) -> str:
     """As "LPD 1.41 B, 48 x 1536": method, parameters, and, where it has them, layers and width."""
     fields = vars(model)
     sizes = " x ".join(str(fields[name]) for name in ("num_layers", "embed_dim") if name in fields)
+    if is_tokenizer(model):
+        return f"{tokenizer_of(model).title} {count_params(model) / 1e6:.3g} M"
     method = transformer_of(model).describe()["method"]
     return f"{method} {count_params(model) / 1e9:.3g} B" + (f", {sizes}" if sizes else "")
 

@@ -46,6 +46,20 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
     return cls(**values)
 
 
+def later_field(default: Any) -> Any:
+    """A field that configs did not have at first: at its default it does not count as one."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def counted_fields(config: Any) -> dict[str, Any]:
+    """The fields that tell a config from others: all but later ones at their defaults."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if not (field.metadata.get("later") and getattr(config, field.name) == field.default)
+    }
+
+
 def to_mapping(value: Any) -> Any:
     """A dataclass as JSON-ready dictionaries and lists."""
     if dataclasses.is_dataclass(value):

@@ -88,7 +88,7 @@ def flattened(image: Image.Image, ground: tuple[int, int, int] = WHITE) -> Image
 
 
 @contextlib.contextmanager
-def large_ones_in_turn(source: bytes | str | os.PathLike) -> Iterator[None]:
+def large_ones_in_turn(source: Any) -> Iterator[None]:
     """Around reading and shrinking a picture: of many threads one at a time has a large one.
 
     Else as many as there are threads would be whole in memory at once, each up to a gigabyte while

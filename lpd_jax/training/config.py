@@ -6,6 +6,8 @@ from typing import Any
 
 from lpd_jax.data.batches import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
+from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.discriminator import DiscriminatorConfig
 from lpd_jax.models.family import config_from_dict, config_to_dict
 from lpd_jax.models.settings import MAX_SEED, Generation
 from lpd_jax.models.vq_loss import TokenizerLossConfig
@@ -20,6 +22,7 @@ from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import MeshConfig
 from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.optimizer import OptimizerConfig
+from lpd_jax.weights.perceptual import PerceptualConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,9 @@ class TrainConfig:
     or where `new_classes` says that they are other classes. `generation` is how a transformer
     draws, also in the model directory made of it. `num_size_lists` lists of group sizes are drawn
     for a pass over a batch, each for an equal part of it; LPD's published runs have one a GPU.
+    Of a tokenizer only `trained_parts` learn, top names of its parameters such as `decoder`; () is
+    all. It learns by `tokenizer_loss`, whose perceptual term is that of the frozen network in
+    `perceptual`, and by a `discriminator`, where the weight of `adversarial` is above 0.
     With `ema_decay`, 0.999 say, a running average of the parameters is what is validated, drawn
     with and exported; 0 keeps none. The newest `keep_checkpoints` stay, and for good those of
     every `keep_every` steps (0: none).
@@ -63,12 +69,16 @@ class TrainConfig:
     init_from: str = ""
     new_classes: bool = False
     num_size_lists: int = 1
+    trained_parts: tuple[str, ...] = ()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
     compute: ComputeConfig = ComputeConfig()
     every: EveryConfig = EveryConfig()
     tokenizer_loss: TokenizerLossConfig = TokenizerLossConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    adversarial: AdversarialConfig = AdversarialConfig(weight=0.0)
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     generation: Generation = Generation()
     fid: FIDConfig = FIDConfig()
     keep_checkpoints: int = 2

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
+from lpd_jax.runtime.bound_arrays import compile_with
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import (
     batch_sharding,
@@ -40,7 +40,8 @@ from lpd_jax.training.progress import Progress
 from lpd_jax.training.resume import check_same_config, check_same_tokenizer, rate_jump
 from lpd_jax.training.run_record import record_start
 from lpd_jax.training.task import Task, make_task
-from lpd_jax.training.train_step import TrainState, abstract_state, init_state, jit_train_step
+from lpd_jax.training.train_step import TrainState, abstract_state
+from lpd_jax.training.update_rule import UpdateRule, jit_step, one_optimizer
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_data
@@ -54,7 +55,7 @@ class Run(NamedTuple):
 
     config: TrainConfig
     task: Task
-    optimizer: optax.GradientTransformation
+    rule: UpdateRule
     mesh: jax.sharding.Mesh
     batches: TrainingBatches
     checkpoints: Checkpoints
@@ -89,7 +90,8 @@ def train(
         DiskError: the disk is full, read-only or gone. It names the newest checkpoint; so does the
             KeyboardInterrupt of Ctrl-C and of SIGTERM outside of the steps.
     """
-    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.num_steps)
+    mesh = make_mesh(config.mesh)
+    make_learning_rate(config.optimizer, config.num_steps)  # refuses what does not fit
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
     check_wandb(config.wandb_project)
     with contextlib.ExitStack() as stack:
@@ -102,11 +104,12 @@ def train(
             saved = saved_config(place.checkpoints)
             check_same_config(config_to_json(model, config), saved)
             notes = [*filter(None, [rate_jump(config, saved, resumes)])]
-        init = fresh_state(model, config, optimizer)
-        needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
         params = None if resumes is not None else first_params(model, config, notes.append)
         fid = open_fid(config.fid, config.data)
         task = make_task(model, config, place.local, place)
+        rule = task.rule or one_optimizer_of(task, config)
+        init = fresh_state(model, rule)
+        needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
         if resumes is not None:
             check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, saved)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
@@ -117,7 +120,7 @@ def train(
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
         fid = with_reference(fid, config.data, place.local)
         place.push()  # it took long to measure
-        run = Run(config, task, optimizer, mesh, batches, checkpoints, profiler, fid)
+        run = Run(config, task, rule, mesh, batches, checkpoints, profiler, fid)
         state = start_state(run, params)
         progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, notes))
         for line in (*notes, describe(run, state, workdir)):
@@ -125,11 +128,19 @@ def train(
         return train_loop(state, run, progress)
 
 
-def fresh_state(
-    model: Any, config: TrainConfig, optimizer: optax.GradientTransformation
-) -> Callable[[jax.Array], TrainState]:
+def fresh_state(model: Any, rule: UpdateRule) -> Callable[[jax.Array], TrainState]:
     """A function of a key that makes the state before the first step, of random weights."""
-    return lambda key: init_state(init_boxed(model, key), optimizer, config.ema_decay)
+    return lambda key: rule.init(init_boxed(model, key), key)
+
+
+def one_optimizer_of(task: Task, config: TrainConfig) -> UpdateRule:
+    """How a task learns that does not say how."""
+    return one_optimizer(
+        task.training_loss,
+        make_optimizer(config.optimizer, config.num_steps),
+        config.compute.accumulate_steps,
+        config.ema_decay,
+    )
 
 
 def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object]) -> Any:
@@ -193,7 +204,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
     Args:
         params: what a fresh state starts from; None makes random ones.
     """
-    init = fresh_state(run.task.model, run.config, run.optimizer)
+    init = fresh_state(run.task.model, run.rule)
     key = random_key(run.config.seed)
     if run.checkpoints.latest_step() is not None:
         shardings = state_shardings(init, run.mesh, key)
@@ -202,9 +213,7 @@ def start_state(run: Run, params: Any = None) -> TrainState:
         return state
     if params is None:
         return init_sharded(init, run.mesh, key)
-    options = {"optimizer": run.optimizer, "ema_decay": run.config.ema_decay}
-    start = functools.partial(init_state, **options)
-    return jax.jit(start, out_shardings=state_shardings(init, run.mesh, key))(params)
+    return jax.jit(run.rule.init, out_shardings=state_shardings(init, run.mesh, key))(params, key)
 
 
 def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
@@ -213,14 +222,8 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
     key = random_key(config.seed + 1)
     sharding = batch_sharding(run.mesh)
     learning_rate = make_learning_rate(config.optimizer, last)
-    evaluate = jax.jit(run.task.validation_loss)
-    run_step = jit_train_step(
-        run.task.training_loss,
-        run.optimizer,
-        jax.tree.map(lambda leaf: leaf.sharding, state),
-        config.compute.accumulate_steps,
-        config.ema_decay,
-    )
+    evaluate = compile_with(run.task.validation_loss, run.mesh)
+    run_step = jit_step(run.rule, jax.tree.map(lambda leaf: leaf.sharding, state), run.mesh)
 
     def finish(step: int, metrics: dict) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -271,7 +274,10 @@ def keep_and_show(
     judged = {}
     if "evaluate" in events:
         source, threads = run.task.validation, config.data.num_threads
-        judged = mean_metrics(evaluate, shown, source, config.batch_size, run.mesh, threads)
+        summarize = run.task.summarize
+        judged = mean_metrics(
+            evaluate, shown, source, config.batch_size, run.mesh, threads, summarize
+        )
     if "fid" in events and run.fid:
         judged["fid"] = measure_fid(run.fid, functools.partial(draw_batch, run), shown)
     if judged:

@@ -73,6 +73,39 @@ def imagenet_tokens(image_size: int) -> ConfigDict:
     return ConfigDict({"dataset": "tokens", "path": path, "random_views": True})
 
 
+def imagenet_pictures(image_size: int) -> ConfigDict:
+    """The section `data` of a tokenizer: random crops of `image_size` x `image_size` pixels."""
+    return ConfigDict(
+        {
+            "dataset": "folder",
+            "path": "data/imagenet",
+            "image_size": image_size,
+            "random_views": True,
+            "random_crop": 0.8,
+        }
+    )
+
+
+def llamagen_tokenizer_run(name: str, epochs: int) -> ConfigDict:
+    """LlamaGen's tokenizer of that name (arXiv 2406.06525, section 3.1 and the released code).
+
+    Adam at a constant 1e-4, batch 128; squared error and LPIPS alike, a hinge discriminator of
+    half the weight from step 20,000 on.
+    """
+    config = imagenet_run(epochs=epochs, batch_size=128)
+    del config.tokenizer
+    config.model = published_model(name)
+    config.data = imagenet_pictures(image_size=256)
+    config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "perceptual_weight": 1.0})
+    config.perceptual = ConfigDict({"network": "vgg16"})
+    config.adversarial = ConfigDict({"weight": 0.5, "start_step": 20_000})
+    config.discriminator = ConfigDict({"channels": 64, "num_layers": 3, "norm": "batch"})
+    config.optimizer = llamagen_optimizer(learning_rate=1e-4)
+    config.optimizer.weight_decay = 0.0
+    config.generation = ConfigDict({})
+    return config
+
+
 def lpd_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) -> ConfigDict:
     """LPD's AdamW (arXiv 2507.01957, section 4.1 and the released code): cosine to 1e-5."""
     return ConfigDict(

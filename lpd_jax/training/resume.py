@@ -30,6 +30,8 @@ FREE_FIELDS = (
     "data.path",
     "data.num_threads",
     "optimizer.stop_grad_norm",
+    "perceptual.weights",
+    "perceptual.lpips_weights",
 )
 
 SAME_RATE = 0.1  # relative

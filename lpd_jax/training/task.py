@@ -18,6 +18,7 @@ from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.models.tokenizer_loss import summarize_codes
 from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError
@@ -25,6 +26,8 @@ from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
 from lpd_jax.training.compute_config import loss_options
 from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.tokenizer_updates import tokenizer_updates
+from lpd_jax.training.update_rule import UpdateRule
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -49,6 +52,8 @@ class Task(NamedTuple):
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
     draw: Draw
     tokenizer: str = ""  # digest of what makes the transformer's tokens
+    rule: UpdateRule | None = None  # None: one optimizer makes the training loss small
+    summarize: Callable[[dict], dict] = dict  # mean metrics of the validation set -> numbers
 
 
 def make_task(
@@ -75,7 +80,7 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
             f"{len(validation)} validation images, which a tokenizer is judged by"
         )
     family = tokenizer_of(model)
-    loss_function = family.loss(config.tokenizer_loss)
+    rule, loss_function = tokenizer_updates(family, config)
     shown = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
     originals = np.stack([validation[i]["image"] for i in shown])
 
@@ -92,7 +97,17 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
         images_BHWC = np.stack([validation[int(row)]["image"] for row in rows])
         return fetch(reconstruct(params, spread(images_BHWC, sharding)))
 
-    return Task(model, training, validation, loss_function, loss_function, draw_samples, draw)
+    return Task(
+        model,
+        training,
+        validation,
+        loss_function,
+        loss_function,
+        draw_samples,
+        draw,
+        rule=rule,
+        summarize=summarize_codes,
+    )
 
 
 def token_task(

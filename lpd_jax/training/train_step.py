@@ -14,12 +14,18 @@ LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Ar
 
 
 class TrainState(NamedTuple):
-    """All that a step changes. `ema_params` is the running average of `params`; None: none kept."""
+    """All that a step changes. What a run has none of is None, and not in its checkpoints.
+
+    `ema_params` is the running average of `params`. Of a tokenizer, `adversary` is the
+    discriminator with its optimizer, and `code_usage` the share of tokens that codes had of late.
+    """
 
     step: jax.Array
     params: Any
     opt_state: Any
     ema_params: Any = None
+    adversary: Any = None
+    code_usage: Any = None
 
     @property
     def evaluated_params(self) -> Any:
@@ -100,7 +106,9 @@ def train_step(
     if ema_params is not None:
         ema_params = update_average(ema_params, params, state.step, ema_decay)
     metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads), **metrics}
-    return TrainState(state.step + 1, params, opt_state, ema_params), metrics
+    return state._replace(
+        step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params
+    ), metrics
 
 
 def update_average(average: Any, params: Any, step: jax.Array, ema_decay: float) -> Any:

@@ -34,6 +34,7 @@ def mean_metrics(
     batch_size: int,
     mesh: jax.sharding.Mesh,
     num_threads: int = 0,
+    summarize: Callable[[dict], dict] = dict,
 ) -> dict[str, float]:
     """Mean over the validation set of the loss and its metrics.
 
@@ -44,6 +45,7 @@ def mean_metrics(
         batch_size: of all processes together, at most.
         mesh: that the batches are spread over.
         num_threads: that read ahead.
+        summarize: makes numbers of mean metrics that are vectors.
     """
     batch_size = validation_batch_size(len(source), batch_size, mesh)
     sharding = batch_sharding(mesh)
@@ -55,4 +57,5 @@ def mean_metrics(
         with jax.set_mesh(mesh):
             loss, metrics = evaluate(params, to_devices(batch, sharding), key)
         results.append(jax.device_get({"loss": loss, **metrics}))
-    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+    means = {name: np.mean([result[name] for result in results], axis=0) for name in results[0]}
+    return {name: float(value) for name, value in summarize(means).items()}

@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import family_of
 from lpd_jax.models.parameters import abstract_params
+from lpd_jax.runtime.config_fields import counted_fields
 from lpd_jax.runtime.errors import UserError, shown, shown_name
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -66,9 +67,10 @@ def put_on_device(
 def weights_digest(params: Mapping[str, Any], config: Any = None) -> str:
     """Names weights by their names, shapes and float32 values, and their model by its config.
 
-    What other weights gave does not compare.
+    What other weights gave does not compare. An option that came later does not change the name
+    of a model that does without it: its tokens, cached for long, are still its tokens.
     """
-    fields = "" if config is None else repr(sorted(vars(config).items()))
+    fields = "" if config is None else repr(sorted(counted_fields(config).items()))
     digest = hashlib.sha256(fields.encode())
     for name, leaf in sorted(flatten_dict(params, sep="/").items()):
         array = np.asarray(leaf, "<f4", order="C")

@@ -69,17 +69,24 @@ def load_perceptual(config: PerceptualConfig) -> PerceptualLoss:
     Raises:
         UserError: weights that are not installed, not found, or not the published ones.
     """
+    distance = distance_of(config)
     if config.network == EFFICIENTNET_LITE0:
-        distance = functools.partial(
-            efficientnet_distance, num_stages=config.num_stages, size=config.size or None
-        )
         return PerceptualLoss(load_efficientnet_lite(config.weights), distance)
     vgg = read_public_file(public_files.VGG16, config.weights, "perceptual.weights")
     channels = read_public_file(
         public_files.LPIPS_VGG, config.lpips_weights, "perceptual.lpips_weights"
     )
     params = {"vgg": vgg_from_torch(vgg), "channel_weights": channel_weights_from_torch(channels)}
-    return PerceptualLoss(params, lpips)
+    return PerceptualLoss(params, distance)
+
+
+def distance_of(config: PerceptualConfig) -> Callable[..., jax.Array]:
+    """`PerceptualLoss.distance` of a config, for weights of any origin."""
+    if config.network == VGG16:
+        return lpips
+    return functools.partial(
+        efficientnet_distance, num_stages=config.num_stages, size=config.size or None
+    )
 
 
 def load_efficientnet_lite(where: str = "", field: str = "perceptual.weights") -> dict[str, Any]:

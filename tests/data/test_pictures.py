@@ -1,5 +1,6 @@
 """Images by index: which file is which record, what is cropped how, and what is refused."""
 
+import dataclasses
 import io
 import logging
 import sys
@@ -364,3 +365,29 @@ def test_other_datasets_need_no_tfds_and_none_needs_tensorflow(tmp_path):
     assert message.startswith(
         "data.dataset: got 'tfds', but tensorflow-datasets cannot be imported"
     )
+
+
+def test_random_views_are_crops_that_their_number_decides(split_folders):
+    config = DataConfig(
+        "folder", path=str(split_folders), image_size=8, random_views=True, random_crop=0.5
+    )
+    source = open_images(config, "train")
+    plain = open_images(dataclasses.replace(config, random_crop=1.0), "train")
+    np.testing.assert_array_equal(source.view(0, 0)["image"], plain.view(0, 0)["image"])
+    views = [source.view(0, view)["image"] for view in range(1, 9)]
+    assert all(view.shape == (8, 8, 3) for view in views)
+    assert len({view.tobytes() for view in views}) == len(views)
+    np.testing.assert_array_equal(source.view(0, 5)["image"], views[4])
+    batch = next(TrainingBatches(source, 4, seed=0, random_views=True, num_threads=0))
+    again = next(TrainingBatches(source, 4, seed=0, random_views=True, num_threads=0))
+    np.testing.assert_array_equal(batch["images"], again["images"])
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"dataset": "tokens", "path": "x", "random_views": True}], ids=["", "tokens"]
+)
+def test_random_crops_need_random_views_of_pictures(fields):
+    with pytest.raises(ValueError, match="^data.random_crop: got 0.8, allowed without random_view"):
+        DataConfig(random_crop=0.8, **fields)
+    with pytest.raises(ValueError, match=r"^data.random_crop: got 0.0, allowed are \(0, 1\]"):
+        DataConfig(random_crop=0.0)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -458,3 +459,14 @@ def test_a_run_encodes_its_images_once_and_a_cache_needs_none(root, tmp_path, mo
     split = dataclasses.replace(data, train_split="validation")
     with pytest.raises(ValueError, match="^data.random_views: got True, but the token cache holds"):
         open_tokens(split)
+
+
+def test_an_option_that_came_later_names_only_the_tokenizers_that_use_it():
+    """Caches of ImageNet took days, and stand for the tokenizer that made them."""
+    first = "base_channels channel_multipliers num_res_blocks z_channels codebook_size codebook_dim"
+    names = sorted([*first.split(), "image_channels", "patch_size"])
+    fields = repr([(name, getattr(tiny.VQ, name)) for name in names])
+    assert weights_digest({}, tiny.VQ) == hashlib.sha256(fields.encode()).hexdigest()[:16]
+    for option in ({"upsampling": "subpixel"}, {"attention": "none"}, {"decoder_blocks": 2}):
+        other = dataclasses.replace(tiny.VQ, **option)
+        assert weights_digest({}, other) != weights_digest({}, tiny.VQ)

@@ -57,11 +57,24 @@ def test_segments_pad_rows_and_enough_of_them_pad_none():
     assert 493 <= family.count_rows(schedule).padded < 800
 
 
+TOKENIZER = dataclasses.replace(tiny.VQ, base_channels=64, channel_multipliers=(1, 2), patch_size=2)
+SMALL_TOKENIZER = dataclasses.replace(
+    TOKENIZER,
+    decoder_channels=128,
+    decoder_blocks=1,
+    pixel_channels=16,
+    upsampling="subpixel",
+    attention="middle",
+    quantizer="fsq",
+    fsq_levels=(8, 8, 8),
+    codebook_size=512,
+    codebook_dim=3,
+)
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
-def test_a_tokenizer_costs_what_xla_counts(part):
-    config = dataclasses.replace(
-        tiny.VQ, base_channels=64, channel_multipliers=(1, 2), patch_size=2
-    )
+@pytest.mark.parametrize("config", [TOKENIZER, SMALL_TOKENIZER], ids=["plain", "options"])
+def test_a_tokenizer_costs_what_xla_counts(config, part):
     params = abstract_params(config)
     if part == "encoder":
         pictures = jax.ShapeDtypeStruct((1, 128, 128, 3), np.uint8)

@@ -1,5 +1,6 @@
 """The VQ tokenizer against the official code, and its parts against plain ones."""
 
+import dataclasses
 import pathlib
 
 import flax.linen as nn
@@ -9,15 +10,10 @@ import numpy as np
 import pytest
 
 from lpd_jax.images import to_uint8
-from lpd_jax.models.vq_tokenizer import (
-    VQ_MODELS,
-    GroupNorm,
-    VQConfig,
-    VQTokenizer,
-    fold_pixels,
-    unfold_pixels,
-    unit_length,
-)
+from lpd_jax.models.parameters import abstract_params
+from lpd_jax.models.quantizers import unit_length
+from lpd_jax.models.vq_blocks import GroupNorm, fold_pixels, subpixel, unfold_pixels
+from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
 from lpd_jax.weights.from_torch.conversion import from_torch
 from tests import tiny
 
@@ -146,3 +142,54 @@ def test_images_of_any_whole_grid(patch_size):
 
 def test_published_sizes():
     assert {name: c.downsample_factor for name, c in VQ_MODELS.items()} == {"vq16": 16, "vq8": 8}
+
+
+def test_options_for_small_tokenizers_change_shapes_as_they_say():
+    config = dataclasses.replace(
+        tiny.VQ,
+        channel_multipliers=(1, 2),
+        decoder_channels=64,
+        decoder_blocks=1,
+        pixel_channels=8,
+        upsampling="subpixel",
+        attention="middle",
+    )
+    decoder = abstract_params(config)["decoder"]
+    blocks = {name for name in decoder if name.startswith("conv_blocks")}
+    assert blocks == {"conv_blocks_0_res_0", "conv_blocks_0_upsample", "conv_blocks_1_res_0"}
+    # Four pixels of the next resolution for one of this.
+    assert decoder["conv_blocks_0_upsample"]["kernel"].shape == (3, 3, 128, 4 * 64)
+    assert decoder["conv_out"]["kernel"].shape == (3, 3, 64, 4 * 8)
+    assert decoder["conv_pixels"]["kernel"].shape == (3, 3, 8, 3)
+    assert "mid_1" in decoder
+    without = abstract_params(dataclasses.replace(config, attention="none"))
+    assert "mid_1" not in without["decoder"] and "mid_1" not in without["encoder"]
+
+
+def test_pixels_that_are_written_together_start_alike():
+    x_BHWC = np.random.default_rng(0).standard_normal((1, 3, 4, 32)).astype(np.float32)
+
+    class Written(nn.Module):
+        @nn.compact
+        def __call__(self, x_BHWC):
+            return subpixel(x_BHWC, 5, 2, "conv")
+
+    written_BHWC, _ = Written().init_with_output(jax.random.key(0), x_BHWC)
+    assert written_BHWC.shape == (1, 6, 8, 5)
+    squares = np.asarray(written_BHWC).reshape(1, 3, 2, 4, 2, 5)
+    np.testing.assert_allclose(squares - squares[:, :, :1, :, :1], 0, atol=1e-6)
+    assert np.abs(np.diff(squares[0, :, 0, 0, 0], axis=0)).max() > 0.1
+
+
+def test_bfloat16_computes_about_the_same_and_gives_float32():
+    images_BHWC = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    params = tiny.random_params(tiny.VQ)
+    tokens_Bhw = jnp.arange(32).reshape(2, 4, 4)
+    for method, inputs in (("to_latents", images_BHWC), ("decode", tokens_Bhw)):
+        exact, rounded = (
+            VQTokenizer(tiny.VQ, dtype).apply({"params": params}, inputs, method=method)
+            for dtype in (jnp.float32, jnp.bfloat16)
+        )
+        assert rounded.dtype == jnp.float32
+        error = np.abs(rounded - exact).mean() / np.abs(exact).mean()
+        assert 1e-4 < error < 0.1

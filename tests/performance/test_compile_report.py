@@ -8,15 +8,20 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lpd_jax.models.family import transformer_of
+from lpd_jax.data.batches import DataConfig
+from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.discriminator import DiscriminatorConfig
+from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.settings import Generation
+from lpd_jax.models.vq_loss import TokenizerLossConfig
 from lpd_jax.performance import compile_report, largest_model
 from lpd_jax.performance.compile_report import compile_decoding, compile_training, how_to_draw
 from lpd_jax.performance.program_needs import DoesNotFit, check_memory, table
 from lpd_jax.performance.topology import CHIPS, Slice
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
+from lpd_jax.training import tokenizer_updates
 from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.utilization import training_flops
@@ -53,6 +58,27 @@ def test_a_train_step_is_reported_as_it_is_compiled(model):
     assert report.sent_bytes > 4 * count_params(model) / 4
     low, high = report.seconds
     assert 0 < low <= high and 0 < report.efficiency[0] <= report.efficiency[1] <= 1
+
+
+def test_a_tokenizers_step_is_reported_with_its_networks(monkeypatch):
+    """No weights of a frozen network are read: only their shapes count."""
+    monkeypatch.setattr(tokenizer_updates, "load_perceptual", None)
+    config = dataclasses.replace(
+        CONFIG,
+        data=DataConfig(image_size=32),
+        tokenizer_loss=TokenizerLossConfig(perceptual_weight=1.0),
+        adversarial=AdversarialConfig(start_step=5),
+        discriminator=DiscriminatorConfig(channels=4, num_layers=1),
+    )
+    report = compile_training(tiny.VQ, config, SLICE)
+    assert report.model == "VQ 0.178 M" and report.batch_per_device == 2
+    family = tokenizer_of(tiny.VQ)
+    forward = sum(family.part_flops(part, (16, 16)) for part in ("encoder", "decoder"))
+    # Two pictures, forward and backward; EfficientNet and the discriminator come on top.
+    assert report.model_flops > 2 * 3 * forward
+    frozen = count_params(tiny.VQ) * 3 * 4 + 4 * 3e6
+    assert report.memory_bytes > frozen
+    assert report.sent_bytes > 4 * count_params(tiny.VQ)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 python cluster_worker.py WORKDIR NUM_STEPS JUDGED_EVERY PROCESS_ID NUM_PROCESSES PORT DEVICES
 
-With `preempted` behind them it trains slowly, and after its second step gets a SIGTERM.
+With `preempted` behind them it trains slowly, and after its second step gets a SIGTERM. With
+`adversarial` it trains the toy tokenizer against a discriminator.
 """
 
 import os
@@ -29,6 +30,7 @@ from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.task import Task, make_sampler
 from lpd_jax.weights.loading import Weights
 from tests import tiny
+from tests.training import toy_tokenizer
 
 
 def make_task(model, config, *_) -> Task:
@@ -78,6 +80,15 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", int(devices))
     if int(num_processes) > 1:
         processes.initialize(f"127.0.0.1:{port}", int(num_processes), int(process_id))
+    if sys.argv[8:] == ["adversarial"]:
+        train_module.make_task = lambda model, config, *_: toy_tokenizer.make_task(config)
+        train_module.init_boxed = toy_tokenizer.init_boxed
+        every = EveryConfig(log=1, evaluate=0, save=0, sample=0)
+        config = toy_tokenizer.config(
+            int(num_steps), batch_size=16, mesh=MeshConfig(-1, 2, 1), every=every
+        )
+        finish(train_module.train(toy_tokenizer.MODEL, config, workdir))
+        return
     train_module.make_task = make_task
     fid_module.load_classifier = Means
     real = pathlib.Path(workdir).with_name(f"real_{process_id}_of_{num_processes}.npz")
@@ -95,7 +106,10 @@ def main() -> None:
         generation=Generation(num_steps=2),  # each more is compiled
         fid=FIDConfig(20, "avatars12", str(real)),
     )
-    state = train_module.train(tiny.LPD, config, workdir)
+    finish(train_module.train(tiny.LPD, config, workdir))
+
+
+def finish(state) -> None:
     print(f"step {int(state.step)} of {jax.process_count()} processes")
 
 

@@ -22,6 +22,7 @@ def start(
     num_processes: int,
     judged_every: int = 0,
     preempted: int | None = None,
+    adversarial: bool = False,
 ) -> list[subprocess.Popen]:
     """The processes of a run, of which one may be told to leave."""
     with socket.socket() as probe:
@@ -35,7 +36,8 @@ def start(
         subprocess.Popen(
             [sys.executable, WORKER, workdir]
             + [str(x) for x in (num_steps, judged_every, i, num_processes, port, devices)]
-            + ["preempted"] * (i == preempted),
+            + ["preempted"] * (i == preempted)
+            + ["adversarial"] * adversarial,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -114,3 +116,15 @@ def test_two_processes_draw_and_judge_as_one_does(alone, together):
     for step in (together.judged, together.judged + 1):
         picture = f"samples/step_{step:07d}.png"
         assert (alone / picture).read_bytes() == (together.workdir / picture).read_bytes()
+
+
+def test_two_processes_train_against_a_discriminator_as_one_does(tmp_path):
+    """Batch statistics are of the whole batch; a resumed run goes on with the discriminator's."""
+    for last in (4, 6):
+        finish(start(tmp_path / "together", last, num_processes=2, adversarial=True))
+    finish(start(tmp_path / "alone", 6, num_processes=1, adversarial=True))
+    for name in ("loss", "grad_norm", "discriminator_loss", "discriminator_grad_norm"):
+        want, got = (metrics(tmp_path / run, "train", name) for run in ("alone", "together"))
+        assert list(got) == list(want) == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose(list(got.values()), list(want.values()), rtol=2e-5, atol=1e-6)
+    assert want[6] > 0

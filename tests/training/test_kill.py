@@ -21,11 +21,11 @@ SAVE_EVERY = 5
 class Worker:
     """The process that starts training runs."""
 
-    def __init__(self, log: pathlib.Path, num_steps: int):
+    def __init__(self, log: pathlib.Path, num_steps: int, *options: str):
         environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY), "JAX_PLATFORMS": "cpu"}
         with open(log, "w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, WORKER, str(num_steps)],
+                [sys.executable, WORKER, str(num_steps), *options],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -61,11 +61,11 @@ class Run:
         """The exit status."""
         return self.worker.answer()
 
-    def losses(self) -> list[tuple[int, float]]:
+    def losses(self, name: str = "loss") -> list[tuple[int, float]]:
         file = self.workdir / "metrics.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         whole = [json.loads(line) for line in lines if line.endswith("}")]
-        return [(line["step"], line["loss"]) for line in whole if line["kind"] == "train"]
+        return [(line["step"], line[name]) for line in whole if line["kind"] == "train"]
 
     def saved(self) -> int:
         folder = self.workdir / "checkpoints"
@@ -80,6 +80,18 @@ def test_a_run_that_is_killed_again_and_again_is_the_unbroken_run(tmp_path, num_
     with contextlib.closing(Worker(tmp_path / "errors.log", num_steps)) as worker:
         unbroken, broken = (Run(worker, tmp_path / name) for name in ("unbroken", "broken"))
         compare(unbroken, broken, num_kills, num_steps)
+
+
+@pytest.mark.slow
+def test_a_run_against_a_discriminator_that_is_killed_is_the_unbroken_run(tmp_path):
+    """The discriminator counts from step 3 on: kills fall before it and after."""
+    with contextlib.closing(Worker(tmp_path / "errors.log", 60, "adversarial")) as worker:
+        unbroken, broken = (Run(worker, tmp_path / name) for name in ("unbroken", "broken"))
+        compare(unbroken, broken, num_kills=4, num_steps=60)
+        for run in (unbroken, broken):
+            assert run.losses("discriminator_loss")[0] == (1, 0.0)
+        theirs, ours = (run.losses("discriminator_loss") for run in (unbroken, broken))
+        assert theirs == ours and len({loss for _, loss in theirs}) > 50
 
 
 def compare(unbroken: Run, broken: Run, num_kills: int, num_steps: int) -> None:

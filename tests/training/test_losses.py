@@ -15,6 +15,7 @@ from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
 from lpd_jax.models.token_loss import cross_entropy, random_orders
+from lpd_jax.models.tokenizer_loss import batch_codes
 from lpd_jax.models.vq_loss import TokenizerLossConfig, codebook_entropy_loss
 from lpd_jax.models.vq_tokenizer import VQTokenizer
 from tests import tiny
@@ -166,7 +167,7 @@ def test_the_tokenizers_loss_is_the_weighted_sum_of_its_parts():
     np.testing.assert_allclose(loss, 2 * l2 + 0.5 * l1 + (0.7 + 0.3) * distance, rtol=1e-4)
     np.testing.assert_allclose(metrics["l1"], l1, rtol=1e-4)
     np.testing.assert_allclose(metrics["psnr"], 10 * np.log10(4 / l2), rtol=1e-4)
-    assert metrics["codes_in_batch"] == len(np.unique(tokens))
+    assert batch_codes(metrics["code_shares"])["codes_in_batch"] == len(np.unique(tokens))
 
 
 def test_gradients_reach_the_encoder_through_the_codebook():

@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from lpd_jax.models.discriminator import DiscriminatorConfig
 from lpd_jax.models.family import published_models
 from lpd_jax.training import recipes
 from lpd_jax.training.config import read_config
@@ -36,6 +37,7 @@ RUNS = {
     "llamagen_xxl": (300, 512, 2e-4, 0, 0, 8, 1.75, None),
     "llamagen_3b": (300, 512, 2e-4, 0, 0, 16, 1.65, None),
 }
+TOKENIZERS = {"vq16", "vq8", "vq16_finetune"}
 # Of each paper: final rate, weight decay, longest gradient, gradient that ends the run.
 OPTIMIZERS = {
     "lpd": (1e-5, 0.02, 3.0, 1e4),
@@ -69,7 +71,34 @@ def from_command_line(name, *overrides):
 
 def test_every_published_run_is_in_the_table():
     named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("avatars")}
-    assert named == set(RUNS)
+    assert named == set(RUNS) | TOKENIZERS
+
+
+@pytest.mark.parametrize("name", sorted(TOKENIZERS))
+def test_a_tokenizers_run_is_the_released_code(name):
+    """LlamaGen's `tokenizer_image/vq_train.py` and its arguments."""
+    model, config = read_config(load(name).get_config().to_dict())
+    assert model == published_models()[name.removesuffix("_finetune")]
+    assert config.batch_size == 128
+    optimizer, losses, adversarial = config.optimizer, config.tokenizer_loss, config.adversarial
+    assert (optimizer.learning_rate, optimizer.warmup_steps, optimizer.cosine_steps) == (1e-4, 0, 0)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.weight_decay) == (0.9, 0.95, 0)
+    assert optimizer.clip_norm == 1
+    assert (losses.l2_weight, losses.l1_weight, losses.perceptual_weight) == (1, 0, 1)
+    assert (losses.codebook_weight, losses.commitment_weight, losses.entropy_weight) == (1, 0.25, 0)
+    assert config.perceptual.network == "vgg16"
+    assert (adversarial.weight, adversarial.loss, adversarial.adaptive) == (0.5, "hinge", False)
+    assert config.discriminator == DiscriminatorConfig(64, 3, "batch")
+    assert (config.data.image_size, config.data.random_views) == (256, True)
+    assert config.data.random_crop == 0.8 and config.compute.dtype == "bfloat16"
+    if name.endswith("finetune"):
+        assert config.trained_parts == ("decoder", "post_quant_conv")
+        assert adversarial.start_step == 0 and config.init_from == "models/vq16"
+    else:
+        assert config.trained_parts == () and adversarial.start_step == 20_000
+        assert config.num_steps == 40 * (IMAGES // 128)
+    header = load(name).__doc__
+    assert f"configs/{name}.py --workdir=" in header and "Expected" in header
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -1,0 +1,42 @@
+"""The second bundled tokenizer: 64x64 avatars to a 16x16 grid of 4096 codes, decoder first.
+
+    python launch/train.py --config=configs/avatars_vq2.py --workdir=runs/avatars_vq2
+
+1.7 million parameters, most of them in the decoder. Codes are FSQ's, four numbers of eight levels:
+none is learned, none can die, and none is searched for. Pictures are written at half size with 16
+channels and unfolded; the last convolution over pixels keeps the edges of squares from showing.
+"""
+
+from ml_collections import ConfigDict
+
+from lpd_jax.training import recipes
+
+
+def get_config() -> ConfigDict:
+    config = recipes.avatars_run(num_steps=14_000, batch_size=8)
+    config.model = ConfigDict(
+        {
+            "family": "vq",
+            "base_channels": 32,
+            "channel_multipliers": (1, 2),
+            "num_res_blocks": 1,
+            "z_channels": 64,
+            "codebook_size": 4096,
+            "codebook_dim": 4,
+            "patch_size": 2,
+            "decoder_channels": 64,
+            "decoder_blocks": 1,
+            "pixel_channels": 16,
+            "upsampling": "subpixel",
+            "attention": "middle",
+            "quantizer": "fsq",
+            "fsq_levels": (8, 8, 8, 8),
+        }
+    )
+    config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
+    config.optimizer = recipes.avatars_optimizer(
+        learning_rate=1e-3, cosine_steps=7000, weight_decay=0.0
+    )
+    config.ema_decay = 0.998
+    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 500, "sample": 1000})
+    return config
