@@ -1,5 +1,6 @@
 """Images by index: decoded, cropped as ADM crops them, and named when they cannot be read."""
 
+import functools
 import logging
 import threading
 from typing import Protocol
@@ -132,12 +133,14 @@ class ImageSource:
     def random_view(self, content: bytes | np.ndarray, view: int) -> np.ndarray:
         """A random crop, mirrored or not; `view` decides which."""
         rng = np.random.default_rng(view)
-        with large_ones_in_turn(content):
-            if isinstance(content, np.ndarray):
-                image = Image.fromarray(content)
-            else:
-                image = read_picture(content, exif=self.exif)
-            image_HWC = random_crop(image, self.image_size, self.smallest_crop, rng)
+        crop = functools.partial(
+            random_crop, size=self.image_size, smallest=self.smallest_crop, rng=rng
+        )
+        if isinstance(content, np.ndarray):
+            image_HWC = crop(Image.fromarray(content))
+        else:
+            with large_ones_in_turn(content):
+                image_HWC = crop(read_picture(content, exif=self.exif))
         return np.ascontiguousarray(image_HWC[:, ::-1]) if rng.random() < 0.5 else image_HWC
 
     def note(self, index: int, error: BadImage) -> None:

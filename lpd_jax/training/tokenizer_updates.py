@@ -57,10 +57,11 @@ def tokenizer_updates(
 
 def check_restart(family: TokenizerFamily, config: TrainConfig) -> None:
     """Raises UserError where codes are to start again that nobody learns."""
-    if config.tokenizer_loss.restart_below and not family.learns_codes:
+    restart_below = config.tokenizer_loss.restart_below
+    if restart_below and not family.learns_codes:
         raise UserError(
-            f"tokenizer_loss.restart_below: got {shown(config.tokenizer_loss.restart_below)}, "
-            "allowed for a tokenizer that learns no codes is 0"
+            f"tokenizer_loss.restart_below: got {shown(restart_below)}, allowed for "
+            "a tokenizer that learns no codes is 0"
         )
 
 

@@ -195,3 +195,35 @@ def test_entropy_of_many_latents_looks_at_some(monkeypatch):
     latents_TE = jnp.eye(4)  # rows 0 and 2 are looked at
     value = codebook_entropy_loss({"codebook": jnp.eye(4)}, latents_TE, temperature=0.1)
     np.testing.assert_allclose(value, -np.log(2), atol=1e-3)
+
+
+def test_entropy_of_signs_prefers_sure_ones_that_are_equally_frequent():
+    sure = 5.0 * jnp.array([[1.0, -1.0], [-1.0, 1.0]])[None, None]
+    values = [float(vq_loss.bit_entropy_loss(x)) for x in (sure, 0 * sure, jnp.abs(sure))]
+    np.testing.assert_allclose(values[0], -2 * np.log(2), atol=1e-3)  # two bits, all in use
+    np.testing.assert_allclose(values[1:], 0.0, atol=1e-3)
+
+
+def test_only_a_codebook_has_the_terms_of_one():
+    """FSQ's latents are never far from a code, and LFQ learns none."""
+    sizes = {
+        "vq": {},
+        "fsq": {"fsq_levels": (4, 4), "codebook_size": 16, "codebook_dim": 2},
+        "lfq": {"codebook_size": 16, "codebook_dim": 4},
+    }
+    for quantizer, fields in sizes.items():
+        model = dataclasses.replace(tiny.VQ, quantizer=quantizer, **fields)
+        params = tiny.random_params(model)
+        losses = {}
+        for name in ("codebook_weight", "commitment_weight", "entropy_weight"):
+            none = {"l2_weight": 0.0, "codebook_weight": 0.0, "commitment_weight": 0.0}
+            loss = tokenizer_of(model).loss(TokenizerLossConfig(**{**none, name: 1.0}))
+            losses[name] = float(quick_jit(loss)(params, {"images": PICTURES}, None)[0])
+        counted = {name.removesuffix("_weight") for name, loss in losses.items() if loss != 0}
+        want = {"vq": {"codebook", "commitment", "entropy"}, "lfq": {"commitment", "entropy"}}
+        assert counted == want.get(quantizer, set())
+
+
+def test_weights_of_losses_are_not_negative():
+    with pytest.raises(ValueError, match="^tokenizer_loss.l1_weight: got -1.0, allowed is 0 or mo"):
+        TokenizerLossConfig(l1_weight=-1.0)
