@@ -13,6 +13,7 @@ from lpd_jax.runtime.foreign_files import what_instead
 
 # Numbers that weights may be stored as; all of them become float32.
 STORED_AS = ("F32", "F16", "BF16", "F64")
+MOST_WEIGHTS = 20_000  # fifty times those of the largest model
 DEEPEST_NAME = 16  # parts between slashes; our own have five
 
 
@@ -49,6 +50,8 @@ def read_weights(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def check_names(names: Iterable[str], file: Path) -> None:
     """Raises UserError for a name that is no path of parts, or that lies inside another."""
     known = set(names)
+    if len(known) > MOST_WEIGHTS:
+        raise UserError(f"{file}: got {len(known):,} weights, allowed are {MOST_WEIGHTS:,} at most")
     for name in known:
         parts = name.split("/", DEEPEST_NAME)
         if "" in parts or len(parts) > DEEPEST_NAME:

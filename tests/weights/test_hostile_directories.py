@@ -10,6 +10,7 @@ import safetensors.numpy
 
 from lpd_jax.models.family import config_from_dict, config_to_dict
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch import convert_file
 from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
 from tests import tiny
 
@@ -189,3 +190,9 @@ def test_a_header_that_lies(folder, field, value):
 def test_what_a_failed_download_leaves(folder, text, words):
     (folder / "model.safetensors").write_text(text)
     assert words in refusal(load_model_directory, folder)
+
+
+def test_more_weights_than_any_model_has(folder):
+    write_weights(folder, {f"n{i}": np.zeros(1, np.float32) for i in range(20_001)})
+    assert "got 20,001 weights" in refusal(load_model_directory, folder)
+    refusal(convert_file, folder / "model.safetensors")

@@ -29,6 +29,7 @@ from lpd_jax.weights.from_torch.torch_pickle import (
     TensorRecord,
     read_pickle,
 )
+from lpd_jax.weights.weight_files import MOST_WEIGHTS
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # a pickled magic number
@@ -117,6 +118,8 @@ def _read_mapped(
             known = "neither a PyTorch checkpoint nor a safetensors file"
             raise UserError(f"{known}, but {reason}" if reason else known)
         tensors, line = find_state_dict(checkpoint, is_model, key)
+        if len(tensors) > MOST_WEIGHTS:
+            raise UserError(f"it holds {len(tensors):,} weights, allowed are {MOST_WEIGHTS:,}")
         if line:
             tell(f"{path.name}: {line}")
         return {name: _to_array(name, record, read_storage) for name, record in tensors.items()}
