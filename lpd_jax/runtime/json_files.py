@@ -10,8 +10,8 @@ from lpd_jax.runtime.foreign_files import what_instead
 MOST_BYTES = 2**26  # of a file; the names of a million classes are a quarter of it
 
 
-def read_json(file: Path) -> Any:
-    """What a JSON file says.
+def read_json(file: Any) -> Any:
+    """What a JSON file says; local or, as an `epath`, in a bucket.
 
     Raises:
         ValueError: another kind of file, a damaged or huge one, one with a key twice or with a
@@ -20,7 +20,9 @@ def read_json(file: Path) -> Any:
     """
     if reason := what_instead(file):
         raise ValueError(reason)
-    if (size := file.stat().st_size) > MOST_BYTES:
+    status: Any = file.stat()
+    size = status.st_size if isinstance(file, Path) else status.length  # of a bucket's file
+    if size > MOST_BYTES:
         raise ValueError(f"{size:,} bytes, more than {MOST_BYTES:,}")
     return parse_json(file.read_text(encoding="utf-8-sig"))
 
