@@ -23,9 +23,9 @@ from lpd_jax.data.token_cache import check_cache, open_token_cache
 from lpd_jax.models.settings import MAX_SEED
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
-from lpd_jax.runtime.arguments import check_whole, parse_whole
+from lpd_jax.runtime.arguments import as_path, check_whole, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.buckets import local_path, located
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.studies import avatars_study, dependency_report, dependency_study
 from lpd_jax.studies.dependency_study import Plan
@@ -53,7 +53,7 @@ OUTPUT = flags.DEFINE_string("output", "results/token_dependency", "Folder for t
 
 def main() -> None:
     # All that can be wrong is found before anything is measured.
-    folder = check_output_folder(local_path("output", OUTPUT.value))
+    folder = check_output_folder(as_path("output", OUTPUT.value))
     directory = find_model_directory(MODEL.value)
     config = read_directory_config(directory).need("transformer")
     dependency_study.check_model(config, MODEL.value)

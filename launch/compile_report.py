@@ -33,8 +33,8 @@ from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
 from lpd_jax.performance.program_needs import table  # noqa: E402
 from lpd_jax.performance.topology import find_slice  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
+from lpd_jax.runtime.arguments import as_path  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
-from lpd_jax.runtime.buckets import local_path  # noqa: E402
 from lpd_jax.runtime.errors import UserError  # noqa: E402
 from lpd_jax.training.config import read_config  # noqa: E402
 
@@ -62,7 +62,7 @@ def main() -> None:
     slices = [find_slice(name) for name in TOPOLOGY.value]
     output = None
     if OUTPUT.value:
-        output = check_output_file("output", local_path("output", OUTPUT.value))
+        output = check_output_file("output", as_path("output", OUTPUT.value))
     rows = []
     for tpu_slice in slices:
         if LARGEST.value:

@@ -25,8 +25,8 @@ from PIL import Image
 
 from lpd_jax import images
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
-from lpd_jax.runtime.buckets import local_path
 from lpd_jax.runtime.command_line import one_line
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -49,7 +49,7 @@ def main() -> None:
         for flag, suffix in ((OUTPUT, ".png"), (EXECUTED, ".ipynb"))
         if flag.value is not None
     }
-    notebook = read_notebook(local_path("notebook", NOTEBOOK.value))
+    notebook = read_notebook(as_path("notebook", NOTEBOOK.value))
     if MODEL.value is not None:
         set_model(notebook, MODEL.value)
     start = time.perf_counter()

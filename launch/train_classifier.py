@@ -11,8 +11,8 @@ from absl import flags
 from lpd_jax import bundled
 from lpd_jax.evaluation.avatar_classifier import save_classifier
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.buckets import local_path
 from lpd_jax.studies import classifier_training
 
 OUTPUT = flags.DEFINE_string("output", "classifier.safetensors", "The file to write.")
@@ -23,7 +23,7 @@ SEED = flags.DEFINE_integer("seed", classifier_training.Settings.seed, "Of weigh
 
 
 def main() -> None:
-    path = check_output_file("output", local_path("output", OUTPUT.value), (".safetensors",))
+    path = check_output_file("output", as_path("output", OUTPUT.value), (".safetensors",))
     settings = classifier_training.Settings(num_epochs=NUM_EPOCHS.value, seed=SEED.value)
     images_BHWC, labels_B = bundled.load_avatars("train")
     validation = bundled.load_avatars("validation")

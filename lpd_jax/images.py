@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lpd_jax.bundled import captions
-from lpd_jax.runtime.arguments import as_array, as_list, as_path, check_text, check_whole
+from lpd_jax.runtime.arguments import as_array, as_list, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.buckets import local_file
+from lpd_jax.runtime.buckets import local_file, located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
@@ -219,7 +219,7 @@ def read_mask(name: str, path: str | PathLike) -> np.ndarray:
 
 
 def _read_named(name: str, path: str | PathLike, **options: Any) -> Image.Image:
-    path = as_path(name, path)
+    path = located(name, path)
     try:
         with warnings.catch_warnings():  # what Pillow warns of is refused
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -257,7 +257,7 @@ def save_png(
     info = PngInfo()
     for keyword, words in (text or {}).items():
         info.add_itxt(keyword, words)
-    with replacing_file(as_path("path", path), "the picture") as temporary:
+    with replacing_file(located("path", path), "the picture") as temporary:
         image = Image.fromarray(image_HWC)
         image.save(temporary, format="PNG", optimize=True, pnginfo=info)
 
@@ -287,7 +287,7 @@ def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=12
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
-    with replacing_file(as_path("path", path), "the animation") as temporary:
+    with replacing_file(located("path", path), "the animation") as temporary:
         pictures[0].save(
             temporary,
             format="GIF",

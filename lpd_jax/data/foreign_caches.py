@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.runtime.buckets import local_path
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 
@@ -78,7 +78,7 @@ def open_foreign_cache(path: str, split: str) -> ForeignCache:
     Raises:
         UserError: no such cache.
     """
-    place = local_path("from", path)
+    place = as_path("from", path)
     if place.is_dir():
         numbered = open_numbered(path, place)
         if numbered is not None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from lpd_jax.runtime.buckets import local_path
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown
 
 PREPARE = "allowed is a set that was prepared with `tfds build NAME --file_format=array_record`"
@@ -26,7 +26,8 @@ class TfdsPictures:
             UserError: TFDS is not installed, the set is not prepared, it has no such split, or
                 its records are no images with labels.
         """
-        local_path("data.path", data_dir)  # ArrayRecord reads no other
+        if data_dir:  # ArrayRecord reads no other than local files
+            as_path("data.path", data_dir)
         tfds = import_tfds()
         with naming("data.name", name, PREPARE):
             builder = tfds.builder(name, data_dir=data_dir or None)

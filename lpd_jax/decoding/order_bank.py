@@ -19,9 +19,8 @@ from tqdm import tqdm
 
 from lpd_jax.decoding.order import MOST_CELLS, check_thresholds, make_order
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.runtime.arguments import as_path, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.buckets import local_path
 from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.disk_faults import writing
 
@@ -87,7 +86,7 @@ def load_or_make_bank(
     if kind == "locality":
         parameters["group_sizes"] = list(schedule.group_sizes)
         parameters |= {"proximity_threshold": proximity, "repulsion_threshold": repulsion}
-    path = bank_path(parameters, local_path("cache_dir", cache_dir or default_cache_dir()))
+    path = bank_path(parameters, as_path("cache_dir", cache_dir or default_cache_dir()))
     order_BN = load_bank(path, parameters)
     if order_BN is None:
         write_bank(path, parameters, make, show_progress)

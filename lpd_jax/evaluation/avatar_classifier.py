@@ -24,7 +24,6 @@ from lpd_jax.evaluation.metrics import as_features
 from lpd_jax.images import to_model_range
 from lpd_jax.runtime.arguments import as_array, as_path, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.buckets import local_path
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.json_files import parse_json
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, weights_digest
@@ -122,7 +121,7 @@ def _features(params: Any, images_BHWC: jax.Array) -> jax.Array:
 
 def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> None:
     """Writes one safetensors file (float16 weights, the rest as metadata), whole or not at all."""
-    path = local_path("path", path)
+    path = as_path("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     leaves = flatten_dict(classifier.params, sep="/")
     tensors = {name: np.asarray(leaf, np.float16) for name, leaf in leaves.items()}

@@ -10,6 +10,7 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ __all__ = [
     "parse_whole",
     "shown",
 ]
+
+# Two letters at least: C:/ is a disk.
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/")
 
 LONGEST_LIST = 10**7  # a range of more would be written out before anybody looked at it
 MOST_ELEMENTS = 2**36  # of an array; NumPy lets views have any number
@@ -136,16 +140,25 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
     return str(value)
 
 
+def is_bucket(path: str | os.PathLike) -> bool:
+    """Whether a path is of a bucket; to pathlib, gs://b/t is the path gs:/b/t."""
+    return ADDRESS.match(str(path)) is not None
+
+
 def as_path(name: str, value: Any, allowed: str = "a path") -> Path:
-    """The value as a path that the system can be asked about, "~" written out.
+    """The value as a path of this machine that the system can be asked about, "~" written out.
+
+    What may be in a bucket enters by `buckets.located`.
 
     Raises:
-        UserError: no path, an empty one, one with a name that no file can have, or the home of a
-            user that is not there.
+        UserError: no path, an empty one, one with a name that no file can have, the home of a
+            user that is not there, or a path of a bucket.
     """
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str) or not text:
         raise UserError(f"{name}: got {shown(value)}, allowed is {allowed}")
+    if is_bucket(text):
+        raise UserError(f"{name}: got {shown_path(text)}, allowed is a path of this machine")
     longest = max(map(len, os.fsencode(text.replace(os.sep, "\n")).split(b"\n")))
     if "\0" in text or longest > LONGEST_NAME or len(os.fsencode(text)) > LONGEST_PATH:
         raise UserError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lpd_jax.runtime import buckets
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.disk_faults import writing
 from lpd_jax.runtime.errors import UserError, shown_path
 
@@ -109,7 +110,7 @@ def replacing_directory(path: str | PathLike, what: str = "the folder") -> Itera
         DiskError: the disk is full, read-only or gone.
         UserError: a folder of a bucket, which nothing renames.
     """
-    path = Path(os.path.realpath(buckets.local_path("output", path)))
+    path = Path(os.path.realpath(as_path("output", path)))
     replacing = _inside_mount if os.path.ismount(path) else _renamed
     with writing(what, path), replacing(path) as temporary:
         yield temporary

@@ -1,6 +1,6 @@
 """Folders that may lie in a bucket: `gs://...` and `s3://...` are read like this machine's own.
 
-What cannot take a bucket says so by `local_path`: to pathlib, gs://b/t is a folder named `gs:`.
+What cannot take a bucket enters by `as_path`, which says so.
 """
 
 import contextlib
@@ -15,17 +15,11 @@ from typing import Any
 from etils import epath
 from etils.epath import backend
 
-from lpd_jax.runtime.arguments import as_path
+from lpd_jax.runtime.arguments import as_path, is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
 
 # The package that reaches the buckets of a scheme.
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
-# Two letters at least: C:/ is a disk. One slash, too: what pathlib makes of two.
-ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/")
-
-
-def is_bucket(path: str | PathLike) -> bool:
-    return ADDRESS.match(str(path)) is not None
 
 
 def absolute(folder: str | PathLike) -> epath.Path:
@@ -37,23 +31,13 @@ def absolute(folder: str | PathLike) -> epath.Path:
 def located(field: str, path: str | PathLike, allowed: str = "a path") -> Any:
     """A path of this machine (`pathlib`), ~ filled in, or of a bucket that is reached (`epath`).
 
+    Args:
+        allowed: what errors say of what is no path.
+
     Raises:
-        UserError: see `reachable`.
+        UserError: see `reachable` and `as_path`.
     """
     return reachable(field, path) if is_bucket(path) else as_path(field, path, allowed)
-
-
-def local_path(field: str, path: str | PathLike) -> pathlib.Path:
-    """A path of this machine, ~ filled in.
-
-    Raises:
-        UserError: a path of a bucket, which what `field` names cannot be in.
-    """
-    if is_bucket(path):
-        raise UserError(
-            f"{field}: got {shown_path(path)}, allowed is a path of this machine, no bucket"
-        )
-    return as_path(field, path)
 
 
 def reachable(field: str, folder: str | PathLike) -> epath.Path:

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
-from lpd_jax.runtime.buckets import local_path
+from lpd_jax.runtime.arguments import as_path
 
 # How JAX's own warnings begin; it warns of each program.
 CACHE_WARNINGS = (
@@ -46,7 +46,7 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> str 
         return config.jax_compilation_cache_dir
     folder = str(default_cache_dir() / "compiled" if directory is None else directory)
     if "://" not in folder:
-        folder = str(local_path("directory", folder).absolute())
+        folder = str(as_path("directory", folder).absolute())
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError:

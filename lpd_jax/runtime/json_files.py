@@ -1,9 +1,9 @@
 """JSON that somebody else wrote, read strictly: what it says twice or cannot say is refused."""
 
 import json
-from pathlib import Path
 from typing import Any
 
+from lpd_jax.runtime.buckets import local_copy
 from lpd_jax.runtime.errors import shown
 from lpd_jax.runtime.foreign_files import what_instead
 
@@ -11,20 +11,20 @@ MOST_BYTES = 2**26  # of a file; the names of a million classes are a quarter of
 
 
 def read_json(file: Any) -> Any:
-    """What a JSON file says; local or, as an `epath`, in a bucket.
+    """What a JSON file says, of `pathlib` or of a bucket's `epath`.
 
     Raises:
         ValueError: another kind of file, a damaged or huge one, one with a key twice or with a
             number that JSON does not have (NaN, Infinity), one nested beyond reading. The message
             is the reason alone: who calls names the file.
     """
-    if reason := what_instead(file):
-        raise ValueError(reason)
-    status: Any = file.stat()
-    size = status.st_size if isinstance(file, Path) else status.length  # of a bucket's file
-    if size > MOST_BYTES:
-        raise ValueError(f"{size:,} bytes, more than {MOST_BYTES:,}")
-    return parse_json(file.read_text(encoding="utf-8-sig"))
+    with local_copy(file.parent, [file.name]) as folder:
+        local = folder / file.name
+        if reason := what_instead(local):
+            raise ValueError(reason)
+        if (size := local.stat().st_size) > MOST_BYTES:
+            raise ValueError(f"{size:,} bytes, more than {MOST_BYTES:,}")
+        return parse_json(local.read_text(encoding="utf-8-sig"))
 
 
 def parse_json(text: str | bytes) -> Any:

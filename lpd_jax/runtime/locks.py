@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
-from lpd_jax.runtime.buckets import local_path
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.disk_faults import disk_error
 from lpd_jax.runtime.errors import UserError, shown_path
 
@@ -36,7 +36,7 @@ def writing_to(name: str, folder: pathlib.Path) -> Iterator[None]:
         UserError: another process, or another part of this one, writes to the folder.
         DiskError: the disk is full.
     """
-    local_path(name, folder)
+    as_path(name, folder)
     if fcntl is None:
         yield
         return

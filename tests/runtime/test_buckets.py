@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+import numpy as np
 import pytest
 from etils import epath
 from etils.epath import backend
@@ -12,6 +13,7 @@ from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.decoding.order_bank import load_or_make_bank
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.evaluation.avatar_classifier import load_classifier, save_classifier
+from lpd_jax.images import read_image, save_png
 from lpd_jax.runtime import bucket_cache, buckets
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_directory, replacing_file
 from lpd_jax.runtime.errors import UserError
@@ -79,6 +81,8 @@ def test_a_file_of_a_bucket_appears_whole_or_not_at_all(root):
     assert (root / "b/pictures/a.png").read_bytes() == b"whole"
     with pytest.raises(UserError, match="^output: got 'gs://b/a.jpg', allowed are names ending"):
         check_output_file("output", "gs://b/a.jpg", (".png",))
+    save_png("gs://b/pictures/b.png", np.zeros((2, 3, 3), np.uint8))
+    assert read_image("input", "gs://b/pictures/b.png").shape == (2, 3, 3)
     with buckets.local_file("input", "gs://b/pictures/a.png") as copy:
         assert copy.read_bytes() == b"whole"
     assert not copy.exists()

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from lpd_jax.runtime.buckets import local_path
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import LOOKED_AT, what_instead
 from lpd_jax.runtime.json_files import parse_json
@@ -87,7 +87,7 @@ def read_state_dict(
         FileNotFoundError: no such file.
         UserError: the file is truncated, damaged, of no known format, or holds no state dict.
     """
-    path = local_path("checkpoint", path)
+    path = as_path("checkpoint", path)
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not there"
         raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
