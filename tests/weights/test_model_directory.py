@@ -181,7 +181,7 @@ def test_a_bucket_takes_a_model_directory_and_its_config_last(tmp_path, monkeypa
         monkeypatch.setattr(buckets, "copy_file", lambda *files: [copy(*files), 1 / 0])
         with pytest.raises(ZeroDivisionError):
             save_model_directory(bucket, CONFIG, params(3), params(1))
-        with pytest.raises(FileNotFoundError, match="^model directory .gs://.* has no config"):
+        with pytest.raises(FileNotFoundError, match="^model directory '?gs://.* has no config"):
             load_model_directory(bucket)
 
 
