@@ -15,6 +15,7 @@ from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import find_model_directory
 from tests import tiny
 
 ODD = {
@@ -59,7 +60,7 @@ def fields(config):
 
 # Function, and arguments of which one at a time is replaced.
 CASES = {
-    "Pipeline": (lpd_jax.Pipeline.from_pretrained, {"name_or_dir": "avatars12"}),
+    "Pipeline": (find_model_directory, {"name_or_dir": "avatars12"}),
     "Generation": (lpd_jax.Generation, fields(lpd_jax.Generation())),
     "request": (
         lambda **given: make_request(CONFIG, **given),

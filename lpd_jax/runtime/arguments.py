@@ -142,7 +142,8 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> str:
 
 def is_bucket(path: str | os.PathLike) -> bool:
     """Whether a path is of a bucket; to pathlib, gs://b/t is the path gs:/b/t."""
-    return ADDRESS.match(str(path)) is not None
+    is_path = isinstance(path, str | os.PathLike)
+    return is_path and ADDRESS.match(str(path)) is not None
 
 
 def as_path(name: str, value: Any, allowed: str = "a path") -> Path:

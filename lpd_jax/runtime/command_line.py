@@ -26,6 +26,7 @@ from lpd_jax.runtime.interrupts import Terminated
 
 DISK_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
+LONGEST_FLAG = 200  # letters of an option's name
 # As shells count: 128 and the number of the signal.
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
@@ -125,6 +126,11 @@ def _parse_flags(
 
     A config file and its overrides are read here too, hence the other kinds of error.
     """
+    for argument in argv[1:]:
+        # absl looks for similar names, letter by letter in as many nested calls.
+        if argument.startswith("-") and len(argument.partition("=")[0]) > LONGEST_FLAG:
+            got = shown(argument)
+            sys.exit(_fail(UserError(f"option: got {got}, allowed are those that --help lists")))
     try:
         return flags.FLAGS(argv)
     except SystemExit as end:

@@ -43,7 +43,7 @@ def shown(value: Any, length: int = VALUE_LENGTH) -> str:
 
 def shown_path(path: str | os.PathLike) -> str:
     """A path in an error, in quotes; it is of no use in part, so it may be longer."""
-    return shown(str(path), PATH_LENGTH)
+    return shown(str(path), PATH_LENGTH if os.sep in str(path) else VALUE_LENGTH)
 
 
 def shown_name(name: Any) -> str:
@@ -68,8 +68,11 @@ def cut(text: str, length: int) -> str:
 
 def readable(message: str) -> str:
     """A message with its overlong words cut, and the whole if it is still too long."""
-    words = re.sub(rf"\S{{{PATH_LENGTH + 1},}}", lambda word: cut(word[0], PATH_LENGTH), message)
-    return cut(words, LINE_LENGTH)
+
+    def shorter(word: re.Match) -> str:
+        return cut(word[0], PATH_LENGTH if os.sep in word[0] else VALUE_LENGTH)
+
+    return cut(re.sub(rf"\S{{{PATH_LENGTH + 1},}}", shorter, message), LINE_LENGTH)
 
 
 def _written(value: Any) -> str:

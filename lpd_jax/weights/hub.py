@@ -28,9 +28,10 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED_MODELS:
         return BUNDLED_MODELS[name_or_dir]
-    name = str(name_or_dir) if isinstance(name_or_dir, str | PathLike) else ""
-    # "" would be the current folder.
-    path = buckets.located("model", name_or_dir if name_or_dir != "" else ".", ALLOWED)
+    is_path = isinstance(name_or_dir, str | PathLike)
+    name = str(name_or_dir) if is_path else ""
+    # "" would be the current folder; what is no path is refused below.
+    path = buckets.located("model", name_or_dir if name or not is_path else ".", ALLOWED)
     if name and path.is_dir():
         return path
     if find_published(name) is not None or (

@@ -82,6 +82,22 @@ def test_disks_and_signals_have_exit_codes_of_their_own(script, error, code, lin
     assert result.stderr == f"tool.py: {line}\n"
 
 
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--" + "a" * 10_000 + "=1",
+        "--seed=" + "a" * 10_000,
+        "--seed=" + "a b " * 10_000,
+        "a" * 10_000,
+    ],
+)
+def test_a_long_argument_gives_a_line_that_a_person_can_read(script, argument):
+    result = run_script(script, argument)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("tool.py: ") and result.stderr.count("\n") == 1
+    assert len(result.stderr) < 900
+
+
 def test_an_unknown_config_field_is_named_with_the_known_ones(script):
     """ml_collections alone says no more than 'wdth'. The file must come by --config, not default:
     a default is read, and fails, while the flag is defined."""
