@@ -5,6 +5,9 @@
 1.7 million parameters, most of them in the decoder. Codes are FSQ's, four numbers of eight levels:
 none is learned, none can die, and none is searched for. Pictures are written at half size with 16
 channels and unfolded; the last convolution over pixels keeps the edges of squares from showing.
+
+Expect 30.4 dB on the validation pictures, each batch of 8 for itself; 1.5 hours at 18 images/s on
+one CPU core.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +16,7 @@ from lpd_jax.training import recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.avatars_run(num_steps=14_000, batch_size=8)
+    config = recipes.avatars_run(num_steps=12_000, batch_size=8)
     config.model = ConfigDict(
         {
             "family": "vq",
