@@ -83,8 +83,6 @@ class VQConfig:
     fsq_levels: tuple[int, ...] = later_field(())
 
     def __post_init__(self):
-        for field in ("channel_multipliers", "fsq_levels"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
         check_types(self)
         check_sizes(self, SIZES)
         for field, most in MAY_BE_0.items():
