@@ -11,7 +11,10 @@ from lpd_jax.runtime.errors import shown
 from lpd_jax.weights.fetching import fetch_model
 from lpd_jax.weights.published import PUBLISHED, find_published
 
-BUNDLED_MODELS = {"avatars12": bundled.MODEL_FOLDER}
+BUNDLED_MODELS = {
+    "avatars12": bundled.MODEL_FOLDER,
+    "avatars12_tokenizer": bundled.TOKENIZER_FOLDER,  # a better one, which no model here draws with
+}
 DEFAULT_MODEL = "avatars12"
 ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
