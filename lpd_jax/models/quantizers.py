@@ -113,7 +113,8 @@ def check_quantizer(
         raise UserError(f"quantizer: got {shown(quantizer)}, allowed are {', '.join(QUANTIZERS)}")
     if (quantizer == "fsq") != bool(levels):
         raise UserError(
-            f"fsq_levels: got {shown(levels)} with quantizer {quantizer!r}, allowed are levels "
+            f"fsq_levels: got {shown(levels)} with quantizer {shown(quantizer)}, allowed are "
+            "levels "
             "with 'fsq' and with it alone"
         )
     if any(level < 2 for level in levels):
@@ -124,11 +125,11 @@ def check_quantizer(
     if quantizer == "lfq":
         codes, numbers = 2**code_dim, code_dim
     if codes > MAX_CODES:
-        raise UserError(f"codebook_size: got {codes}, allowed are at most {MAX_CODES}")
+        raise UserError(f"codebook_size: got {shown(codes)}, allowed are at most {MAX_CODES}")
     if (codebook_size, code_dim) != (codes, numbers):
         raise UserError(
             f"codebook_size, codebook_dim: got {codebook_size}, {code_dim}, allowed with quantizer "
-            f"{quantizer!r} of these sizes is {codes}, {numbers}"
+            f"{shown(quantizer)} of these sizes is {codes}, {numbers}"
         )
 
 
