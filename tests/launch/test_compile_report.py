@@ -9,7 +9,7 @@ SCRIPT = tiny.REPOSITORY / "launch" / "compile_report.py"
 
 
 WRONG = [
-    ("avatars_vq", [], "model: got a vq tokenizer, allowed are transformers"),
+    ("avatars_vq", ["--largest"], "largest: got True, allowed for a tokenizer is False"),
     ("avatars_par", ["--config.generation.num_steps=5"], "num_steps: got 5, allowed is"),
     ("avatars_par", ["--topology=v9-16"], "topology: got 'v9-16', allowed are names"),
 ]

@@ -70,7 +70,8 @@ def from_command_line(name, *overrides):
 
 
 def test_every_published_run_is_in_the_table():
-    named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("avatars")}
+    ours = ("avatars", "photos")
+    named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith(ours)}
     assert named == set(RUNS) | TOKENIZERS
 
 

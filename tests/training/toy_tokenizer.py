@@ -89,7 +89,7 @@ def make_task(config: TrainConfig) -> Task:
         judge,
         lambda params: picture,
         lambda params, first, count, sharding: images(count),
-        UpdateRule(rule.init, step),
+        rule=UpdateRule(rule.init, step),
     )
 
 
