@@ -135,7 +135,6 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
             "--config.model.codebook=3",
             "model.codebook: got an unknown field, allowed are ",
         ),
-        ("vq", "--config.batch_size=32", "batch_size: got 32, allowed is at most the 24 valid"),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
         ("lpd_ready", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
     ],
