@@ -67,7 +67,7 @@ def test_many_pictures_go_to_a_folder_and_to_adms_array(model, tmp_path):
 
 
 def test_help_tells_of_the_model(model):
-    text = model_help(["--num_images=3", "--model", str(model)])
+    text = " ".join(model_help(["--num_images=3", "--model", str(model)]).split())
     assert "0 cat, 1 dog, 2 owl" in text and "order=locality" in text
     assert "0 pixelArt" in model_help([]) and "'nowhere'" in model_help(["--model=nowhere"])
     assert "once it is here" in model_help(["--model=owner/name"])

@@ -239,7 +239,7 @@ def test_a_wrong_choice_is_named(choices, words):
         (
             "lpd_m",
             "vq16",
-            "model: got 'lpd_m', allowed are lpd_.*avatars12 and model.*; did you mean",
+            "model: got 'lpd_m', allowed are lpd_.*avatars12_tokenizer and model.*; did you mean",
         ),
         ("vq16", "vq16", "model: got 'vq16', allowed are lpd_l, "),
         ("lpd_l", "lpd_l", "tokenizer: got 'lpd_l', allowed are vq16, vq8"),
