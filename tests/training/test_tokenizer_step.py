@@ -164,6 +164,7 @@ def toy(monkeypatch):
     toy_tokenizer.install(monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_unbroken_one(toy, tmp_path):
     """Bit for bit: both optimizers, statistics, averages, codes; through the first step of two."""
     model, config = toy_tokenizer.MODEL, toy_tokenizer.config
