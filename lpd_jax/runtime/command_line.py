@@ -30,6 +30,7 @@ LONGEST_FLAG = 200  # letters of an option's name
 # As shells count: 128 and the number of the signal.
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
+TRACEBACK = "Traceback (most recent call last):"
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
@@ -195,7 +196,12 @@ def one_line(error: Exception) -> str:
     """The message of an error on one line: lines of a list are joined by semicolons.
 
     "does not fit:\\n  missing a\\n  missing b" -> "does not fit: missing a; missing b"
+
+    Of a traceback, which ml_collections puts into its message where a config file fails, the error
+    at its end stays.
     """
     message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if TRACEBACK in lines:
+        lines = [*lines[: lines.index(TRACEBACK)], lines[-1]]
     return readable("; ".join(lines).replace(":; ", ": ")) or type(error).__name__

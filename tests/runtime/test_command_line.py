@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lpd_jax.runtime.command_line import one_line
+from tests import tiny
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SCRIPT = """
@@ -169,3 +170,12 @@ def test_a_command_stands_among_the_options(script):
         result = run_script(path, *arguments)
         assert (result.returncode, result.stdout) == (2, "")
         assert problem in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_of_a_config_file_that_fails_its_own_error_is_the_line(tmp_path):
+    config = f"--config={tiny.REPOSITORY / 'configs' / 'photos_small.py'}:cat"
+    script = tiny.REPOSITORY / "launch" / "train.py"
+    run = tiny.run_python(script, config, "--workdir=run", cwd=tmp_path)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert run.stderr.endswith("ValueError: part: got 'cat', allowed are transformer, tokenizer\n")
+    assert "Traceback" not in run.stderr and not list(tmp_path.iterdir())
