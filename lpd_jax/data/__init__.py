@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from lpd_jax.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from lpd_jax.data.batches import ArraySource, DataConfig, TrainingBatches, validation_batches
+    from lpd_jax.data.batches import ArraySource, TrainingBatches, validation_batches
+    from lpd_jax.data.data_config import DataConfig
     from lpd_jax.data.pictures import ImageSource, open_images
     from lpd_jax.data.token_cache import TokenSource, open_token_cache
     from lpd_jax.data.token_plan import plan_cache, write_token_cache
@@ -32,7 +33,7 @@ __getattr__ = on_first_use(
     __name__,
     {
         "ArraySource": "batches",
-        "DataConfig": "batches",
+        "DataConfig": "data_config",
         "ImageSource": "pictures",
         "TokenSource": "token_cache",
         "TrainingBatches": "batches",

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop, random_crop

@@ -4,7 +4,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lpd_jax.data.batches import DataConfig, Share
+from lpd_jax.data.batches import Share
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, image_size, open_images
 from lpd_jax.data.token_cache import CacheSettings
 from lpd_jax.data.token_encoder import BatchEncoder, encode_batches, read_batches

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from lpd_jax import bundled
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import open_images
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier

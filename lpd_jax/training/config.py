@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.models.adversarial_loss import AdversarialConfig
 from lpd_jax.models.discriminator import DiscriminatorConfig

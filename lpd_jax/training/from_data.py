@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import image_size, open_images
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.models.family import tokenizer_of

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lpd_jax.data import folder_walk
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.image_folder import FolderPictures, place_of
 from lpd_jax.data.pictures import open_images
 from lpd_jax.generation.request import resolve_labels

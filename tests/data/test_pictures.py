@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lpd_jax.bundled import load_avatars
-from lpd_jax.data.batches import EXIF, DataConfig, TrainingBatches, validation_batches
+from lpd_jax.data.batches import TrainingBatches, validation_batches
+from lpd_jax.data.data_config import EXIF, DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.pictures import BadImage, open_images
 from lpd_jax.images import adm_center_crop

@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from lpd_jax.data import token_writer
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import open_images
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.data.token_folder import local_cache

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation import fid as fid_module
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.fid import (

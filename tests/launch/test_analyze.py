@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.studies.dependency_report import FILES
 from lpd_jax.weights.loading import Weights

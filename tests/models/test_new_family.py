@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lpd_jax
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.models import family
 from lpd_jax.models.family import Family
 from lpd_jax.training import train

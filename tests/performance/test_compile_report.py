@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.models.adversarial_loss import AdversarialConfig
 from lpd_jax.models.discriminator import DiscriminatorConfig
 from lpd_jax.models.family import tokenizer_of, transformer_of

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lpd_jax.data.batches import DataConfig
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.images import to_model_range
 from lpd_jax.models.adversarial_loss import AdversarialConfig
 from lpd_jax.models.discriminator import DiscriminatorConfig, PatchDiscriminator
