@@ -25,7 +25,6 @@ from lpd_jax.generation.request import (
     resolve_labels,
 )
 from lpd_jax.generation.runner import Drawn, Runner
-from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError
@@ -275,9 +274,8 @@ class Pipeline:
         Returns:
             `[B, N]` in raster order for pictures of the directory's size, `[B, h, w]` for others.
         """
-        config = self.config.need("tokenizer")
-        params, programs = self._runner.params["tokenizer"], self._runner.programs
-        tokens_Bhw = encode_pictures(config, params, images_BHWC, programs)
+        self.config.need("tokenizer")
+        tokens_Bhw = self._runner.encode(images_BHWC)
         if tokens_Bhw.shape[1:] != self.config.grid_size:
             return tokens_Bhw
         return tokens_Bhw.reshape(len(tokens_Bhw), -1)
@@ -289,11 +287,10 @@ class Pipeline:
             tokens: whole numbers, `[B, N]` in raster order of the directory's grid, or `[B, h, w]`
                 of any grid.
         """
-        config = self.config.need("tokenizer")
+        self.config.need("tokenizer")
         tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
         grid = tokens.shape[1:] if tokens.ndim > 2 else self.grid_size
-        params, programs = self._runner.params["tokenizer"], self._runner.programs
-        return decode_pictures(config, params, tokens, grid, programs)
+        return self._runner.decode(tokens, grid)
 
     def partial_images(
         self, tokens_BN: np.ndarray, order_BN: np.ndarray, schedule: GroupSchedule

@@ -14,6 +14,7 @@ from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
 from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, check_request
+from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.weights.directory_config import DirectoryConfig
 
 
@@ -57,6 +58,17 @@ class Runner:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
         size = batch_size_for(len(request.labels))
         self.program(request, next(chunks_of(request, size)), to_images=True)
+
+    def encode(self, images: Any) -> np.ndarray:
+        """Tokens int32 `[B, h, w]`; see `encode_pictures`."""
+        return encode_pictures(
+            self.config.tokenizer, self.params["tokenizer"], images, self.programs
+        )
+
+    def decode(self, tokens: Any, grid: tuple[int, ...]) -> np.ndarray:
+        """Pictures uint8 `[B, H, W, 3]`; see `decode_pictures`."""
+        part = (self.config.tokenizer, self.params["tokenizer"])
+        return decode_pictures(*part, tokens, grid, self.programs)
 
     def program(self, request: Request, chunk: Chunk, to_images: bool) -> Any:
         """The compiled function; labels, orders, masks, seed and traced choices share it."""
