@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.models.attention_recompute import attend_recomputing
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
 
@@ -121,6 +122,7 @@ ATTENTION: dict[str, Attend] = {
     "xla": functools.partial(attend_library, implementation="xla"),
     "cudnn": functools.partial(attend_library, implementation="cudnn"),
     "splash": attend_splash,
+    "recompute": attend_recomputing,
 }
 
 

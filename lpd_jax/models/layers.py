@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.attention import attend, attend_in_two
+from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
 Initializer = nn.initializers.Initializer
@@ -76,6 +77,7 @@ class Block(nn.Module):
     dropout_rate: float = 0.0
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"  # of an uncached pass: a key of `attention.ATTENTION`
+    products: str = "plain"  # a key of `products.PRODUCTS`
 
     @nn.compact
     def __call__(
@@ -116,6 +118,7 @@ class Block(nn.Module):
             kernel_init=nn.with_logical_partitioning(XAVIER, axes),
             bias_init=nn.with_logical_partitioning(nn.initializers.zeros_init(), axes[1:]),
             dtype=self.dtype,
+            dot_general=PRODUCTS[self.products],
             name=name,
         )
 

@@ -20,6 +20,7 @@ from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.images import resize_bicubic
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
+from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.size_limits import (
     MOST_CLASSES,
     MOST_CODES,
@@ -88,14 +89,15 @@ class LPD(nn.Module):
 
     `dtype` is that of matrix products and of what lies between them; the input norm and the sum
     that runs through the layers stay in float32, where each of many small additions counts.
-    `attention` is a key of `attention.ATTENTION` and `remat` one of `transformer.REMAT`, both for
-    the teacher-forced pass.
+    `attention` is a key of `attention.ATTENTION`, `remat` one of `transformer.REMAT` and `products`
+    one of `products.PRODUCTS`, all for the teacher-forced pass.
     """
 
     config: LPDConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
+    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -110,14 +112,22 @@ class LPD(nn.Module):
         self.position_embed = table("position_embed", cfg.num_tokens + 1)
         self.input_norm = layer_norm(None)
         stacked = scan_blocks(Block, cfg.num_layers, num_shared=2, remat=self.remat)
-        self.blocks = stacked(**block_sizes(cfg), dtype=self.dtype, attention=self.attention)
+        self.blocks = stacked(**block_sizes(cfg), **self.kernels())
         self.norm = layer_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(
             nn.initializers.xavier_uniform(), ("embed", "codebook")
         )
         self.head = nn.Dense(
-            cfg.codebook_size, use_bias=False, kernel_init=head_init, dtype=self.dtype
+            cfg.codebook_size,
+            use_bias=False,
+            kernel_init=head_init,
+            dtype=self.dtype,
+            dot_general=PRODUCTS[self.products],
         )
+
+    def kernels(self) -> dict[str, Any]:
+        """How the blocks compute."""
+        return {"dtype": self.dtype, "attention": self.attention, "products": self.products}
 
     def __call__(
         self,

@@ -18,6 +18,7 @@ from lpd_jax.decoding.scan import SLOT_AXIS
 from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
+from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.runtime.mesh import constrain
 
@@ -28,14 +29,15 @@ class PAR(nn.Module):
     """The transformer, teacher-forced.
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
-    `transformer.REMAT`.
+    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
     """
 
     config: PARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
+    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -49,13 +51,17 @@ class PAR(nn.Module):
             self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
         stacked = scan_blocks(PARBlock, cfg.num_layers, num_shared=3, remat=self.remat)
-        self.blocks = stacked(cfg, self.dtype, self.attention)
+        self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(
             nn.initializers.zeros_init(), ("embed", "codebook")
         )
         self.head = nn.Dense(
-            cfg.codebook_size, use_bias=False, kernel_init=head_init, dtype=self.dtype
+            cfg.codebook_size,
+            use_bias=False,
+            kernel_init=head_init,
+            dtype=self.dtype,
+            dot_general=PRODUCTS[self.products],
         )
 
     def __call__(self, tokens_BN: jax.Array, labels_B: jax.Array, train: bool = False) -> jax.Array:
@@ -179,6 +185,7 @@ class PARBlock(nn.Module):
     config: PARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
+    products: str = "plain"
 
     @nn.compact
     def __call__(
@@ -217,7 +224,14 @@ class PARBlock(nn.Module):
         self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
     ) -> nn.Dense:
         init = nn.with_logical_partitioning(nn.initializers.normal(self.config.matrix_std), axes)
-        return nn.Dense(features, use_bias=False, kernel_init=init, dtype=self.dtype, name=name)
+        return nn.Dense(
+            features,
+            use_bias=False,
+            kernel_init=init,
+            dtype=self.dtype,
+            dot_general=PRODUCTS[self.products],
+            name=name,
+        )
 
     def split_heads(self, qkv_BTC: jax.Array) -> tuple[jax.Array, ...]:
         B, T, _ = qkv_BTC.shape

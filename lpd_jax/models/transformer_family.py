@@ -17,8 +17,11 @@ from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.scan import Step
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows
+from lpd_jax.models.order_mix import OrderMix, mix_orders
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import drop_labels, judge_tokens
+
+MIX_KEY = 1  # of the numbers that choose orders, so that all others stay as they were
 
 # (parameters, batch, key) -> (loss, metrics)
 LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
@@ -202,12 +205,19 @@ class Family(abc.ABC):
         """Labels, some of them turned into no class."""
         return drop_labels(key, labels_B, self.config.label_drop_rate, self.config.null_class)
 
-    def loss(self, train: bool, num_size_lists: int = 1, **options: Any) -> LossFunction:
+    def loss(
+        self,
+        train: bool,
+        num_size_lists: int = 1,
+        order_mix: OrderMix | None = None,
+        **options: Any,
+    ) -> LossFunction:
         """Mean cross-entropy over `{"tokens": [B, N] raster order, "labels": [B]}`.
 
         Args:
             train: drop labels and activations.
             num_size_lists: see `training_inputs`.
+            order_mix: orders that take the place of a share of its own.
             options: of `logits`.
         """
 
@@ -216,6 +226,8 @@ class Family(abc.ABC):
             inputs, dropout_key = self.training_inputs(
                 key, tokens_BN, labels_B, train, num_size_lists
             )
+            if order_mix is not None:
+                inputs = mix_orders(order_mix, jax.random.fold_in(key, MIX_KEY), inputs)
             logits_BNV = self.logits(params, inputs, train, dropout_key, **options)
             return judge_tokens(logits_BNV, jnp.take_along_axis(tokens_BN, inputs.order_BN, axis=1))
 

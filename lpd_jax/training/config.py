@@ -54,6 +54,8 @@ class TrainConfig:
     or where `new_classes` says that they are other classes. `generation` is how a transformer
     draws, also in the model directory made of it. `num_size_lists` lists of group sizes are drawn
     for a pass over a batch, each for an equal part of it; LPD's published runs have one a GPU.
+    A share `locality_share` of LPD's training orders are locality-aware; the others are random, as
+    published.
     Of a tokenizer only `trained_parts` learn, top names of its parameters such as `decoder`; () is
     all. It learns by `tokenizer_loss`, whose perceptual term is that of the frozen network in
     `perceptual`, and by a `discriminator`, where the weight of `adversarial` is above 0.
@@ -69,6 +71,7 @@ class TrainConfig:
     init_from: str = ""
     new_classes: bool = False
     num_size_lists: int = 1
+    locality_share: float = 0.0
     trained_parts: tuple[str, ...] = ()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -1,25 +1,33 @@
-"""AdamW with clipping, and the warm-up, constant, cosine learning rate (LPD, section 4.1)."""
+"""AdamW or Muon with clipping, and the warm-up, constant, cosine rate (LPD, section 4.1)."""
 
 import dataclasses
 from typing import Any
 
 import jax
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
+from lpd_jax.runtime.arguments import check_choice
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError
 
+OPTIMIZERS = ("adamw", "muon")
+MUON_STEP = 0.2  # root mean square of a Muon update before the rate: about that of Adam's
 REST = -1  # of `cosine_steps` in a config file: from the warm-up to the end; see `from_data`
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The rate warms up, stays, and falls to `final_learning_rate` over the last steps.
+    """`name` is "adamw", as published, or "muon": orthogonal updates for the blocks' matrices.
+
+    The rate warms up, stays, and falls to `final_learning_rate` over the last steps.
 
     A gradient longer than `clip_norm` is shortened; one longer than `stop_grad_norm` ends the run
-    (0: none does).
+    (0: none does). Muon takes AdamW's rate and decay (arXiv 2502.16982); its momentum is 0.95, and
+    `beta1`, `beta2` and `epsilon` are of the Adam that moves all but the matrices.
     """
 
+    name: str = "adamw"
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
     warmup_steps: int = 0
@@ -33,6 +41,7 @@ class OptimizerConfig:
 
     def __post_init__(self):
         check_types(self, "optimizer")
+        check_choice("optimizer.name", self.name, OPTIMIZERS)
         above_0, not_negative = (lambda x: x > 0), (lambda x: x >= 0)
         allowed = {
             "learning_rate": ("is above 0", above_0),
@@ -69,18 +78,45 @@ def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedul
 
 
 def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
-    """Clips by global norm, then AdamW; biases and norms do not decay."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            make_learning_rate(config, num_steps),
-            b1=config.beta1,
-            b2=config.beta2,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            mask=decays,
-        ),
+    """Clips by global norm, then AdamW or Muon; biases and norms do not decay."""
+    rate = make_learning_rate(config, num_steps)
+    make = adamw if config.name == "adamw" else muon_for_blocks
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), make(config, rate))
+
+
+def adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(
+        rate,
+        b1=config.beta1,
+        b2=config.beta2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=decays,
     )
+
+
+def muon_for_blocks(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Muon for the matrices of the stacked blocks; Nesterov's Adam, without decay, for the rest."""
+    return muon(
+        rate,
+        adam_b1=config.beta1,
+        adam_b2=config.beta2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        consistent_rms=MUON_STEP,
+        muon_weight_dimension_numbers=matrices_of_blocks,
+    )
+
+
+def matrices_of_blocks(params: Any) -> Any:
+    """The axes of each stacked matrix `[layers, in, out]`; None for what is no such matrix."""
+
+    def axes(path, leaf):
+        names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
+        is_matrix = names[0] == "blocks" and names[-1] == "kernel" and leaf.ndim == 3
+        return MuonDimensionNumbers(1, 2) if is_matrix else None
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def decays(params: Any) -> Any:

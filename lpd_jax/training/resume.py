@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "wandb_project",
     "compute.remat",
     "compute.attention",
+    "compute.products",
     "compute.accumulate_steps",
     "data.path",
     "data.num_threads",

@@ -18,8 +18,9 @@ from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.models.order_mix import OrderMix, locality_mix
 from lpd_jax.models.tokenizer_loss import summarize_codes
-from lpd_jax.models.transformer_family import LossFunction, TransformerConfig
+from lpd_jax.models.transformer_family import Family, LossFunction, TransformerConfig
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
@@ -121,7 +122,8 @@ def token_task(
     # What the config asks for in vain is refused before any image is encoded.
     options = loss_options(config.compute, model, config.num_size_lists)
     family = transformer_of(model)
-    training_loss, validation_loss = (family.loss(train, **options) for train in (True, False))
+    training_loss = token_loss(family, config, options)
+    validation_loss = family.loss(False, **options)
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
     check_image_size(config.fid, config.generation.output_size or decoded[0])
     draw = make_sampler(model, config, tokenizer)
@@ -133,6 +135,27 @@ def token_task(
     training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     losses = training_loss, validation_loss
     return Task(model, training, validation, *losses, draw_samples, draw, digest)
+
+
+def token_loss(family: Family, config: TrainConfig, options: dict[str, Any]) -> LossFunction:
+    """The training loss; with `locality_share`, the bank of orders is bound to it.
+
+    Raises:
+        UserError: a share that is none, or for a family that has its own order.
+    """
+    if not config.locality_share:
+        return family.loss(True, **options)
+    if not family.draws_sizes:
+        raise UserError(
+            f"locality_share: got {config.locality_share}, allowed for {family.title} is 0: it "
+            "learns its own order"
+        )
+    mix = locality_mix(config.locality_share, family.config.grid_size)
+
+    def loss_function(mix: OrderMix, params: Any, batch: Any, key: jax.Array):
+        return family.loss(True, order_mix=mix, **options)(params, batch, key)
+
+    return jax.tree_util.Partial(loss_function, mix)
 
 
 def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weights) -> Draw:

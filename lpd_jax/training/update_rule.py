@@ -38,14 +38,16 @@ def one_optimizer(
         del key
         return init_state(params, optimizer, ema_decay)
 
-    step = functools.partial(
-        train_step,
-        loss_function=loss_function,
-        optimizer=optimizer,
-        accumulate_steps=accumulate_steps,
-        ema_decay=ema_decay,
+    step: Any = functools.partial(
+        train_step, optimizer=optimizer, accumulate_steps=accumulate_steps, ema_decay=ema_decay
     )
-    return UpdateRule(init, step)
+    if not isinstance(loss_function, jax.tree_util.Partial):
+        return UpdateRule(init, functools.partial(step, loss_function=loss_function))
+
+    def bound_step(loss_function: LossFunction, state: TrainState, batch: Any, key: jax.Array):
+        return step(state, batch, key, loss_function=loss_function)
+
+    return UpdateRule(init, jax.tree_util.Partial(bound_step, loss_function))
 
 
 def jit_step(rule: UpdateRule, shardings: Any, mesh: jax.sharding.Mesh | None = None) -> Any:

@@ -79,6 +79,24 @@ def test_the_library_gives_the_same(name):
     np.testing.assert_allclose(in_two_BNTK.astype(jnp.float32), whole_BNTK, atol=tolerance)
 
 
+@pytest.mark.parametrize("lists", [1, 2])
+def test_what_keeps_no_scores_gives_about_the_same_and_so_do_its_gradients(lists):
+    groups = np.stack([make_schedule(64, steps).group_of_rank() for steps in (9, 2)])
+    mask_TT = teacher_forcing_mask(groups[0] if lists == 1 else groups)
+    rows = [random_rows(2, n, 128, 16)[:, :2] for n in (2, 3, 4)]
+    upstream_BNTK = random_rows(2, 5, 128, 16)[:, :2]
+
+    def with_gradients(kernel):
+        mixed_BNTK, backward = jax.vjp(
+            lambda *rows: attend_in_two(*rows, mask_TT, 64, kernel), *rows
+        )
+        return mixed_BNTK, *backward(upstream_BNTK)
+
+    for got, want in zip(with_gradients("recompute"), with_gradients("einsum"), strict=True):
+        assert got.dtype == jnp.float32
+        assert np.linalg.norm(got - want) < 0.01 * np.linalg.norm(want)
+
+
 def test_splash_gives_the_same_and_so_do_its_gradients():
     mask_TM = teacher_forcing_mask(make_schedule(128, 7).group_of_rank())[128:]
     q_BNTK = random_rows(2, 2, 128, 16)

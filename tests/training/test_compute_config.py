@@ -9,6 +9,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import transformer_of
+from lpd_jax.training import compute_config
 from lpd_jax.training.compute_config import ComputeConfig, loss_options, transformer_options
 from tests import tiny
 from tests.training import toy
@@ -56,6 +57,11 @@ def test_bfloat16_is_near(plain):
         ({"dtype": "float16"}, r"^compute.dtype: got 'float16', allowed are float32, bfloat16$"),
         ({"remat": "all"}, r"^compute.remat: got 'all', allowed are none, minimal, full$"),
         ({"attention": "flash"}, r"^compute.attention: got 'flash', allowed are auto, einsum"),
+        ({"products": "int8"}, r"^compute.products: got 'int8', allowed are plain, bfloat16$"),
+        (
+            {"products": "bfloat16", "dtype": "bfloat16"},
+            r"^compute.products: got 'bfloat16', allowed with compute.dtype='bfloat16' is 'plain'",
+        ),
         ({"accumulate_steps": 0}, r"^compute.accumulate_steps: got 0, allowed is at least 1$"),
     ],
 )
@@ -67,6 +73,23 @@ def test_other_choices_are_refused(choice, message):
 def test_a_kernel_that_cannot_run_here_is_refused():
     with pytest.raises(ValueError, match=r"^compute.attention: got 'splash' on cpu"):
         transformer_options(ComputeConfig(attention="splash"), tiny.LPD, platform="cpu")
+
+
+def test_bfloat16_products_bring_an_attention_of_such_products():
+    options = transformer_options(ComputeConfig(products="bfloat16"), tiny.LPD, platform="cpu")
+    assert options["products"] == "bfloat16" and options["attention"] == "recompute"
+    chosen = ComputeConfig(products="bfloat16", attention="xla")
+    assert transformer_options(chosen, tiny.LPD, platform="cpu")["attention"] == "xla"
+    assert "products" not in transformer_options(ComputeConfig(), tiny.LPD, platform="cpu")
+
+
+def test_a_device_without_bfloat16_products_is_told(monkeypatch):
+    def fails(*_):
+        raise jax.errors.JaxRuntimeError("UNIMPLEMENTED: BF16 x BF16 = F32\nmore")
+
+    monkeypatch.setattr(compute_config, "rounded_product", fails)
+    with pytest.raises(ValueError, match=r"^compute.products: got 'bfloat16', .*BF16 = F32\)$"):
+        transformer_options(ComputeConfig(products="bfloat16"), tiny.LPD, platform="cpu")
 
 
 def test_several_size_lists_need_a_family_that_draws_them_and_a_mask_for_each_image():

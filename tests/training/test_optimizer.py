@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +96,41 @@ def test_boxes_do_not_hide_what_decays():
     boxed = jax.eval_shape(lambda key: init_boxed(tiny.LPD, key), jax.random.key(0))
     plain = decays(tiny.random_params(tiny.LPD))
     assert jax.tree.leaves(decays(boxed)) == jax.tree.leaves(plain)
+
+
+def test_muon_turns_the_matrices_of_blocks_and_adamw_moves_the_rest():
+    """A matrix's update is 0.2 of an orthogonal one, times the root of its longer side."""
+    params = tiny.random_params(tiny.LPD)
+    rng = np.random.default_rng(0)
+    grads = jax.tree.map(lambda x: rng.standard_normal(x.shape).astype(np.float32), params)
+    common = {"learning_rate": 0.1, "weight_decay": 0.0, "clip_norm": 1e9}
+    updates = {}
+    for name in ("adamw", "muon"):
+        optimizer = make_optimizer(OptimizerConfig(name=name, **common), num_steps=1)
+        updates[name] = optimizer.update(grads, optimizer.init(params), params)[0]
+    flat = {name: flatten_dict(update, sep="/") for name, update in updates.items()}
+    for path, update in flat["muon"].items():
+        if path.startswith("blocks/") and path.endswith("kernel"):
+            for matrix in update:  # of each layer
+                scale = 0.1 * 0.2 * np.sqrt(max(matrix.shape))
+                singular = np.linalg.svd(matrix, compute_uv=False) / scale
+                assert singular.min() > 0.5 and singular.max() < 1.3, path
+        else:
+            signs = np.sign(update) == -np.sign(flatten_dict(grads, sep="/")[path])
+            assert signs.all(), path
+            assert np.ptp(np.abs(update)) < 1e-3, path  # Adam's first step, by Nesterov's rule
+            np.testing.assert_allclose(np.abs(flat["adamw"][path]), 0.1, rtol=1e-3)
+
+
+def test_muons_state_is_laid_out_as_its_parameters():
+    boxed = jax.eval_shape(lambda key: init_boxed(tiny.LPD, key), jax.random.key(0))
+    optimizer = make_optimizer(OptimizerConfig(name="muon"), num_steps=1)
+    state = jax.eval_shape(optimizer.init, boxed)
+    leaves = jax.tree_util.tree_leaves_with_path(
+        state, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata)
+    )
+    of_up = [leaf for path, leaf in leaves if "'up'" in str(path) and "'kernel'" in str(path)]
+    assert [leaf.names for leaf in of_up if jax.tree.leaves(leaf)] == [("layers", "embed", "mlp")]
 
 
 def test_the_rate_warms_up_stays_and_falls_by_a_cosine():

@@ -1,0 +1,62 @@
+"""How a layer multiplies rows by its weights, and which numbers the product is made of.
+
+Dimension key: R rows, D width in, F width out.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+ROWS_BY_COLUMNS, ROWS_BY_ROWS = (((1,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
+
+
+def plain_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **options: Any) -> jax.Array:
+    """Rows `[..., D]` by weights: what `nn.Dense` computes, its rows in one axis.
+
+    The gradient of the weights then sums over one axis. Over two, XLA for CPUs first transposes
+    the gradient of the rows, which takes longer than the product.
+    """
+    y_RF = lax.dot_general(to_matrix(rows), weights_DF, ROWS_BY_COLUMNS, **options)
+    return y_RF.reshape(*rows.shape[:-1], -1)
+
+
+def bfloat16_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    """Rows `[..., D]` by weights, both rounded to bfloat16 and summed in float32; float32."""
+    y_RF = rounded_product(to_matrix(rows), weights_DF)
+    return y_RF.reshape(*rows.shape[:-1], -1)
+
+
+def to_matrix(rows: jax.Array) -> jax.Array:
+    return rows.reshape(-1, rows.shape[-1])
+
+
+@jax.custom_vjp
+def rounded_product(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
+    return keep_for_gradient(x_RD, w_DF)[0]
+
+
+def keep_for_gradient(x_RD: jax.Array, w_DF: jax.Array) -> tuple[jax.Array, Any]:
+    x_RD, w_DF = x_RD.astype(jnp.bfloat16), w_DF.astype(jnp.bfloat16)
+    # Kept transposed: the CPU's bfloat16 kernels multiply rows by columns or by rows, not columns
+    # by columns, and a transpose within the backward pass is folded back into the product.
+    return multiply(x_RD, w_DF, ROWS_BY_COLUMNS), (x_RD.T, w_DF)
+
+
+def gradient_of_product(kept: Any, dy_RF: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x_DR, w_DF = kept
+    dy_RF = dy_RF.astype(jnp.bfloat16)
+    return multiply(dy_RF, w_DF, ROWS_BY_ROWS), multiply(x_DR, dy_RF, ROWS_BY_COLUMNS)
+
+
+rounded_product.defvjp(keep_for_gradient, gradient_of_product)
+multiply = functools.partial(lax.dot_general, preferred_element_type=jnp.float32)
+
+# What `nn.Dense` takes as `dot_general`; both know its one use there.
+PRODUCTS: dict[str, Callable[..., jax.Array]] = {
+    "plain": plain_product,
+    "bfloat16": bfloat16_product,
+}

@@ -1,0 +1,72 @@
+"""Products of rows and weights: their values, and the gradients of both."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.products import PRODUCTS
+from tests import tiny
+
+
+def rows_and_weights():
+    rng = np.random.default_rng(0)
+    rows_BTD = rng.standard_normal((3, 40, 24)).astype(np.float32)
+    return rows_BTD, rng.standard_normal((24, 56)).astype(np.float32)
+
+
+def with_gradients(name: str):
+    rows_BTD, weights_DF = rows_and_weights()
+    upstream_BTF = np.random.default_rng(1).standard_normal((3, 40, 56)).astype(np.float32)
+    y_BTF, backward = jax.vjp(PRODUCTS[name], rows_BTD, weights_DF)
+    return y_BTF, *backward(upstream_BTF), upstream_BTF
+
+
+@pytest.mark.parametrize("name, rounding", [("plain", 1e-6), ("bfloat16", 1e-2)])
+def test_products_and_gradients_are_those_of_matrices(name, rounding):
+    rows_BTD, weights_DF = rows_and_weights()
+    y_BTF, drows_BTD, dweights_DF, upstream_BTF = with_gradients(name)
+    wanted = {
+        "y": (y_BTF, rows_BTD @ weights_DF),
+        "drows": (drows_BTD, upstream_BTF @ weights_DF.T),
+        "dweights": (dweights_DF, np.einsum("BTD,BTF->DF", rows_BTD, upstream_BTF)),
+    }
+    for field, (got, want) in wanted.items():
+        assert got.dtype == jnp.float32
+        error = np.linalg.norm(got - want) / np.linalg.norm(want)
+        assert error < rounding, field
+
+
+def test_bfloat16_products_round_their_factors_and_nothing_else():
+    y_BTF, drows_BTD, dweights_DF, upstream_BTF = with_gradients("bfloat16")
+    rows_BTD, weights_DF = (x.astype(jnp.bfloat16).astype(float) for x in rows_and_weights())
+    upstream_BTF = upstream_BTF.astype(jnp.bfloat16).astype(float)
+    np.testing.assert_allclose(y_BTF, rows_BTD @ weights_DF, atol=1e-4)
+    np.testing.assert_allclose(drows_BTD, upstream_BTF @ weights_DF.T, atol=1e-4)
+    want_DF = np.einsum("BTD,BTF->DF", rows_BTD, upstream_BTF)
+    np.testing.assert_allclose(dweights_DF, want_DF, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
+def test_a_model_of_bfloat16_products_learns_about_the_same(model):
+    family, params = transformer_of(model), tiny.random_params(model)
+    rng = np.random.default_rng(0)
+    tokens_BN = rng.integers(0, model.codebook_size, (4, model.num_tokens), dtype=np.int32)
+    batch = {"tokens": tokens_BN, "labels": jnp.arange(4) % 3}
+
+    def gradient(**options):
+        loss = family.loss(False, **options)
+        total = jax.jit(
+            jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0]),
+            compiler_options=tiny.QUICK_TO_COMPILE,
+        )
+        return flatten_dict(total(params), sep="/")
+
+    exact, rounded = gradient(), gradient(products="bfloat16", attention="recompute")
+    for name, want in exact.items():
+        if name != "blocks/qkv/bias":  # of keys it is rounding noise
+            error = np.linalg.norm(rounded[name] - want)
+            assert error <= 0.2 * np.linalg.norm(want), name
+            assert error > 0 or not want.any(), name
