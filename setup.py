@@ -72,6 +72,8 @@ TEST = [
     "ruff>=0.12",
     "setuptools>=77",  # tests/test_packaging.py builds the package; Python 3.12 has none
 ]
+# Programs by the modules of lpd_jax/commands; launch/NAME.py start the same.
+COMMANDS = ["cache_tokens", "convert", "edit", "export", "generate", "train"]
 
 
 def long_description() -> str:
@@ -124,6 +126,11 @@ setup(
     include_package_data=False,  # the list above decides, not what git happens to track
     zip_safe=False,
     install_requires=CORE,
+    entry_points={
+        "console_scripts": [
+            f"lpd-{name.replace('_', '-')} = lpd_jax.commands.{name}:run" for name in COMMANDS
+        ]
+    },
     extras_require={
         "train": TRAIN,
         "convert": CONVERT,

@@ -1,4 +1,4 @@
-"""How every launch script starts and fails: one line that says what is wrong.
+"""How every command starts and fails: one line that says what is wrong.
 
 Exit code 2: what the user gave. 1: the disk is full, read-only or gone. 130, 143: Ctrl-C, SIGTERM.
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
@@ -24,6 +24,8 @@ from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, readable, shown
 from lpd_jax.runtime.interrupts import Terminated
 
+flags.disclaim_key_flags()  # --config is a flag of the command that asks for it: --help shows it
+
 DISK_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
 LONGEST_FLAG = 200  # letters of an option's name
@@ -31,6 +33,7 @@ LONGEST_FLAG = 200  # letters of an option's name
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
 TRACEBACK = "Traceback (most recent call last):"
+SCRIPT = re.compile(r"python launch/(\w+)\.py")
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
@@ -38,16 +41,20 @@ def run(
     main: Callable[..., object],
     commands: Sequence[str] = (),
     more_help: Callable[[Sequence[str]], str] | None = None,
+    module: str = "__main__",
 ) -> None:
     """Parses the flags, calls `main()`, and exits: 0, or otherwise with one line on standard error.
 
     With `commands`, one of them must stand among the options, and `main` is given it. `more_help`
-    gives what `--help` tells at its end, of the arguments.
+    gives what `--help` tells at its end, of the arguments. `module` is the name of the one whose
+    docstring and options `--help` shows, where that is not the script itself.
 
     UserError and OSError (a missing file, a full disk) are the user's to read. Anything else is a
     defect of ours and keeps its traceback, a ValueError of NumPy or JAX as well.
     """
     flags.FLAGS.set_gnu_getopt(bool(commands))  # options may follow the command
+    if module != "__main__":
+        _show_in_help(module)
 
     def guarded_main(argv: Sequence[str]) -> int:
         if not flags.FLAGS["verbosity"].present:
@@ -78,6 +85,16 @@ def run(
             # A terminal that lacks a letter must not fail a command that has done its work.
             stream.reconfigure(errors="backslashreplace")
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+def _show_in_help(module: str) -> None:
+    """absl's help tells of `__main__` and of the flags that are filed under the program's name."""
+    program, of_module = sys.argv[0], flags.FLAGS.flags_by_module_dict()
+    of_module.setdefault(program, []).extend(of_module.pop(module, []))
+    text = sys.modules[module].__doc__ or ""
+    if not program.endswith(".py"):  # installed, it is called as such
+        text = SCRIPT.sub(lambda match: "lpd-" + match[1].replace("_", "-"), text)
+    sys.modules["__main__"].__doc__ = text
 
 
 def _missing_backend() -> UserError | None:

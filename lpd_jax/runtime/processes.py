@@ -9,6 +9,8 @@ from absl import flags
 
 from lpd_jax.runtime.errors import UserError, shown
 
+flags.disclaim_key_flags()  # they are flags of the command that asks for them: --help shows them
+
 # Which launcher started this process, by the variable that only it sets for each process.
 LAUNCHERS = {
     "SLURM_PROCID": "Slurm",

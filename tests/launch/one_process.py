@@ -15,6 +15,13 @@ import contextlib, importlib.util, io, json, os, pathlib, sys
 from absl.testing import flagsaver
 from lpd_jax.runtime import command_line
 
+def start(module):
+    run = getattr(module, "run", None)
+    if run is not None and run.__module__.startswith("lpd_jax.commands."):
+        run()
+    else:
+        command_line.run(module.main)
+
 script, cases_file, outcomes_file = sys.argv[1:]
 cases = json.load(open(cases_file))
 sys.argv = [script]
@@ -28,7 +35,7 @@ for folder, options in cases:
     out, err = io.StringIO(), io.StringIO()
     with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            command_line.run(module.main, getattr(module, "COMMANDS", ()))
+            start(module)
         except SystemExit as stop:
             code = stop.code
     files = {f.name: f.read_text() if f.suffix == ".json" else "" for f in pathlib.Path().iterdir()}
