@@ -22,24 +22,26 @@ from typing import Any
 
 from absl import flags, logging
 
-from lpd_jax.data.token_cache import (
-    INDEX_FILE,
-    CacheIndex,
-    check_cache,
-    open_token_cache,
-    read_json,
-)
-from lpd_jax.data.token_folder import local_cache
-from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_import
-from lpd_jax.data.token_plan import IMAGES_PER_SHARD, plan_cache, write_token_cache
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.training.config import read_config
-from lpd_jax.training.from_data import fill_in
-from lpd_jax.training.task import SPLITS
 from lpd_jax.weights.loading import load_weights
+
+with command_line.imports_of("train"):
+    from lpd_jax.data.token_cache import (
+        INDEX_FILE,
+        CacheIndex,
+        check_cache,
+        open_token_cache,
+        read_json,
+    )
+    from lpd_jax.data.token_folder import local_cache
+    from lpd_jax.data.token_import import import_tokens, open_foreign_caches, plan_import
+    from lpd_jax.data.token_plan import IMAGES_PER_SHARD, plan_cache, write_token_cache
+    from lpd_jax.training.config import read_config
+    from lpd_jax.training.from_data import fill_in
+    from lpd_jax.training.task import SPLITS
 
 CONFIG = command_line.define_config("File with get_config() of a transformer.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the caches.", required=True)

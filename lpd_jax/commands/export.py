@@ -11,8 +11,10 @@ import jax
 from absl import flags, logging
 
 from lpd_jax.runtime import command_line
-from lpd_jax.training.export import export_run
 from lpd_jax.weights.model_directory import DTYPES
+
+with command_line.imports_of("train"):
+    from lpd_jax.training.export import export_run
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Training run of a transformer or a tokenizer; gs://... too."

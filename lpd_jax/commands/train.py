@@ -16,10 +16,12 @@ import sys
 from absl import flags, logging
 
 from lpd_jax.runtime import command_line, processes
-from lpd_jax.training import train
-from lpd_jax.training.config import read_config
-from lpd_jax.training.from_data import fill_in
-from lpd_jax.training.profiling import ProfileWindow
+
+with command_line.imports_of("train"):
+    from lpd_jax.training import train
+    from lpd_jax.training.config import read_config
+    from lpd_jax.training.from_data import fill_in
+    from lpd_jax.training.profiling import ProfileWindow
 
 CONFIG = command_line.define_config("File with get_config().")
 WORKDIR = flags.DEFINE_string(

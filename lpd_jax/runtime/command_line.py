@@ -4,6 +4,7 @@ Exit code 2: what the user gave. 1: the disk is full, read-only or gone. 130, 14
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
+import contextlib
 import functools
 import io
 import logging
@@ -12,7 +13,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 from absl import app, flags
@@ -85,6 +86,19 @@ def run(
             # A terminal that lacks a letter must not fail a command that has done its work.
             stream.reconfigure(errors="backslashreplace")
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+@contextlib.contextmanager
+def imports_of(extra: str) -> Iterator[None]:
+    """For what a command imports that `pip install lpd_jax` does not bring: ends in one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if os.environ.get("LPD_JAX_TRACEBACK") or (error.name or "lpd_jax").startswith("lpd_jax"):
+            raise
+        package = f"lpd_jax[{extra}]"
+        missing = UserError(f"{error.name}: missing; allowed is after `pip install '{package}'`")
+        sys.exit(_fail(missing))
 
 
 def _show_in_help(module: str) -> None:

@@ -74,6 +74,19 @@ def test_an_unknown_option_is_one_line(tmp_path):
     assert "boxx" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("lpd-train", "optax"), ("lpd-export", "orbax"), ("lpd-cache-tokens", "array_record")],
+)
+def test_what_the_core_does_not_bring_is_one_line(name, package, tmp_path):
+    program = install(name, tmp_path)
+    program.write_text(f"import sys; sys.modules[{package!r}] = None\n{program.read_text()}")
+    told = tiny.run_python(program, "--help", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1 and "`pip install 'lpd_jax[train]'`" in told.stderr
+    assert told.stderr.startswith(f"{name}: {package}")
+
+
 def test_the_installed_program_draws(tmp_path):
     tiny.write_model_directory(tmp_path / "model")
     program = install("lpd-generate", tmp_path)
