@@ -35,10 +35,10 @@ processes.define_host_flags()
 def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
-    model, config = read_config(fill_in(CONFIG.value.to_dict()))
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
     try:
-        with processes.job():
+        with processes.job():  # first: what is left to a tokenizer is read with JAX
+            model, config = read_config(fill_in(CONFIG.value.to_dict()))
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         program = os.path.basename(sys.argv[0])
