@@ -15,7 +15,9 @@ import numpy as np
 
 IMAGE_SIZE = 299
 FEATURE_DIM = 2048
-TAPS = (64, 192, 768, FEATURE_DIM)  # where features are taken, by their number
+SPATIAL_CHANNELS = 7  # of mixed_6/conv, as sFID has them (Nash et al. 2021)
+SPATIAL_DIM = 17 * 17 * SPATIAL_CHANNELS
+TAPS = (64, 192, 768, SPATIAL_DIM, FEATURE_DIM)  # where features are taken, by their number
 NORM_EPSILON = 1e-3
 
 
@@ -190,6 +192,8 @@ class InceptionV3(nn.Module):
         x_BHWC = BlockB(name="Mixed_6a")(x_BHWC)
         for letter, channels in zip("bcde", (128, 160, 160, 192), strict=True):
             x_BHWC = BlockC(channels, name=f"Mixed_6{letter}")(x_BHWC)
+            if letter == "d":  # TensorFlow's mixed_6, whose first channels are branch1x1, its conv
+                taps[SPATIAL_DIM] = x_BHWC[..., :SPATIAL_CHANNELS].reshape(len(x_BHWC), -1)
         taps[768] = x_BHWC.mean(axis=(1, 2))
         x_BHWC = BlockD(name="Mixed_7a")(x_BHWC)
         x_BHWC = BlockE(pool_by_maximum=False, name="Mixed_7b")(x_BHWC)

@@ -83,12 +83,28 @@ def test_resize_has_no_half_pixel_centres_and_stops_at_the_border():
 @pytest.mark.parametrize("name", IMAGES)  # two images fill the batch, one is padded
 def test_features_and_logits_are_those_of_the_reference(inception, golden, name):
     taps = inception.taps(golden[f"{name}/input"])
-    for tap in inception_network.TAPS:
+    for tap in (64, 192, 768, inception_network.FEATURE_DIM):
         np.testing.assert_allclose(taps[tap], golden[f"{name}/{tap}"], rtol=0, atol=TOLERANCE)
     logits = inception.logits(taps[inception_network.FEATURE_DIM])
     np.testing.assert_allclose(logits, golden[f"{name}/logits_unbiased"], rtol=0, atol=TOLERANCE)
     biased = logits + np.asarray(inception.params["fc"]["bias"])[None]
     np.testing.assert_allclose(biased, golden[f"{name}/logits"], rtol=0, atol=TOLERANCE)
+
+
+def test_spatial_features_are_the_first_channels_of_the_first_branch(inception, golden):
+    """The golden file has none; but its features of 768 go through this block."""
+    images = golden["img64/input"]
+    _, seen = inception_network.InceptionV3().apply(
+        {"params": inception.params},
+        inception_network.resize(images),
+        capture_intermediates=lambda module, _: module.name == "branch1x1",
+    )
+    (branch_BHWC,) = seen["intermediates"]["Mixed_6d"]["branch1x1"]["__call__"]
+    assert branch_BHWC.shape == (2, 17, 17, 192)
+    got = inception.taps(images)[inception_network.SPATIAL_DIM]
+    want = np.asarray(branch_BHWC[..., :7]).reshape(2, 2023)
+    np.testing.assert_allclose(got, want, rtol=0, atol=TOLERANCE)
+    assert got.std() > 0.1
 
 
 def test_features_do_not_depend_on_the_batch_and_compile_once(inception, golden):
