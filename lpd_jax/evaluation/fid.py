@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import load_inception
+from lpd_jax.evaluation.judges import FeatureNetwork
 from lpd_jax.runtime.buckets import local_file
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown, shown_path
@@ -60,18 +61,6 @@ class FIDConfig:
                 f"fid.network: missing; allowed are {AVATARS}, {EFFICIENTNET} and a file of "
                 "Inception's weights"
             )
-
-
-class FeatureNetwork(Protocol):
-    """Turns uint8 images `[B, H, W, 3]` into float32 features `[B, F]`."""
-
-    @property
-    def digest(self) -> str: ...
-
-    @property
-    def num_features(self) -> int: ...
-
-    def features(self, images_BHWC: np.ndarray) -> np.ndarray: ...
 
 
 class FID(NamedTuple):

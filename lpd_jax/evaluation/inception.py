@@ -4,9 +4,11 @@ The weights are not shipped: `load_inception` reads the official file of torch-f
 `weights-inception-2015-12-05-6726825d.pth`, without torch. They are tested with seeded weights.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -23,12 +25,15 @@ from lpd_jax.evaluation.inception_network import (
     resize,
 )
 from lpd_jax.evaluation.metrics import as_features
+from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_whole
 from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.weights import public_files
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import shapes_of, weights_digest
+from lpd_jax.weights.public_files import check_public_file, find_public_file
 
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
@@ -141,6 +146,28 @@ def inception_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]
             source = np.moveaxis(source, (0, 1), (-1, -2))
         flat[weight.path] = np.array(source, np.float32, order="C")
     return unflatten_dict(flat, sep="/")
+
+
+@contextlib.contextmanager
+def find_inception(where: str = "", field: str = "network") -> Iterator[pathlib.Path]:
+    """The file of the official weights, local while it is read.
+
+    Args:
+        where: a path, local or of a bucket; "owner/name/FILE" of the Hugging Face hub; "" looks
+            where PyTorch puts its downloads. What is not a path must be the published file, by its
+            SHA-256.
+        field: what the user calls it.
+
+    Raises:
+        UserError: no such file, or another than the published one.
+    """
+    if where and (buckets.is_bucket(where) or pathlib.Path(where).is_file()):
+        with buckets.local_file(field, where) as path:
+            yield path
+        return
+    path = find_public_file(public_files.INCEPTION, where, field)
+    check_public_file(public_files.INCEPTION, path, field)
+    yield path
 
 
 def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> Inception:

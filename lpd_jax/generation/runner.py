@@ -3,7 +3,7 @@
 Letters: B images, N tokens per image.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, check_request
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
+from lpd_jax.runtime.mesh import batch_sharding, mesh_of
 from lpd_jax.weights.directory_config import DirectoryConfig
 
 
@@ -28,12 +29,25 @@ class Drawn(NamedTuple):
 class Runner:
     """A model's weights and the programs that draw with them."""
 
-    def __init__(self, config: DirectoryConfig, params: Mapping[str, Any]):
+    def __init__(
+        self,
+        config: DirectoryConfig,
+        params: Mapping[str, Any],
+        devices: Sequence[jax.Device] = (),
+    ):
         """Args:
         config: of the model directory.
         params: on the device, of "transformer" and "tokenizer", as they are drawn with.
+        devices: of this process, that share each batch; each holds the whole model. With fewer
+            than two, pictures are drawn where the parameters are.
         """
         self.config, self.params = config, dict(params)
+        self.num_devices = 1
+        self.sharding: jax.sharding.NamedSharding | None = None
+        if len(devices) > 1:
+            mesh = mesh_of((len(devices), 1, 1), devices)
+            self.num_devices, self.sharding = len(devices), batch_sharding(mesh)
+            self.params = jax.device_put(self.params, jax.sharding.NamedSharding(mesh, jax.P()))
         self.programs = Programs()
 
     def run(self, request: Request, to_images: bool) -> Iterator[tuple[np.ndarray, ...]]:
@@ -43,9 +57,11 @@ class Runner:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
         left = len(check_request(request, self.config).labels)
-        size = batch_size_for(left)
+        size = self.num_devices * batch_size_for(-(-left // self.num_devices))
         running: Any = None
         for chunk in chunks_of(request, size):
+            if self.sharding is not None:
+                chunk = jax.device_put(chunk, self.sharding)
             execute = self.program(request, chunk, to_images)
             started = execute(self.params, chunk, request.sampling, request.guidance)
             if running is not None:

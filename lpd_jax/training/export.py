@@ -13,7 +13,7 @@ from lpd_jax.training.workdir import read_class_names
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.model_directory import DTYPES, save_model_directory
+from lpd_jax.weights.model_directory import DTYPES, ModelFiles, save_model_directory
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
 Sources = dict[str, tuple[str, str]]
@@ -44,6 +44,23 @@ def export_run(
     if not output:
         raise UserError("output: missing; give the model directory to write as --output=DIR")
     reachable("output", output)
+    sources, parts, config = read_run(workdir, tokenizer_workdir)
+    params = {part: weights.params for part, weights in parts.items()}
+    save_model_directory(output, config, **params, dtype=dtype)
+    return {part: (sources[part][0], weights) for part, weights in parts.items()}
+
+
+def load_run(workdir: str, tokenizer_workdir: str = "") -> ModelFiles:
+    """The newest checkpoint of a run as `load_model_directory` would give it, once exported."""
+    _, parts, config = read_run(workdir, tokenizer_workdir)
+    params = {part: weights.params for part, weights in parts.items()}
+    return ModelFiles(config, params.get("transformer"), params.get("tokenizer"))
+
+
+def read_run(
+    workdir: str, tokenizer_workdir: str
+) -> tuple[Sources, dict[str, Weights], DirectoryConfig]:
+    """Where a run's models come from, their weights, and what a model directory says of them."""
     field = "workdir" if workdir else "tokenizer_workdir"
     trained_in = workdir or tokenizer_workdir
     if not trained_in:
@@ -57,10 +74,7 @@ def export_run(
     model, run = read_config(saved_config(checkpoints))
     sources = find_sources(model, run, workdir, tokenizer_workdir)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
-    config = exported_config(parts, run, read_class_names(folder))
-    params = {part: weights.params for part, weights in parts.items()}
-    save_model_directory(output, config, **params, dtype=dtype)
-    return {part: (sources[part][0], weights) for part, weights in parts.items()}
+    return sources, parts, exported_config(parts, run, read_class_names(folder))
 
 
 def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: str) -> Sources:

@@ -25,6 +25,7 @@ HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")  # "owner/name/FILE"
 class PublicFile(NamedTuple):
     """A published file of weights.
 
+    sha256: of the file, or the first digits of it, where its publisher states no more.
     package: the installed package that ships it, and path_in_package, where in there.
     how_to_get: a clause for an error, "install ..." or "fetch ...".
     """
@@ -56,6 +57,12 @@ LPIPS_VGG = PublicFile(
     "lpips",
     "weights/v0.1/vgg.pth",
 )
+INCEPTION = PublicFile(
+    "weights-inception-2015-12-05-6726825d.pth",
+    "6726825d",
+    "fetch https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+)
 
 
 def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.ndarray]:
@@ -69,14 +76,19 @@ def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.n
         UserError: no such file, or another than the published one.
     """
     path = find_public_file(file, where, field)
+    check_public_file(file, path, field)
+    return read_state_dict(path)
+
+
+def check_public_file(file: PublicFile, path: pathlib.Path, field: str) -> None:
+    """Raises UserError where a file is not the published one."""
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != file.sha256:
+    if not digest.startswith(file.sha256):
         raise UserError(
             f"{field}: got {shown_path(path)} of SHA-256 {digest[:16]}..., allowed is the "
             f"published {file.name} of SHA-256 {file.sha256[:16]}...; {file.how_to_get}"
         )
-    return read_state_dict(path)
 
 
 def find_public_file(file: PublicFile, where: str, field: str) -> pathlib.Path:

