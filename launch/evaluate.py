@@ -5,6 +5,8 @@
     python launch/evaluate.py --model=lpd_l_256 --network=inception.pth \\
         --reference=VIRTUAL_imagenet256_labeled.npz
     python launch/evaluate.py --pictures=FOLDER_OR_NPZ --network=efficientnet --reference=real.npz
+    python launch/evaluate.py --tokenizer=DIR --pictures=FOLDER --image_size=256 \\
+        --network=efficientnet --perceptual=efficientnet_lite0
     python launch/evaluate.py --make_reference=real.npz --pictures=tfds:imagenet2012 \\
         --split=validation --image_size=256 --network=inception.pth
 
@@ -18,13 +20,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags, logging
 
 from lpd_jax import bundled
+from lpd_jax.data.token_cache import INDEX_FILE, open_token_cache
 from lpd_jax.evaluation.drawn_pictures import LABELS, Drawer, check_plan
 from lpd_jax.evaluation.evaluate import evaluate, table
 from lpd_jax.evaluation.judges import AVATARS, Judge, open_judge
-from lpd_jax.evaluation.picture_sets import SPLITS, PictureSet, open_pictures
+from lpd_jax.evaluation.picture_sets import SPLITS, PictureSet, first_pictures, open_pictures
+from lpd_jax.evaluation.rebuilt_pictures import RECONSTRUCTION, RebuiltPictures, TokenPictures
 from lpd_jax.evaluation.references import (
     Reference,
     load_reference,
@@ -42,7 +47,9 @@ from lpd_jax.training.export import load_run
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.loading import load_weights
 from lpd_jax.weights.model_directory import ModelFiles, load_model_directory
+from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, owner/name, a run.")
 PICTURES = flags.DEFINE_string("pictures", None, "Judge these: a folder, an .npz or a data set.")
@@ -53,6 +60,12 @@ NUM_IMAGES = flags.DEFINE_integer(
 )
 LABEL_KIND = flags.DEFINE_enum("labels", LABELS[0], list(LABELS), "Classes in turn, or at random.")
 NETWORK = flags.DEFINE_string("network", "", "avatars12, efficientnet, or Inception's weights.")
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", "", "Judge what it makes of --pictures; of a token cache, decode that."
+)
+PERCEPTUAL = flags.DEFINE_enum(
+    "perceptual", "", ["", *NETWORKS], "With --tokenizer: a perceptual distance too."
+)
 REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
 MAKE_REFERENCE = flags.DEFINE_string("make_reference", None, "Write this .npz of --pictures.")
 SUITES = flags.DEFINE_list("suites", [], "adm, torch_fidelity. Default: all that fit the network.")
@@ -81,8 +94,8 @@ def write_reference(path: str) -> None:
 
 
 def run() -> None:
-    if PICTURES.value is not None:
-        pictures: PictureSet = asked_pictures()
+    if PICTURES.value is not None or TOKENIZER.value:
+        pictures = asked_pictures()
         judge = open_judge(NETWORK.value)
     else:
         files = load_files(MODEL.value)
@@ -105,18 +118,46 @@ def run() -> None:
         save=SAVE.value,
     )
     print("\n".join(table([record])))
+    for name, value in record["metrics"].get(RECONSTRUCTION, {}).items():
+        print(f"{name}: {value:.4g}")
     if judge.warning:
         print(f"This is {judge.warning}.")
     print(f"wrote {folder / 'evaluation.json'}")
 
 
 def asked_pictures() -> PictureSet:
-    return open_pictures(
-        PICTURES.value or "",
-        split=SPLIT.value,
-        image_size=IMAGE_SIZE.value,
-        num_images=NUM_IMAGES.value,
+    """Of --pictures, and of what --tokenizer makes of them."""
+    name = PICTURES.value or ""
+    tokenizer = None
+    if TOKENIZER.value:
+        where = find_model_directory(TOKENIZER.value) if is_name(TOKENIZER.value) else None
+        tokenizer = load_weights(str(where or TOKENIZER.value), "tokenizer", "tokenizer")
+    if (
+        tokenizer is not None
+        and name
+        and (buckets.located("pictures", name) / INDEX_FILE).is_file()
+    ):
+        pictures: PictureSet = TokenPictures(open_token_cache(name), tokenizer, name)
+        return first_pictures(pictures, NUM_IMAGES.value, name)
+    pictures = open_pictures(
+        name, split=SPLIT.value, image_size=IMAGE_SIZE.value, num_images=NUM_IMAGES.value
     )
+    if tokenizer is None:
+        return pictures
+    distance = None
+    if PERCEPTUAL.value:
+        loss = load_perceptual(PerceptualConfig(network=PERCEPTUAL.value))
+        distance = jax.tree_util.Partial(loss.distance, loss.params)
+    return RebuiltPictures(tokenizer, TOKENIZER.value, pictures, distance, PERCEPTUAL.value)
+
+
+def is_name(model: str) -> bool:
+    """Whether it is the name of a model, not a folder."""
+    return not buckets.located("tokenizer", model).is_dir()
+
+
+def is_token_cache(name: str) -> bool:
+    return bool(name) and (buckets.located("pictures", name) / INDEX_FILE).is_file()
 
 
 def load_files(name: str) -> ModelFiles:
@@ -138,8 +179,13 @@ def default_network(config: DirectoryConfig) -> str:
 
 
 def open_reference(pictures: PictureSet, judge: Judge) -> Reference:
-    """Of the file, folder or data set that was given; of the bundled pictures where they fit."""
+    """Of the file, folder or data set that was given; of the bundled pictures where they fit.
+
+    Reconstructions are held against their originals where nothing is said.
+    """
     name = REFERENCE.value
+    if not name and isinstance(pictures, RebuiltPictures):
+        return make_reference(pictures.originals, judge, "the originals")
     if not name and is_bundled(pictures):
         name = "avatars12"
     if not name:

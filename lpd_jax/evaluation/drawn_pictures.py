@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from lpd_jax.decoding.order_bank import first_orders
+from lpd_jax.evaluation.picture_sets import PictureSet
 from lpd_jax.generation.request import MOST_IMAGES, Request, make_request
 from lpd_jax.generation.runner import Runner
 from lpd_jax.models.family import tokenizer_of
@@ -65,7 +66,7 @@ class Drawer:
         return DrawnPictures(self, generation, num_images, labels)
 
 
-class DrawnPictures:
+class DrawnPictures(PictureSet):
     """So many pictures of a model, each of a class that its number decides."""
 
     def __init__(self, drawer: Drawer, generation: Generation, num_images: int, labels: str):
@@ -82,16 +83,14 @@ class DrawnPictures:
         config = drawer.config
         count = check_plan(config, generation, num_images, labels)
         self.count = count
-        self.labels = make_labels(labels, count, config.need("transformer").num_classes, generation)
-        self.request = make_request(config, self.labels[:1], **vars(generation))
+        num_classes = config.need("transformer").num_classes
+        self.labels_B = make_labels(labels, count, num_classes, generation)
+        self.labels = self.labels_B
+        self.request = make_request(config, self.labels_B[:1], **vars(generation))
         self.class_names = tuple(config.class_names)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width = self.drawer.picture_size
-        if out := self.request.generation.output_size:
-            return out, round(width * out / height)
-        return height, width
+        height, width = drawer.picture_size
+        out = self.request.generation.output_size or height
+        self.size = out, round(width * out / height)
 
     @functools.cached_property
     def orders(self) -> np.ndarray:
@@ -101,7 +100,7 @@ class DrawnPictures:
         """
         chosen, config = self.request.generation, self.drawer.config
         if chosen.order != "locality":
-            return make_request(config, self.labels, **vars(chosen)).order
+            return make_request(config, self.labels_B, **vars(chosen)).order
         return first_orders(
             "locality",
             config.need("transformer").grid_size,
@@ -128,7 +127,7 @@ class DrawnPictures:
         """What draws these pictures, whatever others are drawn."""
         index_B = np.arange(rows.start, rows.stop)
         return self.request._replace(
-            labels=self.labels[index_B], order=self.orders[index_B], image_index=index_B
+            labels=self.labels_B[index_B], order=self.orders[index_B], image_index=index_B
         )
 
     def tokens(self, rows: range) -> Iterator[np.ndarray]:

@@ -66,8 +66,10 @@ def evaluate(
         with open_saver(save, folder, shards, pictures) as saver:
             fill_shards(shards, pictures, judge, saver.watch, saver.has)
         labels_B = pictures.labels if pictures.class_names == judge.class_names else None
-        evidence = gather_evidence(finished_shards(shards, judge), judge, labels_B)
-        numbers = measure(chosen, evidence, reference, judge)
+        evidence = gather_evidence(finished_shards(shards), judge, labels_B)
+        numbers: dict[str, Any] = measure(chosen, evidence, reference, judge)
+        if summary := pictures.summarize(finished_shards(shards)):
+            numbers |= summary
         record = make_record(pictures, judge, reference, numbers, facts or {})
         if jax.process_index() == 0:
             write_record(folder, record)
@@ -123,6 +125,7 @@ def table(records: Iterable[dict[str, Any]]) -> list[str]:
         (record, suite, numbers)
         for record in records
         for suite, numbers in record["metrics"].items()
+        if not COLUMNS.keys().isdisjoint(numbers)
     ]
     shown = [name for name in COLUMNS if any(numbers.get(name) is not None for *_, numbers in rows)]
     header = ["pictures", "how", "suite", "number", *(COLUMNS[name] for name in shown)]

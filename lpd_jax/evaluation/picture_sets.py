@@ -3,10 +3,11 @@
 Letters: B pictures, H height, W width.
 """
 
+import abc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,39 +27,43 @@ SPLITS = ("train", "validation")
 WHAT = "allowed are a folder of pictures, an .npz with arr_0, avatars12 and tfds:NAME"
 
 
-class PictureSet(Protocol):
-    """Pictures 0, 1, ...: whoever asks for some gets the same, whoever else asks for others."""
+class PictureSet(abc.ABC):
+    """Pictures 0, 1, ...: whoever asks for some gets the same, whoever else asks for others.
 
-    @property
-    def count(self) -> int: ...
+    count: how many there are.
+    size: (height, width) of each.
+    labels: classes int `[B]`, where they are known.
+    class_names: one a class, or none.
+    extras: numbers that come with each picture, by name: how many.
+    """
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of each."""
-        ...
+    count: int
+    size: tuple[int, int]
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    extras: Mapping[str, int] = {}
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Classes, where they are known."""
-        ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
+    @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
         """All that the pictures depend on, as JSON has it."""
-        ...
 
+    @abc.abstractmethod
     def batches(self, rows: range) -> Iterator[np.ndarray]:
         """These pictures in order, uint8 `[B, H, W, 3]`, some at a time."""
-        ...
+
+    def measured(self, rows: range) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """The same, each with its extras, float32 `[B, width]`."""
+        for images_BHWC in self.batches(rows):
+            yield images_BHWC, {}
+
+    def summarize(self, parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """What a record says of the extras of all pictures, which come in parts."""
+        del parts
+        return {}
 
 
-class FolderSet:
+class FolderSet(PictureSet):
     """Picture files below a folder, in the order of their paths."""
-
-    labels = None
-    class_names: tuple[str, ...] = ()
 
     def __init__(self, folder: Any, image_size: int = 0, field: str = "pictures"):
         """Args:
@@ -78,7 +83,8 @@ class FolderSet:
         if not self.names:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
         self.count = len(self.names)
-        self.size = self.read(0).shape[:2]
+        height, width = self.read(0).shape[:2]
+        self.size = height, width
 
     def read(self, row: int) -> np.ndarray:
         """One picture, uint8 `[H, W, 3]`."""
@@ -113,10 +119,8 @@ def local_files(folder: Any) -> list[str]:
     return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
 
 
-class ArraySet:
+class ArraySet(PictureSet):
     """The pictures of an .npz as ADM's evaluator reads it; never in memory all at once."""
-
-    class_names: tuple[str, ...] = ()
 
     def __init__(self, path: Any, field: str = "pictures"):
         """Args:
@@ -131,7 +135,6 @@ class ArraySet:
                 names = archive.namelist()
                 with archive.open(ARRAYS) as file:
                     shape, fortran, dtype = read_header(file)
-                self.labels = None
                 if "arr_1.npy" in names:
                     with archive.open("arr_1.npy") as file:
                         self.labels = np.asarray(npy.read_array(file)).ravel()
@@ -173,14 +176,13 @@ def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     return npy.read_array_header_2_0(file)
 
 
-class DataSet:
+class DataSet(PictureSet):
     """Pictures of a data set, cut as training cuts them."""
 
     def __init__(self, source: ImageSource):
         self.source, self.count = source, len(source)
         self.size = (source.image_size, source.image_size)
         self.class_names = source.class_names
-        self.labels = None
 
     def settings(self) -> dict[str, Any]:
         said = {"pictures": self.source.description, "count": self.count}
@@ -194,7 +196,7 @@ class DataSet:
             yield np.stack([self.source.view(row, 0)["image"] for row in part])
 
 
-class FirstPictures:
+class FirstPictures(PictureSet):
     """The first ones of a set."""
 
     def __init__(self, pictures: PictureSet, count: int):
@@ -225,7 +227,11 @@ def open_pictures(
     Raises:
         UserError: none of these, or fewer pictures than asked for.
     """
-    pictures = _open(name, split, image_size, field)
+    return first_pictures(_open(name, split, image_size, field), num_images, name)
+
+
+def first_pictures(pictures: PictureSet, num_images: int, name: str) -> PictureSet:
+    """The first ones of a set, or all of them for 0; UserError for more than there are."""
     if num_images > pictures.count or (num_images or pictures.count) < 2:
         raise UserError(
             f"num_images: got {num_images or pictures.count}, allowed are 2 to the "

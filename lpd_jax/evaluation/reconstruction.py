@@ -11,7 +11,7 @@ Letters: B batch, H height, W width, C channels, V codes.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.data.batches import Source
-from lpd_jax.evaluation.fid import FeatureNetwork
+from lpd_jax.evaluation.judges import FeatureNetwork
 from lpd_jax.evaluation.metrics import RunningStatistics, frechet_distance
+from lpd_jax.generation.batches import pad_rows
 from lpd_jax.images import image_grid, to_model_range, to_uint8
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.tokenizer_family import EXACT
-from lpd_jax.models.tokenizer_loss import code_shares, summarize_codes
+from lpd_jax.models.tokenizer_loss import summarize_codes
 from lpd_jax.runtime.bound_arrays import compile_with
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.loading import Weights
@@ -103,27 +104,31 @@ def measure_reconstruction(
             f"num_images: got {shown(count)}, allowed are 2 to the {len(source)} there are"
         )
     tokenizer_of(tokenizer.config).grid_of(source.view(0, 0)["image"].shape[:2])
-    bind = jax.tree_util.Partial
-    judge = compile_with(
-        bind(functools.partial(judge_batch, tokenizer.config), distance and bind(distance))
-    )
+    rebuild = Rebuilder(tokenizer, distance, batch_size)
     real, rebuilt = RunningStatistics(), RunningStatistics()
     sums: dict[str, float] = {}
-    shares_V = np.zeros(tokenizer.config.codebook_size)
+    counts_V = np.zeros(tokenizer.config.codebook_size)
     for first in range(0, count, batch_size):
-        rows = np.minimum(first + np.arange(batch_size), count - 1)
-        images_BHWC = np.stack([source.view(int(row), 0)["image"] for row in rows])
-        valid = min(batch_size, count - first)
-        drawn_BHWC, tokens, numbers = jax.device_get(judge(tokenizer.params, images_BHWC))
+        rows = range(first, min(first + batch_size, count))
+        images_BHWC = np.stack([source.view(row, 0)["image"] for row in rows])
+        drawn_BHWC, tokens, numbers = rebuild(images_BHWC)
         for name, value_B in numbers.items():
-            sums[name] = sums.get(name, 0.0) + float(value_B[:valid].astype(np.float64).sum())
-        shares_V += np.asarray(code_shares(tokens[:valid], shares_V.size)) * valid / count
+            sums[name] = sums.get(name, 0.0) + float(value_B.astype(np.float64).sum())
+        counts_V += np.bincount(tokens.ravel(), minlength=counts_V.size)
         if network is not None:
-            real.add(network.features(images_BHWC[:valid]))
-            rebuilt.add(network.features(drawn_BHWC[:valid]))
+            real.add(network.features(images_BHWC))
+            rebuilt.add(network.features(drawn_BHWC))
     rfd = None
     if network is not None:
         rfd = frechet_distance(rebuilt.statistics(), real.statistics())
+    means = {name: total / count for name, total in sums.items()}
+    return make_report(count, means, counts_V / counts_V.sum(), rfd, network_name)
+
+
+def make_report(
+    count: int, means: Mapping[str, float], shares_V: np.ndarray, rfd: float | None, features: str
+) -> ReconstructionReport:
+    """Means over pictures and the codes' shares, as a report."""
     codes = summarize_codes({"code_shares": shares_V})
     return ReconstructionReport(
         num_images=count,
@@ -131,9 +136,30 @@ def measure_reconstruction(
         dead_codes=int(codes["dead_codes"]),
         perplexity=codes["perplexity"],
         rfd=rfd,
-        rfd_features=network_name,
-        **{name: total / count for name, total in sums.items()},
+        rfd_features=features,
+        **means,
     )
+
+
+class Rebuilder:
+    """Encodes and decodes pictures of one size, a batch at a time; compiled once."""
+
+    def __init__(self, tokenizer: Weights, distance: Distance | None, batch_size: int):
+        """Args: as `measure_reconstruction` has them."""
+        self.params, self.batch_size = tokenizer.params, batch_size
+        bind = jax.tree_util.Partial
+        self.judge = compile_with(
+            bind(functools.partial(judge_batch, tokenizer.config), distance and bind(distance))
+        )
+
+    def __call__(
+        self, images_BHWC: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """What `judge_batch` gives of at most a batch, which is filled up with repeats."""
+        count = len(images_BHWC)
+        padded_BHWC = pad_rows(images_BHWC, self.batch_size - count)
+        outputs = jax.device_get(self.judge(self.params, padded_BHWC))
+        return jax.tree.map(lambda rows: rows[:count], outputs)
 
 
 def judge_batch(

@@ -41,6 +41,7 @@ class Shards(NamedTuple):
     folder: Any
     num_images: int
     size: int  # of a shard
+    widths: dict[str, int]  # of the arrays of a shard: features by tap, and the pictures' extras
 
     @property
     def number(self) -> int:
@@ -53,8 +54,8 @@ class Shards(NamedTuple):
     def file(self, shard: int) -> Any:
         return self.folder / SHARDS_FOLDER / f"{shard:05d}-of-{self.number:05d}.npz"
 
-    def read(self, shard: int, widths: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-        """Tap -> float32 `[B, F]`; None where the shard is not there, or not whole."""
+    def read(self, shard: int) -> dict[str, np.ndarray] | None:
+        """Name -> float32 `[B, F]`; None where the shard is not there, or not whole."""
         file = self.file(shard)
         if not file.is_file():
             return None
@@ -64,11 +65,11 @@ class Shards(NamedTuple):
                 open(folder / file.name, "rb") as opened,
                 np.load(opened) as arrays,
             ):
-                found = {tap: arrays[tap] for tap in widths}
+                found = {name: arrays[name] for name in self.widths}
         except DAMAGE:
             return None
         count = len(self.rows(shard))
-        whole = all(found[tap].shape == (count, width) for tap, width in widths.items())
+        whole = all(found[name].shape == (count, x) for name, x in self.widths.items())
         return found if whole else None
 
 
@@ -84,7 +85,8 @@ def open_shards(
     check_whole("shard_size", size, 1, MOST_PER_SHARD)
     settings = {**pictures.settings(), "network": judge.settings(), "shard_size": size}
     settings = json.loads(json.dumps(settings))
-    shards = Shards(folder, pictures.count, size)
+    widths = {**judge.widths, **pictures.extras}
+    shards = Shards(folder, pictures.count, size, widths)
     file = folder / SETTINGS_FILE
     if file.is_file():
         check_same(read_settings(file, field), settings, file, field)
@@ -139,11 +141,7 @@ def fill_shards(
         seen: whether these pictures need not be shown again.
     """
     mine = range(jax.process_index(), shards.number, jax.process_count())
-    left = [
-        shard
-        for shard in mine
-        if shards.read(shard, judge.widths) is None or not seen(shards.rows(shard))
-    ]
+    left = [shard for shard in mine if shards.read(shard) is None or not seen(shards.rows(shard))]
     total = sum(len(shards.rows(shard)) for shard in left)
     # None: shown where standard error is a terminal.
     with tqdm(total=total, unit="picture", disable=True if not total else None) as bar:
@@ -156,12 +154,12 @@ def fill_shards(
 def features_of(
     shards: Shards, shard: int, pictures: PictureSet, judge: Judge, watch: Watch | None, bar: tqdm
 ) -> dict[str, np.ndarray]:
-    """Tap -> float32 `[B, F]` of the pictures of a shard."""
+    """Name -> float32 `[B, F]` of the pictures of a shard."""
     rows, done = shards.rows(shard), 0
-    found = {tap: np.empty((len(rows), width), np.float32) for tap, width in judge.widths.items()}
-    for images_BHWC in pictures.batches(rows):
-        for tap, features_BF in judge.taps(images_BHWC).items():
-            found[tap][done : done + len(images_BHWC)] = features_BF
+    found = {name: np.empty((len(rows), x), np.float32) for name, x in shards.widths.items()}
+    for images_BHWC, extras in pictures.measured(rows):
+        for name, values_BF in {**judge.taps(images_BHWC), **extras}.items():
+            found[name][done : done + len(images_BHWC)] = values_BF
         if watch is not None:
             watch(rows.start + done, images_BHWC)
         done += len(images_BHWC)
@@ -180,10 +178,10 @@ def write_shard(shards: Shards, shard: int, found: Mapping[str, np.ndarray]) -> 
         np.savez(opened, **dict[str, Any](found))
 
 
-def finished_shards(shards: Shards, judge: Judge) -> Iterator[dict[str, np.ndarray]]:
-    """Tap -> float32 `[B, F]` of every shard, in order, once all are filled."""
+def finished_shards(shards: Shards) -> Iterator[dict[str, np.ndarray]]:
+    """Name -> float32 `[B, F]` of every shard, in order, once all are filled."""
     for shard in range(shards.number):
-        found = shards.read(shard, judge.widths)
+        found = shards.read(shard)
         if found is None:
             raise UserError(
                 f"output: got {shown_path(shards.folder)}, which lacks shard {shard}; allowed is a "
