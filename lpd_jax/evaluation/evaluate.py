@@ -4,6 +4,7 @@ Letters: B pictures, H height, W width.
 """
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -74,6 +75,13 @@ def evaluate(
         if jax.process_index() == 0:
             write_record(folder, record)
     return record
+
+
+def default_folder(pictures: PictureSet, judge: Judge, shard_size: int) -> str:
+    """A folder whose name tells these pictures, and their features, from all others."""
+    said = [pictures.settings(), judge.settings(), shard_size]
+    text = json.dumps(said, sort_keys=True)
+    return f"evaluations/{judge.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def make_record(

@@ -8,15 +8,18 @@ Letters: B pictures, F features, C classes.
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 
+from lpd_jax import bundled
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import Inception, find_inception, load_inception
 from lpd_jax.evaluation.inception_network import FEATURE_DIM, SPATIAL_DIM
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.fetching import CHECKPOINTS
 
 AVATARS, INCEPTION = "avatars12", "inception"
@@ -128,6 +131,19 @@ def open_judge(name: str, field: str = "network") -> Judge:
     except (UserError, FileNotFoundError) as error:
         text = str(error)
         raise UserError(text if text.startswith(f"{field}:") else f"{field}: {text}") from None
+
+
+def is_bundled(class_names: Iterable[str], size: Any) -> bool:
+    """Whether pictures of these classes and (height, width) are of the bundled kind."""
+    return tuple(class_names) == bundled.CLASS_NAMES and tuple(size or ()) == (
+        bundled.IMAGE_SIZE,
+        bundled.IMAGE_SIZE,
+    )
+
+
+def default_network(config: DirectoryConfig) -> str:
+    """The network that judges a model where nobody says: of the bundled kind their classifier."""
+    return AVATARS if is_bundled(config.class_names, config.image_size) else ""
 
 
 def looks_like_a_file(name: str) -> bool:

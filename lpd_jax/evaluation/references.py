@@ -16,9 +16,9 @@ import numpy as np
 
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
 from lpd_jax.evaluation.gaussian_files import DAMAGE, problem_of
-from lpd_jax.evaluation.judges import FEATURES, SPATIAL, Judge
-from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet
-from lpd_jax.runtime import provenance
+from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bundled
+from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet, open_pictures
+from lpd_jax.runtime import buckets, provenance
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
@@ -90,6 +90,40 @@ def make_reference(pictures: PictureSet, judge: Judge, name: str = "") -> Refere
         features_RF,
         about,
     )
+
+
+def open_reference(
+    name: str, pictures: PictureSet, judge: Judge, originals: PictureSet | None = None
+) -> Reference:
+    """What pictures are compared with, by what a user calls it.
+
+    Args:
+        name: an .npz, local or of a bucket; a folder of pictures or a data set, which are cut to
+            the size of those that are judged, and measured now; "" is the originals, or, of the
+            bundled classes, the bundled training pictures.
+        pictures: that are to be judged.
+        judge: the network.
+        originals: what pictures are reconstructions of.
+
+    Raises:
+        UserError: names what it is, and what was wanted.
+    """
+    judge.check_size(pictures.size)
+    if not name and originals is not None:
+        return make_reference(originals, judge, "the originals")
+    if not name and is_bundled(pictures.class_names, pictures.size):
+        name = AVATARS
+    if not name:
+        raise UserError(
+            f"reference: missing; {WANTED}, a folder of pictures, {AVATARS} and tfds:NAME"
+        )
+    is_set = name == AVATARS or name.startswith("tfds:")
+    if is_set or buckets.located("reference", name).is_dir():
+        height, width = pictures.size
+        size = height if height == width and name != AVATARS else 0
+        return make_reference(open_pictures(name, image_size=size, field="reference"), judge, name)
+    with buckets.local_file("reference", name) as path:
+        return load_reference(path, judge, pictures.size)._replace(name=name)
 
 
 def save_reference(path: Any, reference: Reference) -> None:

@@ -88,14 +88,17 @@ def open_shards(
     widths = {**judge.widths, **pictures.extras}
     shards = Shards(folder, pictures.count, size, widths)
     file = folder / SETTINGS_FILE
-    if file.is_file():
-        check_same(read_settings(file, field), settings, file, field)
-        return shards
-    if jax.process_index() == 0:
-        (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0 and not file.is_file():
+        if not is_bucket(folder):
+            (folder / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
         with replacing_file(file, "the settings") as temporary:
             temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     wait_for_all("settings")
+    if not file.is_file():
+        raise UserError(
+            f"{field}: got {shown_path(folder)}, allowed is a folder that all processes see"
+        )
+    check_same(read_settings(file, field), settings, file, field)
     return shards
 
 
@@ -183,10 +186,7 @@ def finished_shards(shards: Shards) -> Iterator[dict[str, np.ndarray]]:
     for shard in range(shards.number):
         found = shards.read(shard)
         if found is None:
-            raise UserError(
-                f"output: got {shown_path(shards.folder)}, which lacks shard {shard}; allowed is a "
-                "folder that all processes see"
-            )
+            raise UserError(f"output: got {shown_path(shards.folder)}, which lost shard {shard}")
         yield found
 
 

@@ -12,8 +12,14 @@ from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
 from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.hub import find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.model_directory import DTYPES, ModelFiles, save_model_directory
+from lpd_jax.weights.model_directory import (
+    DTYPES,
+    ModelFiles,
+    load_model_directory,
+    save_model_directory,
+)
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
 Sources = dict[str, tuple[str, str]]
@@ -55,6 +61,17 @@ def load_run(workdir: str, tokenizer_workdir: str = "") -> ModelFiles:
     _, parts, config = read_run(workdir, tokenizer_workdir)
     params = {part: weights.params for part, weights in parts.items()}
     return ModelFiles(config, params.get("transformer"), params.get("tokenizer"))
+
+
+def load_models(name: str) -> ModelFiles:
+    """The models of a name or directory, as a `Pipeline` takes them, or of a training run.
+
+    Raises:
+        FileNotFoundError, UserError: one line on what is wrong.
+    """
+    if name and (reachable("model", name) / CHECKPOINTS_FOLDER).is_dir():
+        return load_run(name)
+    return load_model_directory(find_model_directory(name))
 
 
 def read_run(

@@ -1,0 +1,164 @@
+"""Judges a model or pictures, and writes one record with all that the numbers depend on.
+
+    python launch/evaluate.py
+    python launch/evaluate.py --model=DIR --num_images=2400 --num_steps=12 --guidance_scale=2
+    python launch/evaluate.py --model=lpd_l_256 --network=inception.pth \\
+        --reference=VIRTUAL_imagenet256_labeled.npz
+    python launch/evaluate.py --pictures=FOLDER_OR_NPZ --network=efficientnet --reference=real.npz
+    python launch/evaluate.py --tokenizer=DIR --pictures=FOLDER --image_size=256 \\
+        --network=efficientnet --perceptual=efficientnet_lite0
+    python launch/evaluate.py --make_reference=real.npz --pictures=tfds:imagenet2012 \\
+        --split=validation --image_size=256 --network=inception.pth
+
+Writes OUTPUT/evaluation.json and OUTPUT/evaluation.md. Stopped, even by kill -9, the same command
+goes on where it was. On several machines all processes write to one shared folder. What is left out
+of how to draw is what the model was made for.
+"""
+
+from typing import Any
+
+import jax
+from absl import flags, logging
+
+from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.runtime import buckets, command_line, processes
+from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.loading import Weights, load_weights
+from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
+
+with command_line.imports_of("train"):
+    from lpd_jax.data.token_cache import INDEX_FILE, open_token_cache
+    from lpd_jax.evaluation.drawn_pictures import LABELS, Drawer, check_plan
+    from lpd_jax.evaluation.evaluate import default_folder, evaluate, table
+    from lpd_jax.evaluation.judges import default_network, open_judge
+    from lpd_jax.evaluation.picture_sets import (
+        SPLITS,
+        PictureSet,
+        first_pictures,
+        open_pictures,
+    )
+    from lpd_jax.evaluation.rebuilt_pictures import (
+        RECONSTRUCTION,
+        RebuiltPictures,
+        TokenPictures,
+    )
+    from lpd_jax.evaluation.references import (
+        make_reference,
+        open_reference,
+        save_reference,
+    )
+    from lpd_jax.evaluation.saved_pictures import KINDS
+    from lpd_jax.evaluation.shards import SHARD_SIZE
+    from lpd_jax.evaluation.suites import suites_for
+    from lpd_jax.training.export import load_models
+
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, owner/name, a run.")
+PICTURES = flags.DEFINE_string("pictures", None, "Judge these: a folder, an .npz or a data set.")
+SPLIT = flags.DEFINE_enum("split", "train", list(SPLITS), "Of a data set in --pictures.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 0, "Side of ADM's centre crop of --pictures.")
+NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 0, "Default: 50 of each class, or all that there are.", lower_bound=0
+)
+LABEL_KIND = flags.DEFINE_enum("labels", LABELS[0], list(LABELS), "Classes in turn, or at random.")
+NETWORK = flags.DEFINE_string("network", "", "avatars12, efficientnet, or Inception's weights.")
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", "", "Judge what it makes of --pictures; of a token cache, decode that."
+)
+PERCEPTUAL = flags.DEFINE_enum(
+    "perceptual", "", ["", *NETWORKS], "With --tokenizer: a perceptual distance too."
+)
+REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
+MAKE_REFERENCE = flags.DEFINE_string("make_reference", None, "Write this .npz of --pictures.")
+SUITES = flags.DEFINE_list("suites", [], "adm, torch_fidelity. Default: all that fit the network.")
+OUTPUT = flags.DEFINE_string("output", "", "Folder. Default: one for each choice of options.")
+SHARD = flags.DEFINE_integer("shard_size", SHARD_SIZE, "Pictures that a kill may cost.")
+SAVE = flags.DEFINE_enum("save", "", list(KINDS), "Keep the pictures: png files, or one npz.")
+CHOICES = define_flags()
+processes.define_host_flags()
+
+
+def main() -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
+    with processes.job():
+        if MAKE_REFERENCE.value is not None:
+            write_reference(MAKE_REFERENCE.value)
+        else:
+            judge_pictures()
+
+
+def write_reference(path: str) -> None:
+    target = check_output_file("make_reference", path, (".npz",))
+    pictures = asked_pictures()
+    save_reference(target, make_reference(pictures, open_judge(NETWORK.value)))
+    print(f"wrote {target}, of {pictures.count:,} pictures")
+
+
+def judge_pictures() -> None:
+    if PICTURES.value is not None or TOKENIZER.value:
+        pictures = asked_pictures()
+        judge = open_judge(NETWORK.value)
+    else:
+        files = load_models(MODEL.value)
+        generation = files.config.generation.updated(read_flags(CHOICES))
+        check_plan(files.config, generation, NUM_IMAGES.value, LABEL_KIND.value)
+        judge = open_judge(NETWORK.value or default_network(files.config))
+        drawer = Drawer(files, MODEL.value)
+        pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
+    suites_for(judge, SUITES.value)
+    originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
+    reference = open_reference(REFERENCE.value, pictures, judge, originals)
+    folder = check_output_folder(
+        "output", OUTPUT.value or default_folder(pictures, judge, SHARD.value)
+    )
+    record = evaluate(
+        pictures,
+        judge,
+        reference,
+        folder,
+        suites=SUITES.value,
+        shard_size=SHARD.value,
+        save=SAVE.value,
+    )
+    if jax.process_index() == 0:
+        tell(record, judge.warning)
+        print(f"wrote {folder / 'evaluation.json'}")
+
+
+def tell(record: dict[str, Any], warning: str) -> None:
+    print("\n".join(table([record])))
+    for name, value in record["metrics"].get(RECONSTRUCTION, {}).items():
+        print(f"{name}: {value:.4g}")
+    if warning:
+        print(f"This is {warning}.")
+
+
+def asked_pictures() -> PictureSet:
+    """Of --pictures, and of what --tokenizer makes of them."""
+    name, count = PICTURES.value or "", NUM_IMAGES.value
+    if not TOKENIZER.value:
+        return open_pictures(name, split=SPLIT.value, image_size=IMAGE_SIZE.value, num_images=count)
+    tokenizer = asked_tokenizer(TOKENIZER.value)
+    if name and (buckets.located("pictures", name) / INDEX_FILE).is_file():
+        return first_pictures(TokenPictures(open_token_cache(name), tokenizer, name), count, name)
+    originals = open_pictures(
+        name, split=SPLIT.value, image_size=IMAGE_SIZE.value, num_images=count
+    )
+    distance = None
+    if PERCEPTUAL.value:
+        loss = load_perceptual(PerceptualConfig(network=PERCEPTUAL.value))
+        distance = jax.tree_util.Partial(loss.distance, loss.params)
+    return RebuiltPictures(tokenizer, TOKENIZER.value, originals, distance, PERCEPTUAL.value)
+
+
+def asked_tokenizer(name: str) -> Weights:
+    """Of a model by name, of a model directory, or of a run."""
+    is_folder = buckets.located("tokenizer", name).is_dir()
+    return load_weights(
+        name if is_folder else str(find_model_directory(name)), "tokenizer", "tokenizer"
+    )
+
+
+def run() -> None:
+    command_line.run(main, module=__name__)

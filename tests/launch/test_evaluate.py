@@ -1,0 +1,106 @@
+"""The command from a shell: what it writes, and what it refuses before it draws anything."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests import avatars, tiny
+from tests.evaluation import judging
+from tests.launch import one_process
+
+SCRIPT = tiny.REPOSITORY / "launch" / "evaluate.py"
+WRONG = [
+    (["--num_images=25"], ["num_images", "25", "12 classes", "24", "labels=uniform"]),
+    (["--num_steps=17"], ["num_steps", "17", "16"]),
+    (["--labels=all"], ["labels", "all", "uniform"]),
+    (["--network=vgg"], ["network", "'vgg'", "efficientnet"]),
+    (["--suites=adm"], ["suites", "'adm'", "'avatars12'", "features"]),
+    (["--reference=nowhere.npz"], ["reference", "nowhere.npz", "not there", "mu"]),
+    (["--model=nowhere"], ["'nowhere'", "avatars12"]),
+    (["--model=cats"], ["network", "missing", "efficientnet"]),
+    (["--model=cats", "--network=avatars12"], ["network", "64 pixels", "8x8"]),
+    (["--pictures=nowhere", "--network=avatars12"], ["pictures", "'nowhere'", "folder"]),
+    (["--pictures=small.npz", "--network=avatars12"], ["network", "64 pixels", "8x8"]),
+    (["--output=small.npz"], ["output", "small.npz", "file"]),
+    (["--tokenizer=avatars", "--network=avatars12"], ["pictures", "missing"]),
+    (["--make_reference=out.txt", "--pictures=small.npz"], ["make_reference", ".npz"]),
+    (["--shard_size=0"], ["shard_size", "0"]),
+]
+
+# Of many calls in one process only the first could join a job: each is told that there is none.
+ALONE = """
+import jax
+def initialize(*arguments):
+    raise ValueError("no launcher")
+jax.distributed.initialize = initialize
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two models, one of the avatars and one of other pictures; an array of small pictures."""
+    folder = tmp_path_factory.mktemp("models")
+    avatars.write_model_directory(
+        folder / "avatars", order="locality", num_steps=4, guidance_scale=2.0
+    )
+    tiny.write_model_directory(folder / "cats")
+    judging.write_pictures(folder / "small.npz")
+    return folder
+
+
+def filled_in(folder, options):
+    """Options with the fixture's paths in place of their names."""
+    found = []
+    for option in options:
+        name, _, value = option.partition("=")
+        there = value in ("avatars", "cats", "small.npz")
+        found.append(f"{name}={folder / value}" if there else option)
+    return found
+
+
+@pytest.fixture(scope="module")
+def refusals(folder, tmp_path_factory):
+    place, cases = tmp_path_factory.mktemp("refused"), []
+    for i, (options, _) in enumerate(WRONG):
+        (place / f"case_{i}").mkdir()
+        model = f"--model={folder / 'avatars'}"
+        cases.append((place / f"case_{i}", [model, *filled_in(folder, options)]))
+    return one_process.run_cases(SCRIPT, cases, place, ALONE)
+
+
+@pytest.mark.parametrize("row", range(len(WRONG)), ids=lambda row: WRONG[row][0][-1])
+def test_a_wrong_argument_is_one_line_and_writes_nothing(refusals, row):
+    one_process.check_refusal(refusals[row], WRONG[row][1])
+
+
+@pytest.mark.slow  # a process that compiles what draws and what judges
+def test_judges_a_model_makes_a_reference_and_judges_files(folder, tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    model = [f"--model={folder / 'avatars'}", "--num_images=12"]
+    made, drawn, again, files = one_process.run_cases(
+        SCRIPT,
+        [
+            (place, ["--make_reference=real.npz", "--pictures=avatars12", "--network=avatars12"]),
+            (place, [*model, "--reference=real.npz", "--output=a", "--save=npz"]),
+            (place, [*model, "--reference=real.npz", "--output=a"]),
+            (place, ["--pictures=a/pictures.npz", "--network=avatars12", "--reference=real.npz"]),
+        ],
+        tmp_path,
+        ALONE + one_process.FEW_PICTURES,
+    )
+    for outcome in (made, drawn, again, files):
+        assert outcome.code == 0, outcome.err
+    assert "of 180 pictures" in made.out
+    assert drawn.out.splitlines()[:3] == again.out.splitlines()[:3]
+    assert "no FID" in drawn.out and "a/evaluation.json" in drawn.out
+    record = json.loads((place / "a" / "evaluation.json").read_text())
+    assert record["reference"]["name"] == "real.npz"
+    assert record["reference"]["about"]["pictures"]["count"] == 180
+    with np.load(place / "a" / "pictures.npz") as saved:
+        assert saved["arr_0"].shape == (12, 64, 64, 3)
+    (other,) = (place / "evaluations").iterdir()
+    judged = json.loads((other / "evaluation.json").read_text())
+    for name, number in judged["metrics"]["features"].items():
+        assert number == record["metrics"]["features"][name]
