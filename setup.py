@@ -73,7 +73,7 @@ TEST = [
     "setuptools>=77",  # tests/test_packaging.py builds the package; Python 3.12 has none
 ]
 # Programs by the modules of lpd_jax/commands; launch/NAME.py start the same.
-COMMANDS = ["cache_tokens", "convert", "edit", "evaluate", "export", "generate", "train"]
+COMMANDS = ["cache_tokens", "convert", "edit", "evaluate", "export", "generate", "sweep", "train"]
 
 
 def long_description() -> str:

@@ -73,6 +73,14 @@ def parse_whole(name: str, text: str) -> int:
         raise UserError(f"{name}: got {shown(text)}, allowed are whole numbers") from None
 
 
+def parse_number(name: str, text: str) -> float:
+    """The number that a text spells; UserError likewise."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{name}: got {shown(text)}, allowed are numbers") from None
+
+
 def as_number(value: Any) -> float | int | None:
     """A real number of Python, NumPy or JAX as Python's; None for anything else, True as well."""
     try:

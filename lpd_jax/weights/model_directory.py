@@ -19,9 +19,10 @@ import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
+from lpd_jax.models.settings import Generation
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_choice
-from lpd_jax.runtime.atomic_files import replacing_directory
+from lpd_jax.runtime.atomic_files import replacing_directory, replacing_file
 from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
@@ -189,6 +190,30 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
                 f"config.json has a {part}"
             )
     return dataclasses.replace(config, where=str(folder))
+
+
+def check_own_directory(path: str | PathLike, field: str) -> Any:
+    """The folder of a model directory; UserError for anything else, such as a bundled model."""
+    folder = buckets.located(field, path)
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(
+            f"{field}: got {shown_path(path)}, allowed is the folder of a model directory, whose "
+            f"{CONFIG_FILE} is to be written"
+        )
+    return folder
+
+
+def write_generation(path: str | PathLike, generation: Generation) -> None:
+    """Makes these choices what a model directory draws with where nobody says; see `Generation`.
+
+    Raises:
+        UserError: no model directory.
+    """
+    folder = check_own_directory(path, "model")
+    config = dataclasses.replace(read_directory_config(folder), generation=generation)
+    text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
+    with replacing_file(folder / CONFIG_FILE, "the config") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
