@@ -27,6 +27,76 @@ LABELS = ("balanced", "uniform")
 IMAGES_PER_CLASS = 50  # 50,000 of ImageNet's 1000 classes, as published
 
 
+class DrawingPlan:
+    """Which pictures a model is to draw: class, order and random numbers of each."""
+
+    def __init__(
+        self,
+        config: DirectoryConfig,
+        generation: Generation,
+        num_images: int = 0,
+        labels: str = LABELS[0],
+    ):
+        """Args:
+        config: of a transformer and its tokenizer.
+        generation: every choice of how to draw.
+        num_images: 0 is 50 of each class.
+        labels: "balanced", classes in turn; "uniform", each drawn from all.
+
+        Raises:
+            UserError: pictures that the classes do not divide, or that the model cannot draw.
+        """
+        self.config, self.label_kind = config, labels
+        self.count = check_plan(config, generation, num_images, labels)
+        num_classes = config.need("transformer").num_classes
+        self.labels_B = make_labels(labels, self.count, num_classes, generation)
+        self.request = make_request(config, self.labels_B[:1], **vars(generation))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        grid = self.config.need("transformer").grid_size
+        height, width = tokenizer_of(self.config.need("tokenizer")).size_of(grid)
+        out = self.request.generation.output_size or height
+        return out, round(width * out / height)
+
+    @functools.cached_property
+    def orders(self) -> np.ndarray:
+        """Those that a request for all pictures has; locality orders, which take long, by a bank.
+
+        The bank is a file: a resumed evaluation and the next one do not make them again.
+        """
+        chosen, config = self.request.generation, self.config
+        if chosen.order != "locality":
+            return make_request(config, self.labels_B, **vars(chosen)).order
+        return first_orders(
+            "locality",
+            config.need("transformer").grid_size,
+            self.request.schedule,
+            self.count,
+            chosen.seed,
+            proximity_threshold=chosen.proximity_threshold,
+            repulsion_threshold=chosen.repulsion_threshold,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        chosen = to_mapping(self.request.generation)
+        return {
+            "count": self.count,
+            "size": list(self.size),
+            "labels": self.label_kind,
+            "generation": chosen | {"group_sizes": list(self.request.schedule.group_sizes)},
+        }
+
+    def request_of(self, rows: range) -> Request:
+        """What draws these pictures, whatever others are drawn."""
+        index_B = np.arange(rows.start, rows.stop)
+        return self.request._replace(
+            labels=self.labels_B[index_B], order=self.orders[index_B], image_index=index_B
+        )
+
+
 class Drawer:
     """A model on all devices of this process, for as many sets of pictures as are asked of it."""
 
@@ -53,90 +123,36 @@ class Drawer:
         }
         self.runner = Runner(self.config, params, jax.local_devices())
 
-    @property
-    def picture_size(self) -> tuple[int, ...]:
-        """(height, width) in pixels, as the tokenizer gives them."""
-        grid = self.config.need("transformer").grid_size
-        return tokenizer_of(self.config.need("tokenizer")).size_of(grid)
-
     def pictures(
         self, generation: Generation, num_images: int = 0, labels: str = LABELS[0]
     ) -> "DrawnPictures":
-        """A set drawn in one way; see `DrawnPictures`."""
-        return DrawnPictures(self, generation, num_images, labels)
+        """A set drawn in one way; see `DrawingPlan`."""
+        return DrawnPictures(self, DrawingPlan(self.config, generation, num_images, labels))
 
 
 class DrawnPictures(PictureSet):
     """So many pictures of a model, each of a class that its number decides."""
 
-    def __init__(self, drawer: Drawer, generation: Generation, num_images: int, labels: str):
+    def __init__(self, drawer: Drawer, plan: DrawingPlan):
         """Args:
         drawer: the model.
-        generation: every choice of how to draw.
-        num_images: 0 is 50 of each class.
-        labels: "balanced", classes in turn; "uniform", each drawn from all.
-
-        Raises:
-            UserError: pictures that the classes do not divide, or that the model cannot draw.
+        plan: what it draws.
         """
-        self.drawer, self.label_kind = drawer, labels
-        config = drawer.config
-        count = check_plan(config, generation, num_images, labels)
-        self.count = count
-        num_classes = config.need("transformer").num_classes
-        self.labels_B = make_labels(labels, count, num_classes, generation)
-        self.labels = self.labels_B
-        self.request = make_request(config, self.labels_B[:1], **vars(generation))
-        self.class_names = tuple(config.class_names)
-        height, width = drawer.picture_size
-        out = self.request.generation.output_size or height
-        self.size = out, round(width * out / height)
-
-    @functools.cached_property
-    def orders(self) -> np.ndarray:
-        """Those that a request for all pictures has; locality orders, which take long, by a bank.
-
-        The bank is a file: a resumed evaluation and the next one do not make them again.
-        """
-        chosen, config = self.request.generation, self.drawer.config
-        if chosen.order != "locality":
-            return make_request(config, self.labels_B, **vars(chosen)).order
-        return first_orders(
-            "locality",
-            config.need("transformer").grid_size,
-            self.request.schedule,
-            self.count,
-            chosen.seed,
-            proximity_threshold=chosen.proximity_threshold,
-            repulsion_threshold=chosen.repulsion_threshold,
-        )
+        self.drawer, self.plan = drawer, plan
+        self.count, self.size, self.labels = plan.count, plan.size, plan.labels_B
+        self.class_names = tuple(drawer.config.class_names)
 
     def settings(self) -> dict[str, Any]:
-        chosen = self.request.generation
-        return {
-            "model": self.drawer.name,
-            "weights": self.drawer.weights,
-            "count": self.count,
-            "size": list(self.size),
-            "labels": self.label_kind,
-            "generation": to_mapping(chosen)
-            | {"group_sizes": list(self.request.schedule.group_sizes)},
-        }
-
-    def request_of(self, rows: range) -> Request:
-        """What draws these pictures, whatever others are drawn."""
-        index_B = np.arange(rows.start, rows.stop)
-        return self.request._replace(
-            labels=self.labels_B[index_B], order=self.orders[index_B], image_index=index_B
-        )
+        said = {"model": self.drawer.name, "weights": self.drawer.weights}
+        return said | self.plan.settings()
 
     def tokens(self, rows: range) -> Iterator[np.ndarray]:
         """Tokens int32 `[B, N]` in raster order, some at a time."""
-        for (tokens_BN,) in self.drawer.runner.run(self.request_of(rows), to_images=False):
+        for (tokens_BN,) in self.drawer.runner.run(self.plan.request_of(rows), to_images=False):
             yield tokens_BN
 
     def batches(self, rows: range) -> Iterator[np.ndarray]:
-        for images_BHWC, _ in self.drawer.runner.run(self.request_of(rows), to_images=True):
+        for images_BHWC, _ in self.drawer.runner.run(self.plan.request_of(rows), to_images=True):
             yield images_BHWC
 
 

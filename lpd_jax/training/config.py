@@ -6,6 +6,7 @@ from typing import Any
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
+from lpd_jax.evaluation.while_training import EvaluationConfig
 from lpd_jax.models.adversarial_loss import AdversarialConfig
 from lpd_jax.models.discriminator import DiscriminatorConfig
 from lpd_jax.models.family import config_from_dict, config_to_dict
@@ -34,6 +35,7 @@ class EveryConfig:
     save: int = 500
     sample: int = 500
     fid: int = 0
+    evaluate_pictures: int = 0
 
     def __post_init__(self):
         check_types(self, "every")
@@ -84,6 +86,7 @@ class TrainConfig:
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     generation: Generation = Generation()
     fid: FIDConfig = FIDConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     keep_checkpoints: int = 2
     keep_every: int = 0
     ema_decay: float = 0.0

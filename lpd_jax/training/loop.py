@@ -2,16 +2,13 @@
 
 import collections
 import contextlib
-import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
-from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
 from lpd_jax.runtime.errors import UserError
@@ -34,6 +31,12 @@ from lpd_jax.training.metric_writers import (
     check_wandb,
 )
 from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
+from lpd_jax.training.picture_judges import (
+    PictureJudges,
+    judge_pictures,
+    open_judges,
+    with_references,
+)
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
@@ -60,7 +63,7 @@ class Run(NamedTuple):
     batches: TrainingBatches
     checkpoints: Checkpoints
     profiler: Profiler
-    fid: FID | None = None
+    judges: PictureJudges = PictureJudges()
 
 
 def train(
@@ -105,7 +108,7 @@ def train(
             check_same_config(config_to_json(model, config), saved)
             notes = [*filter(None, [rate_jump(config, saved, resumes)])]
         params = None if resumes is not None else first_params(model, config, notes.append)
-        fid = open_fid(config.fid, config.data)
+        judges = open_judges(config, place.local)
         task = make_task(model, config, place.local, place)
         rule = task.rule or one_optimizer_of(task, config)
         init = fresh_state(model, rule)
@@ -118,9 +121,9 @@ def train(
         checkpoints.needed = needed
         stack.enter_context(contextlib.closing(checkpoints))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
-        fid = with_reference(fid, config.data, place.local)
+        judges = with_references(judges, config.data, place.local)
         place.push()  # it took long to measure
-        run = Run(config, task, rule, mesh, batches, checkpoints, profiler, fid)
+        run = Run(config, task, rule, mesh, batches, checkpoints, profiler, judges)
         state = start_state(run, params)
         progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, notes))
         for line in (*notes, describe(run, state, workdir)):
@@ -278,8 +281,7 @@ def keep_and_show(
         judged = mean_metrics(
             evaluate, shown, source, config.batch_size, run.mesh, threads, summarize
         )
-    if "fid" in events and run.fid:
-        judged["fid"] = measure_fid(run.fid, functools.partial(draw_batch, run), shown)
+    judged |= judge_pictures(run.judges, events, run.task, config.batch_size, run.mesh, shown)
     if judged:
         progress.report(step, "validation", judged)
     if "sample" in events:
@@ -287,12 +289,6 @@ def keep_and_show(
     if events - {"log"}:
         progress.push()
         progress.stopwatch.pause()
-
-
-def draw_batch(run: Run, params: Any, first: int) -> np.ndarray:
-    """A global batch of images, drawn on all devices: image `first` and those after it."""
-    with jax.set_mesh(run.mesh):
-        return run.task.draw(params, first, run.config.batch_size, batch_sharding(run.mesh))
 
 
 def describe(run: Run, state: TrainState, workdir: str | os.PathLike) -> str:

@@ -20,6 +20,7 @@ FREE_FIELDS = (
     "keep_every",
     "generation",
     "fid",
+    "evaluation",
     "init_from",
     "new_classes",
     "tokenizer",  # wherever it lies: `check_same_tokenizer` compares what it is

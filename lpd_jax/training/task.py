@@ -15,6 +15,7 @@ from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.data.token_writer import Exchange
 from lpd_jax.evaluation.fid import check_image_size
+from lpd_jax.evaluation.while_training import plan_for, planned_draw
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
@@ -52,6 +53,7 @@ class Task(NamedTuple):
     validation_loss: LossFunction
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
     draw: Draw
+    draw_judged: Draw | None = None  # the pictures of `evaluation`, where they are others
     tokenizer: str = ""  # digest of what makes the transformer's tokens
     rule: UpdateRule | None = None  # None: one optimizer makes the training loss small
     summarize: Callable[[dict], dict] = dict  # mean metrics of the validation set -> numbers
@@ -78,6 +80,11 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     if config.fid.num_images > len(validation):
         raise UserError(
             f"fid.num_images: got {config.fid.num_images}, allowed is at most the "
+            f"{len(validation)} validation images, which a tokenizer is judged by"
+        )
+    if config.evaluation.num_images > len(validation):
+        raise UserError(
+            f"evaluation.num_images: got {config.evaluation.num_images}, allowed is at most the "
             f"{len(validation)} validation images, which a tokenizer is judged by"
         )
     family = tokenizer_of(model)
@@ -127,6 +134,9 @@ def token_task(
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
     check_image_size(config.fid, config.generation.output_size or decoded[0])
     draw = make_sampler(model, config, tokenizer)
+    generation = family.defaults().updated(vars(config.generation), "generation")
+    plan = plan_for(model, tokenizer.config, generation, config.evaluation)
+    judged = None if plan is None else planned_draw(plan, tokenizer)
 
     def draw_samples(params: Any) -> np.ndarray:
         return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
@@ -134,7 +144,7 @@ def token_task(
     digest = weights_digest(tokenizer.params, tokenizer.config)
     training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     losses = training_loss, validation_loss
-    return Task(model, training, validation, *losses, draw_samples, draw, digest)
+    return Task(model, training, validation, *losses, draw_samples, draw, judged, digest)
 
 
 def token_loss(family: Family, config: TrainConfig, options: dict[str, Any]) -> LossFunction:

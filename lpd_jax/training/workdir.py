@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from lpd_jax.evaluation.while_training import REFERENCE_FILES
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.bucket_mirror import Mirror
@@ -23,7 +24,14 @@ from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 DATA_FILE = "data.json"  # of what a run learns
 CLASS_NAMES, TOKENIZER = "class_names", "tokenizer"  # its fields
 # What a run goes on with beside its checkpoints: lines it adds to, and what took long to make.
-RESUMED = (LOG_FILE, METRICS_FILE, RECORD_FILE, "fid_reference_*.npz", "tokens/*/*")
+RESUMED = (
+    LOG_FILE,
+    METRICS_FILE,
+    RECORD_FILE,
+    "fid_reference_*.npz",
+    REFERENCE_FILES,
+    "tokens/*/*",
+)
 
 
 class Workdir:

@@ -46,7 +46,7 @@ def test_a_sweep_goes_on_and_compiles_a_schedule_once(model, tmp_path, monkeypat
     evaluate = sweep.evaluate
 
     def note(pictures, *arguments, **options):
-        judged.append(pictures.request.generation)
+        judged.append(pictures.plan.request.generation)
         return evaluate(pictures, *arguments, **options)
 
     monkeypatch.setattr(sweep, "evaluate", note)

@@ -1,0 +1,123 @@
+"""What a run reports of its pictures is what the command says of the model that it exports."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lpd_jax.data.data_config import DataConfig
+from lpd_jax.evaluation import while_training
+from lpd_jax.evaluation.drawn_pictures import Drawer
+from lpd_jax.evaluation.evaluate import evaluate
+from lpd_jax.evaluation.references import load_reference, save_reference
+from lpd_jax.evaluation.while_training import EvaluationConfig, measure_pictures, open_test
+from lpd_jax.models.settings import Generation
+from lpd_jax.training import train
+from lpd_jax.training.config import EveryConfig
+from lpd_jax.training.export import load_models
+from tests import tiny
+from tests.data import photos
+from tests.evaluation import judging
+from tests.training import toy
+
+
+@pytest.fixture
+def by_stripes(monkeypatch):
+    monkeypatch.setattr(while_training, "open_judge", lambda *_: judging.tiny_judge())
+
+
+def write_reference(path):
+    judging.write_pictures(path.with_name("real_pictures.npz"))
+    save_reference(path, judging.real_reference(path.with_name("real_pictures.npz")))
+    return str(path)
+
+
+def validations(workdir):
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "validation"]
+
+
+@pytest.mark.slow  # compiles a training step, and what draws, twice
+def test_the_last_number_of_a_run_is_that_of_the_exported_model(tmp_path, by_stripes):
+    photos.write_folder(tmp_path / "photos", per_class=12)
+    tiny.write_model_directory(tmp_path / "vq", transformer=None)
+    path = write_reference(tmp_path / "real.npz")
+    data = DataConfig("folder", path=str(tmp_path / "photos"), image_size=8, validation_share=0.4)
+    classes = len(list((tmp_path / "photos").iterdir()))
+    model = dataclasses.replace(tiny.LPD, num_classes=classes)
+    config = toy.config(
+        2,
+        data=data,
+        tokenizer=str(tmp_path / "vq"),
+        generation=Generation(num_steps=4, order="locality", guidance_scale=2.0, seed=3),
+        evaluation=EvaluationConfig(6 * classes, "tiny", path),
+        every=EveryConfig(log=0, evaluate=0, save=0, sample=0, evaluate_pictures=1),
+    )
+    train(model, config, tmp_path / "run")
+    first, last = validations(tmp_path / "run")
+    assert {"features_frechet_distance", "features_precision"} <= first.keys()
+    judge = judging.tiny_judge()
+    files = load_models(str(tmp_path / "run"))
+    pictures = Drawer(files, "run").pictures(files.config.generation, 6 * classes)
+    reference = load_reference(tmp_path / "real.npz", judge)
+    record = evaluate(pictures, judge, reference, tmp_path / "out")
+    want = record["metrics"]["features"]["frechet_distance"]
+    assert last["features_frechet_distance"] == pytest.approx(want, rel=1e-3)
+
+
+def test_a_run_judges_what_its_task_draws(tmp_path, by_stripes, monkeypatch):
+    toy.install(monkeypatch)
+    path = write_reference(tmp_path / "real.npz")
+    config = toy.config(
+        4,
+        evaluation=EvaluationConfig(20, "tiny", path),
+        every=EveryConfig(log=0, evaluate=2, save=0, sample=0, evaluate_pictures=4),
+    )
+    state = train(toy.MODEL, config, tmp_path / "run")
+    lines = validations(tmp_path / "run")
+    name = "features_frechet_distance"
+    assert [(name in line, line["step"]) for line in lines] == [(False, 2), (True, 4)]
+    test = open_test(config.evaluation, config.data, 8, tmp_path)
+    draw = toy.make_task().draw
+    want = measure_pictures(test, lambda params, first: draw(params, first, 8, None), state.params)
+    assert lines[1][name] == pytest.approx(want[name], rel=1e-6)
+
+
+def test_training_pictures_are_measured_once(tmp_path, by_stripes, monkeypatch):
+    photos.write_folder(tmp_path / "photos", per_class=10)
+    data = DataConfig("folder", path=str(tmp_path / "photos"), image_size=8)
+    config = EvaluationConfig(4, "tiny")
+    first = open_test(config, data, 8, tmp_path / "run")
+    assert len(list((tmp_path / "run").glob(while_training.REFERENCE_FILES))) == 1
+    monkeypatch.setattr(judging.TinyNetwork, "features", lambda *_: 1 / 0)
+    again = open_test(config, data, 8, tmp_path / "run")
+    np.testing.assert_array_equal(again.reference.features_RF, first.reference.features_RF)
+
+
+@pytest.mark.parametrize(
+    ("fields", "data", "words"),
+    [
+        ({"num_images": -1}, {}, "evaluation.num_images: got -1, allowed is 0"),
+        ({"num_images": 1}, {}, "evaluation.num_images: got 1, allowed is 0"),
+        ({"network": "vgg"}, {}, "evaluation.network: got 'vgg', allowed are avatars12"),
+        ({"network": ""}, {}, "evaluation.network: missing, allowed are avatars12"),
+        ({"suites": ("adm",)}, {}, "suites: got 'adm', allowed with network 'avatars12'"),
+        ({"reference": "no.npz"}, {}, "evaluation.reference: got 'no.npz', which is not there"),
+        ({"reference": "wide.npz"}, {}, r"evaluation.reference: got .* with mu \(9,\)"),
+        ({}, {"dataset": "tokens", "path": "x"}, "evaluation.reference: missing; a token cache"),
+    ],
+)
+def test_what_will_fail_is_refused_before_the_first_step(
+    fields, data, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.savez("wide.npz", mu=np.zeros(9), sigma=np.eye(9))
+    with pytest.raises(ValueError, match=f"^{words}"):
+        config = EvaluationConfig(**{"num_images": 12, "network": "avatars12"} | fields)
+        open_test(config, DataConfig(**data), 64, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_opened_where_nothing_is_judged(tmp_path):
+    assert open_test(EvaluationConfig(0, "no.pth"), DataConfig(), 64, tmp_path) is None
