@@ -15,29 +15,25 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS
-from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
+from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
-from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.runtime.mesh import constrain
-
-NORM_EPSILON = 1e-5
 
 
 class PAR(nn.Module):
     """The transformer, teacher-forced.
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
+    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
+    `transformer.REMAT`.
     """
 
     config: PARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
-    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -50,19 +46,10 @@ class PAR(nn.Module):
         if cfg.num_parallel > 1:
             self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
-        stacked = scan_blocks(PARBlock, cfg.num_layers, num_shared=3, remat=self.remat)
-        self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
+        stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
+        self.blocks = stacked(cfg, self.dtype, self.attention)
         self.norm = rms_norm(None, self.dtype)
-        head_init = nn.with_logical_partitioning(
-            nn.initializers.zeros_init(), ("embed", "codebook")
-        )
-        self.head = nn.Dense(
-            cfg.codebook_size,
-            use_bias=False,
-            kernel_init=head_init,
-            dtype=self.dtype,
-            dot_general=PRODUCTS[self.products],
-        )
+        self.head = zero_head(cfg.codebook_size, self.dtype)
 
     def __call__(self, tokens_BN: jax.Array, labels_B: jax.Array, train: bool = False) -> jax.Array:
         """Logits of all tokens, each predicted from the slots that its own may see.
@@ -163,90 +150,10 @@ def decode_block(
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    block = PARBlock(config, cache.k_BNMK.dtype).bind({"params": params})
-    x_BTD, new_cache = block(x_BTD, mask_TM, rope_TK2, False, (cache, start))
+    block = LlamaBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+
+    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
+        return put_rows(cache, k_BHTK, v_BHTK, start)
+
+    x_BTD, new_cache = block(x_BTD, mask_TM, rope_TK2, False, remember)
     return x_BTD, cast(KVCache, new_cache)
-
-
-def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:
-    """Turns adjacent pairs (2i, 2i + 1) of queries or keys, in float32."""
-    pairs = x_BHTK.astype(jnp.float32).reshape(*x_BHTK.shape[:-1], -1, 2)
-    cos_11TK, sin_11TK = rope_TK2[None, None, ..., 0], rope_TK2[None, None, ..., 1]
-    even, odd = pairs[..., 0], pairs[..., 1]
-    turned = jnp.stack(
-        [even * cos_11TK - odd * sin_11TK, odd * cos_11TK + even * sin_11TK], axis=-1
-    )
-    return turned.reshape(x_BHTK.shape).astype(x_BHTK.dtype)
-
-
-class PARBlock(nn.Module):
-    """Attention and SwiGLU, each behind an RMSNorm, each added to its input; no biases."""
-
-    config: PARConfig
-    dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"
-    products: str = "plain"
-
-    @nn.compact
-    def __call__(
-        self,
-        x_BTD: jax.Array,
-        mask_TM: jax.Array,
-        rope_TK2: jax.Array,
-        train: bool = False,
-        cache_start: tuple[KVCache, jax.Array] | None = None,
-    ) -> tuple[jax.Array, KVCache | None]:
-        cfg = self.config
-
-        def drop(x: jax.Array) -> jax.Array:
-            return nn.Dropout(cfg.dropout_rate, deterministic=not train)(x)
-
-        h_BTD = rms_norm("attention_norm", self.dtype)(x_BTD)
-        q_BHTK, k_BHTK, v_BHTK = self.split_heads(self.dense(3 * cfg.embed_dim, "qkv")(h_BTD))
-        q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
-        cache = None
-        if cache_start is not None:
-            old_cache, start = cache_start
-            cache = put_rows(old_cache, k_BHTK, v_BHTK, start)
-            k_BHTK, v_BHTK = cache
-        attended_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
-        h_BTD = attended_BHTK.swapaxes(1, 2).reshape(x_BTD.shape)
-        x_BTD += drop(self.dense(cfg.embed_dim, "proj", ("heads", "embed"))(h_BTD))
-        h_BTD = rms_norm("mlp_norm", self.dtype)(x_BTD)
-        gate_BTF, up_BTF = (
-            self.dense(cfg.mlp_dim, name, ("embed", "mlp"))(h_BTD) for name in ("gate", "up")
-        )
-        h_BTF = constrain(nn.silu(gate_BTF) * up_BTF, "act_batch", "act_len", "act_mlp")
-        x_BTD += drop(self.dense(cfg.embed_dim, "down", ("mlp", "embed"))(h_BTF))
-        return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
-
-    def dense(
-        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
-    ) -> nn.Dense:
-        init = nn.with_logical_partitioning(nn.initializers.normal(self.config.matrix_std), axes)
-        return nn.Dense(
-            features,
-            use_bias=False,
-            kernel_init=init,
-            dtype=self.dtype,
-            dot_general=PRODUCTS[self.products],
-            name=name,
-        )
-
-    def split_heads(self, qkv_BTC: jax.Array) -> tuple[jax.Array, ...]:
-        B, T, _ = qkv_BTC.shape
-        qkv_BTxHK = qkv_BTC.reshape(B, T, 3, self.config.num_heads, -1)
-        names = ("act_batch", "act_heads", "act_len", "head_dim")
-        return tuple(constrain(qkv_BTxHK[:, :, i].swapaxes(1, 2), *names) for i in range(3))
-
-
-def rms_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.RMSNorm:
-    """RMSNorm as LlamaGen has it; moments in float32."""
-    scale_init = nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",))
-    return nn.RMSNorm(
-        epsilon=NORM_EPSILON,
-        dtype=dtype,
-        use_fast_variance=False,
-        scale_init=scale_init,
-        name=name,
-    )

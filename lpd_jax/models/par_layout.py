@@ -13,6 +13,7 @@ from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
+from lpd_jax.models.rotary import cell_rope
 from lpd_jax.models.size_limits import (
     MOST_ANGLES,
     MOST_CLASSES,
@@ -24,7 +25,6 @@ from lpd_jax.models.size_limits import (
 from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.errors import UserError, shown
 
-ROPE_BASE = 10000.0
 SIZES = {  # field -> the most that anything is built of
     "num_layers": MOST_LAYERS,
     "embed_dim": MOST_WIDTH,
@@ -175,13 +175,9 @@ def slot_mask(config: PARConfig) -> np.ndarray:
 def rope_table(config: PARConfig) -> np.ndarray:
     """(cos, sin) of each slot's pairs, float32 `[N, K / 2, 2]`, by the cell of the token it holds.
 
-    The first half of the pairs turns with the row, the second with the column. Slots without a
-    token have zeros: their queries and keys vanish, as in the released models.
+    Slots without a token have zeros: their queries and keys vanish, as in the released models.
     """
-    num_pairs = config.embed_dim // config.num_heads // 2
-    turns = ROPE_BASE ** (-2 * np.arange(num_pairs // 2) / num_pairs)
     ranks_T = slot_ranks(config)
-    places_T2 = np.stack(np.divmod(par_order(config)[ranks_T], config.grid_size[1]), axis=1)
-    angles_TK = (places_T2[:, :, None] * turns[None, None]).reshape(len(ranks_T), num_pairs)
-    table_TK2 = np.stack([np.cos(angles_TK), np.sin(angles_TK)], axis=-1)
-    return np.where((ranks_T >= 0)[:, None, None], table_TK2, 0.0).astype(np.float32)
+    cells_NK2 = cell_rope(config.grid_size, config.embed_dim // config.num_heads)
+    table_TK2 = cells_NK2[par_order(config)[ranks_T]]
+    return np.where((ranks_T >= 0)[:, None, None], table_TK2, np.float32(0))

@@ -7,8 +7,16 @@ They are one decoder; PAR adds a table of n - 1 transition tokens. Some checkpoi
 import dataclasses
 import math
 
-from lpd_jax.models.par_layout import LLAMAGEN_SIZES, PARConfig
+from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.llama_shapes import (
+    by,
+    check_published,
+    check_width,
+    checked_grid,
+    fit_mlp,
+    published_heads,
+)
 from lpd_jax.weights.from_torch.state_dict_shapes import (
     OfficialNames,
     Shapes,
@@ -19,10 +27,8 @@ from lpd_jax.weights.from_torch.state_dict_shapes import (
     transformer_weights,
 )
 
-# Width of a published model -> its attention heads, which no weight tells.
-PUBLISHED_HEADS = {width: heads for _, width, heads in LLAMAGEN_SIZES.values()}
 PUBLISHED_GRID = (24, 24)
-MLP_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # the published one first
+TITLES = "PAR or LlamaGen"
 
 ANGLES = "freqs_cis"
 TRANSITIONS = "spe_tok_embeddings.special_embeddings.weight"
@@ -60,8 +66,7 @@ def draft_par(shapes: Shapes) -> PARConfig:
         )
     norms = [r"norm\.weight", r"layers\.\d+\.(attention|ffn)_norm\.weight"]
     width = common_size(shapes, *((norm, 0) for norm in norms))
-    if width % 4:
-        raise UserError(f"norm.weight: got {width}, allowed are widths that 4 divides")
+    check_width(width)
     rows = common_size(shapes, (r"layers\.\d+\.attention\.wqkv\.weight", 0), default=3 * width)
     if rows != 3 * width:
         raise UserError(
@@ -80,7 +85,8 @@ def draft_par(shapes: Shapes) -> PARConfig:
     )
     ffn = r"layers\.\d+\.feed_forward\."
     sources = (rf"{ffn}w[13]\.weight", 0), (rf"{ffn}w2\.weight", 1)
-    return _fit_mlp(config, common_size(shapes, *sources, default=config.mlp_dim))
+    hidden = common_size(shapes, *sources, default=config.mlp_dim)
+    return fit_mlp(config, hidden, "layers.0.feed_forward.w1.weight")
 
 
 def complete_par(
@@ -96,15 +102,15 @@ def complete_par(
     """
     heads_there, tokens_there = _told_by_angles(shapes, config)
     if num_heads is None:
-        num_heads = heads_there or _published_heads(config, tell)
+        num_heads = heads_there or published_heads(config.embed_dim, TITLES, tell)
     if heads_there not in (None, num_heads):
         raise UserError(f"num_heads: got {num_heads}, allowed is {heads_there}, as {ANGLES} tells")
     if grid_size is None:
         grid = _square(tokens_there) if tokens_there else _published_grid(config, tell)
     else:
-        grid = _checked_grid(grid_size)
+        grid = checked_grid(grid_size)
         if tokens_there not in (None, math.prod(grid)):
-            tell(f"grid_size: {_by(grid)} as asked, though {ANGLES} is of {tokens_there} tokens")
+            tell(f"grid_size: {by(grid)} as asked, though {ANGLES} is of {tokens_there} tokens")
     _check_transitions(config, grid)
     return dataclasses.replace(config, num_heads=num_heads, grid_size=grid)
 
@@ -126,22 +132,9 @@ def _check_transitions(config: PARConfig, grid: tuple[int, int]) -> None:
     squares = [root * root for root in range(1, side + 1) if side % root == 0]
     if config.num_parallel not in squares:
         raise UserError(
-            f"{TRANSITIONS}: got {config.num_parallel - 1} rows, allowed on a grid of {_by(grid)} "
+            f"{TRANSITIONS}: got {config.num_parallel - 1} rows, allowed on a grid of {by(grid)} "
             f"are n - 1 for n = {', '.join(map(str, squares))}"
         )
-
-
-def _fit_mlp(config: PARConfig, hidden: int) -> PARConfig:
-    """With the published rounding of the MLP's width, or one that gives what the weights have."""
-    for multiple in (*MLP_MULTIPLES, hidden):
-        fitted = dataclasses.replace(config, mlp_multiple=multiple)
-        if fitted.mlp_dim == hidden:
-            return fitted
-    least = dataclasses.replace(config, mlp_multiple=1).mlp_dim
-    raise UserError(
-        f"layers.0.feed_forward.w1.weight: got {hidden} rows, allowed for the width "
-        f"{config.embed_dim} are {least}, two thirds of four widths, and more"
-    )
 
 
 def _told_by_angles(shapes: Shapes, config: PARConfig) -> tuple[int | None, int | None]:
@@ -152,33 +145,11 @@ def _told_by_angles(shapes: Shapes, config: PARConfig) -> tuple[int | None, int 
     return None, None
 
 
-def _published_heads(config: PARConfig, tell: Tell) -> int:
-    if config.embed_dim not in PUBLISHED_HEADS:
-        raise UserError(
-            f"num_heads: missing; no published PAR or LlamaGen is {config.embed_dim} wide and no "
-            "weight tells"
-        )
-    num_heads = PUBLISHED_HEADS[config.embed_dim]
-    tell(f"num_heads: assumed {num_heads}, as published models {config.embed_dim} wide have")
-    return num_heads
-
-
 def _published_grid(config: PARConfig, tell: Tell) -> tuple[int, int]:
-    if config.embed_dim not in PUBLISHED_HEADS:
-        raise UserError(
-            f"grid_size: missing; no published PAR or LlamaGen is {config.embed_dim} wide and no "
-            "weight tells"
-        )
+    check_published("grid_size", config.embed_dim, TITLES)
     others = "; 16x16 is for 256" if config.num_parallel == 1 else ""
-    tell(f"grid_size: assumed {_by(PUBLISHED_GRID)}, as published for 384 pixels{others}")
+    tell(f"grid_size: assumed {by(PUBLISHED_GRID)}, as published for 384 pixels{others}")
     return PUBLISHED_GRID
-
-
-def _checked_grid(grid_size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (grid_size, grid_size) if isinstance(grid_size, int) else tuple(grid_size)
-    if len(sides) != 2 or min(sides) < 1:
-        raise UserError(f"grid_size: got {_by(sides)}, allowed is height x width, each from 1")
-    return sides[0], sides[1]
 
 
 def _square(num_tokens: int) -> tuple[int, int]:
@@ -189,10 +160,6 @@ def _square(num_tokens: int) -> tuple[int, int]:
             "give its height and width"
         )
     return side, side
-
-
-def _by(grid: tuple[int, ...]) -> str:
-    return "x".join(map(str, grid))
 
 
 OFFICIAL = OfficialNames(

@@ -1,0 +1,148 @@
+"""The block of LlamaGen's decoder (arXiv 2406.06525), which PAR, RandAR and ARPG are built of.
+
+Dimension key: B batch, T rows of one pass, M keys, H heads, K head width, D model width, F MLP
+width.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.layers import KVCache
+from lpd_jax.models.rotary import rotate
+from lpd_jax.runtime.mesh import constrain
+
+NORM_EPSILON = 1e-5
+
+# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see
+Remember = Callable[[jax.Array, jax.Array], KVCache]
+
+
+class BlockSizes(Protocol):
+    """What a block asks of a model's config."""
+
+    @property
+    def embed_dim(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def mlp_dim(self) -> int: ...
+    @property
+    def dropout_rate(self) -> float: ...
+    @property
+    def matrix_std(self) -> float: ...
+
+
+class LlamaLayer(nn.Module):
+    """What the blocks have in common: matrices without biases, and the SwiGLU that ends a block."""
+
+    config: BlockSizes
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+
+    def dense(
+        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
+    ) -> nn.Dense:
+        return matrix(self.config, self.dtype, features, name, axes)
+
+    def drop(self, x: jax.Array, train: bool) -> jax.Array:
+        return nn.Dropout(self.config.dropout_rate, deterministic=not train)(x)
+
+    def add_attended(self, x_BTD: jax.Array, mixed_BHTK: jax.Array, train: bool) -> jax.Array:
+        """The rows with what attention found for them."""
+        h_BTD = mixed_BHTK.swapaxes(1, 2).reshape(x_BTD.shape)
+        proj = self.dense(self.config.embed_dim, "proj", ("heads", "embed"))
+        return x_BTD + self.drop(proj(h_BTD), train)
+
+    def add_mlp(self, x_BTD: jax.Array, train: bool) -> jax.Array:
+        """The rows after the second half of the block."""
+        cfg = self.config
+        h_BTD = rms_norm("mlp_norm", self.dtype)(x_BTD)
+        gate_BTF, up_BTF = (
+            self.dense(cfg.mlp_dim, name, ("embed", "mlp"))(h_BTD) for name in ("gate", "up")
+        )
+        h_BTF = constrain(nn.silu(gate_BTF) * up_BTF, "act_batch", "act_len", "act_mlp")
+        down = self.dense(cfg.embed_dim, "down", ("mlp", "embed"))
+        return constrain(x_BTD + self.drop(down(h_BTF), train), "act_batch", "act_len", "act_embed")
+
+    def split_heads(self, x_BTC: jax.Array, parts: int = 1) -> tuple[jax.Array, ...]:
+        return split_heads(x_BTC, parts, self.config.num_heads)
+
+
+class LlamaBlock(LlamaLayer):
+    """Attention and SwiGLU, each behind an RMSNorm, each added to its input; no biases."""
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        mask_TM: jax.Array,
+        rope_TK2: jax.Array,
+        train: bool = False,
+        remember: Remember | None = None,
+    ) -> tuple[jax.Array, KVCache | None]:
+        """The rows after the block, and the cache that `remember` gave.
+
+        Args:
+            x_BTD: float32, as the sum through the layers is.
+            mask_TM: what rows see of each other, or of the slots of the cache.
+            rope_TK2: of the rows; see `rotate`.
+            train: dropout.
+            remember: of a cached pass.
+        """
+        h_BTD = rms_norm("attention_norm", self.dtype)(x_BTD)
+        q_BHTK, k_BHTK, v_BHTK = self.project(h_BTD)
+        q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
+        cache = None
+        if remember is not None:
+            cache = remember(k_BHTK, v_BHTK)
+            k_BHTK, v_BHTK = cache
+        mixed_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+        x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
+        return self.add_mlp(x_BTD, train), cache
+
+    def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
+        """Queries, keys and values, `[B, H, T, K]` each, by one matrix."""
+        return self.split_heads(self.dense(3 * self.config.embed_dim, "qkv")(h_BTD), 3)
+
+
+def matrix(
+    config: BlockSizes,
+    dtype: jnp.dtype,
+    features: int,
+    name: str | None = None,
+    axes: tuple[str, ...] = ("embed", "heads"),
+) -> nn.Dense:
+    """A matrix without biases; `axes` are the logical names of its sides."""
+    init = nn.with_logical_partitioning(nn.initializers.normal(config.matrix_std), axes)
+    return nn.Dense(features, use_bias=False, kernel_init=init, dtype=dtype, name=name)
+
+
+def split_heads(x_BTC: jax.Array, parts: int, num_heads: int) -> tuple[jax.Array, ...]:
+    """Parts side by side in the last axis, each `[B, H, T, K]`."""
+    B, T, _ = x_BTC.shape
+    x_BTxHK = x_BTC.reshape(B, T, parts, num_heads, -1)
+    names = ("act_batch", "act_heads", "act_len", "head_dim")
+    return tuple(constrain(x_BTxHK[:, :, i].swapaxes(1, 2), *names) for i in range(parts))
+
+
+def rms_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.RMSNorm:
+    """RMSNorm as LlamaGen has it; moments in float32."""
+    scale_init = nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",))
+    return nn.RMSNorm(
+        epsilon=NORM_EPSILON,
+        dtype=dtype,
+        use_fast_variance=False,
+        scale_init=scale_init,
+        name=name,
+    )
+
+
+def zero_head(codebook_size: int, dtype: jnp.dtype) -> nn.Dense:
+    """The last matrix, to the logits of all codes; it begins as zeros."""
+    init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("embed", "codebook"))
+    return nn.Dense(codebook_size, use_bias=False, kernel_init=init, dtype=dtype)

@@ -1,0 +1,85 @@
+"""What PAR, RandAR and ARPG share in reading official state dicts: they stand on one decoder."""
+
+import dataclasses
+from typing import Any, TypeVar
+
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.state_dict_shapes import Tell
+
+# Width of a published model -> its attention heads, which no weight tells.
+PUBLISHED_HEADS = {768: 12, 1024: 16, 1280: 20, 1536: 24, 2560: 40, 2048: 32, 3200: 32, 4096: 32}
+MLP_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # the published one first
+
+Config = TypeVar("Config", bound=Any)
+
+
+def check_width(width: int, name: str = "norm.weight") -> None:
+    """Raises UserError for a width that no head of rotary positions in two dimensions divides."""
+    if width % 4:
+        raise UserError(f"{name}: got {width}, allowed are widths that 4 divides")
+
+
+def fit_mlp(config: Config, hidden: int, name: str) -> Config:
+    """With the published rounding of the MLP's width, or one that gives what the weights have.
+
+    Args:
+        hidden: the width.
+        name: of a weight that has it, for errors.
+    """
+    for multiple in (*MLP_MULTIPLES, hidden):
+        fitted = dataclasses.replace(config, mlp_multiple=multiple)
+        if fitted.mlp_dim == hidden:
+            return fitted
+    least = dataclasses.replace(config, mlp_multiple=1).mlp_dim
+    raise UserError(
+        f"{name}: got {hidden} rows, allowed for the width "
+        f"{config.embed_dim} are {least}, two thirds of four widths, and more"
+    )
+
+
+def published_heads(width: int, titles: str, tell: Tell) -> int:
+    """Heads of the published models of that width; UserError where there is none."""
+    check_published("num_heads", width, titles)
+    num_heads = PUBLISHED_HEADS[width]
+    tell(f"num_heads: assumed {num_heads}, as published models {width} wide have")
+    return num_heads
+
+
+def check_published(field: str, width: int, titles: str) -> None:
+    """Raises UserError for a size that has to be given where no published model is that wide."""
+    if width not in PUBLISHED_HEADS:
+        raise UserError(
+            f"{field}: missing; no published {titles} is {width} wide and no weight tells"
+        )
+
+
+def checked_grid(grid_size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of what was asked for."""
+    sides = (grid_size, grid_size) if isinstance(grid_size, int) else tuple(grid_size)
+    if len(sides) != 2 or min(sides) < 1:
+        raise UserError(f"grid_size: got {by(sides)}, allowed is height x width, each from 1")
+    return sides[0], sides[1]
+
+
+def complete_any_order(
+    config: Config,
+    title: str,
+    num_heads: int | None,
+    grid_size: int | tuple[int, int] | None,
+    tell: Tell,
+) -> Config:
+    """A model of any order with the two sizes that no weight tells; None: as published."""
+    if num_heads is None:
+        num_heads = published_heads(config.embed_dim, title, tell)
+    if grid_size is None:
+        check_published("grid_size", config.embed_dim, title)
+        grid = (16, 16)
+        tell(f"grid_size: assumed {by(grid)}, as published for 256 pixels")
+    else:
+        grid = checked_grid(grid_size)
+    return dataclasses.replace(config, num_heads=num_heads, grid_size=grid)
+
+
+def by(grid: tuple[int, ...]) -> str:
+    """A grid as users write it."""
+    return "x".join(map(str, grid))
