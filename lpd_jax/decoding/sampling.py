@@ -6,13 +6,14 @@ temperature or guidance scale does not recompile. Letters: B images, Q query row
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 
-GUIDANCE_SCHEDULES = ("linear", "constant")
+GUIDANCE_SCHEDULES = ("linear", "constant", "linear_before", "linear_after")
 LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
 # Larger ones are slips, and lead float32 to infinity.
 LARGEST_TEMPERATURE = LARGEST_SCALE = 1_000_000
@@ -58,7 +59,12 @@ class Sampling:
 )
 @dataclasses.dataclass(frozen=True)
 class Guidance:
-    """A checked choice of classifier-free guidance; build it with `make`. Scale 1 is off."""
+    """A checked choice of classifier-free guidance; build it with `make`. Scale 1 is off.
+
+    schedule: the scale is "constant", or grows from 1 up with the share of tokens that are drawn:
+        with each token ("linear", LPD), or alike for all tokens of a group, as many as are drawn
+        before it ("linear_before", RandAR) or after it ("linear_after", ARPG).
+    """
 
     scale: float | jax.Array
     schedule: str
@@ -71,10 +77,20 @@ class Guidance:
         schedule = check_choice("guidance_schedule", schedule, GUIDANCE_SCHEDULES)
         return cls(scale, schedule, scale != 1)
 
-    def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int) -> jax.Array:
-        """Scale for each generation rank: constant, or from 1 up linearly, 1 + (s - 1) k / N."""
+    def scale_of_rank(self, rank_Q: jax.Array, num_tokens: int, query_end: Any = 0) -> jax.Array:
+        """Scale for each generation rank of a group: constant, or linear, 1 + (s - 1) k / N.
+
+        Args:
+            rank_Q: of a group, its first rank first; of any tokens where the group does not matter.
+            num_tokens: N.
+            query_end: slot behind the group's last; one more than the tokens drawn by then.
+        """
         if self.schedule == "constant":
             return jnp.full(rank_Q.shape, self.scale, jnp.float32)
+        if self.schedule == "linear_before":
+            rank_Q = jnp.full_like(rank_Q, rank_Q[0])
+        if self.schedule == "linear_after":
+            rank_Q = jnp.full_like(rank_Q, query_end - 1)
         return 1.0 + (self.scale - 1.0) * rank_Q.astype(jnp.float32) / num_tokens
 
 

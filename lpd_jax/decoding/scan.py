@@ -119,7 +119,7 @@ def decode_tokens(
             rows = step_rows(state, positions_BM, row, segment, guidance)
             logits_RQV, new_cache = step(rows, state.cache)
             rank_Q = rows.query_start - 1 + jnp.arange(segment.query_width)
-            logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens)
+            logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens, row)
             tokens_BQ = sample_tokens(keys_B, rank_Q, logits_BQV, sampling)
             tokens_BM = jax.lax.dynamic_update_slice_in_dim(
                 state.tokens_BM, tokens_BQ, rows.query_start, axis=1
@@ -196,13 +196,14 @@ def step_rows(
 
 
 def guided_logits(
-    logits_RQV: jax.Array, guidance: Guidance, rank_Q: jax.Array, num_tokens: int
+    logits_RQV: jax.Array, guidance: Guidance, rank_Q: jax.Array, num_tokens: int, row: StepTable
 ) -> jax.Array:
     """The logits of each image: those of its pair combined, or without guidance its only ones."""
     if not guidance.active:
         return logits_RQV
     cond_BQV, uncond_BQV = split_pairs(logits_RQV)
-    return apply_guidance(cond_BQV, uncond_BQV, guidance.scale_of_rank(rank_Q, num_tokens))
+    scale_Q = guidance.scale_of_rank(rank_Q, num_tokens, row.query_end_S)
+    return apply_guidance(cond_BQV, uncond_BQV, scale_Q)
 
 
 def join_pairs(cond_B: jax.Array, uncond_B: jax.Array) -> jax.Array:

@@ -36,7 +36,7 @@ class Generation:
     group_sizes: tuple[int, ...] | None = choice(None, "Tokens of each step; sets the steps too.")
     order: str | None = choice(None, "raster, random, halton, locality or region.")
     guidance_scale: float = choice(1.0, "Classifier-free guidance; 1 is off.")
-    guidance_schedule: str | None = choice(None, "linear or constant.")
+    guidance_schedule: str | None = choice(None, "linear, constant, linear_before or linear_after.")
     temperature: float = choice(1.0, "Divides the logits; 0 takes the likeliest token.")
     top_k: int = choice(0, "Sample from the k likeliest tokens; 0 is all.")
     top_p: float = choice(1.0, "Sample from the likeliest tokens of this mass; 1 is all.")
