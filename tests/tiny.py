@@ -10,10 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lpd_jax.models.arpg import ARPGConfig
 from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.parameters import abstract_params
+from lpd_jax.models.randar import RandARConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.model_directory import save_model_directory
 
@@ -40,6 +42,24 @@ PAR = PARConfig(
     num_heads=2,
     mlp_multiple=8,
     num_parallel=4,
+    grid_size=(4, 4),
+    codebook_size=32,
+    num_classes=len(CLASS_NAMES),
+)
+RANDAR = RandARConfig(
+    num_layers=2,
+    embed_dim=16,
+    num_heads=2,
+    mlp_multiple=8,
+    grid_size=(4, 4),
+    codebook_size=32,
+    num_classes=len(CLASS_NAMES),
+)
+ARPG = ARPGConfig(
+    num_layers=4,
+    embed_dim=16,
+    num_heads=2,
+    mlp_multiple=8,
     grid_size=(4, 4),
     codebook_size=32,
     num_classes=len(CLASS_NAMES),

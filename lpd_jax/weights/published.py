@@ -42,6 +42,8 @@ class Published:
 
 
 LLAMAGEN, PAR = "FoundationVision/LlamaGen", "Epiphqny/PAR"
+RANDAR, RANDAR_RUN = "ziqipang/RandAR", "llamagen_360k_bs_1024_lr_0.0004.safetensors"
+ARPG = "hp-l33/ARPG"
 PUBLISHED = {
     entry.name: entry
     for entry in (
@@ -61,6 +63,11 @@ PUBLISHED = {
         Published("llamagen_xl_384", LLAMAGEN, "c2i_XL_384.pt", 774_699_520, MIT),
         Published("llamagen_xxl_384", LLAMAGEN, "c2i_XXL_384.pt", 1_410_972_672, MIT),
         Published("llamagen_3b_384", LLAMAGEN, "c2i_3B_384.pt", 3_096_659_200, MIT),
+        Published("randar_l_256", RANDAR, f"randar_0.3b_{RANDAR_RUN}", 342_912_000, MIT),
+        Published("randar_xl_256", RANDAR, f"randar_0.7b_{RANDAR_RUN}", 774_700_800, MIT),
+        Published("arpg_l_256", ARPG, "arpg_300m.pt", 319_845_376, MIT),
+        Published("arpg_xl_256", ARPG, "arpg_700m.pt", 718_997_760, MIT),
+        Published("arpg_xxl_256", ARPG, "arpg_1b.pt", 1_302_449_664, MIT),
         Published("vq16", LLAMAGEN, "vq_ds16_c2i.pt", 71_883_403, MIT, ""),
         Published("vq8", LLAMAGEN, "vq_ds8_c2i.pt", 70_109_835, MIT, ""),
     )

@@ -14,6 +14,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.scan import Known
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import make_step_table
 from lpd_jax.generation.generate import generate_ranked_tokens, generate_tokens, image_keys
 from lpd_jax.models.family import (
     config_from_dict,
@@ -33,8 +36,9 @@ from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 from tests import tiny
 
-TRANSFORMERS = {"lpd": tiny.LPD, "par": tiny.PAR}
+TRANSFORMERS = {"lpd": tiny.LPD, "par": tiny.PAR, "randar": tiny.RANDAR, "arpg": tiny.ARPG}
 TOKENIZERS = {"vq": tiny.VQ}
+ANY_ORDER = [name for name, config in TRANSFORMERS.items() if transformer_of(config).any_order]
 BATCH = 3
 UNGUIDED, GUIDED = Guidance.make(), Guidance.make(3.0)
 
@@ -68,12 +72,13 @@ def draw(name, batch=BATCH, seed=0, **choices):
     )
 
 
-def teacher_forced(name, labels_B, ranked_BN, order_BN, params=None, **options):
+def teacher_forced(name, labels_B, ranked_BN, order_BN, params=None, group_N=None, **options):
     config, params = weights(name)[0], params or weights(name)[1]
     family = transformer_of(config)
     tokens_BN = np.zeros_like(ranked_BN)
     np.put_along_axis(tokens_BN, order_BN, np.asarray(ranked_BN), axis=1)
-    group_N = jnp.asarray(family.schedule().group_of_rank())
+    if group_N is None:
+        group_N = jnp.asarray(family.schedule().group_of_rank())
     inputs = TeacherForced(tokens_BN, labels_B, order_BN, group_N)
     return family.logits(params, inputs, **options)
 
@@ -162,6 +167,33 @@ def test_tokens_depend_neither_on_the_batch_nor_on_the_segments(name):
     _, exact_BN, exact_BNV = draw(name, num_segments=16)
     np.testing.assert_array_equal(exact_BN, tokens_BN)
     np.testing.assert_allclose(exact_BNV, logits_BNV, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ANY_ORDER)
+def test_known_tokens_are_a_group_of_their_own_before_the_others(name):
+    """What editing stands on: they come back, and the rest is drawn as if they had been drawn."""
+    config, params = weights(name)
+    num_known, most_known, sizes = 6, 9, (1, 3, 6)
+    order_BN = np.stack([np.random.default_rng(i).permutation(16) for i in range(BATCH)])
+    true_BN = np.random.default_rng(7).integers(config.codebook_size, size=(BATCH, 16))
+    schedule, labels_B = GroupSchedule(sizes), np.arange(BATCH) % config.num_classes
+    ranked_BN, logits_BRV = generate_ranked_tokens(
+        config,
+        params,
+        labels_B,
+        order_BN.astype(np.int32),
+        image_keys(0, 0, BATCH),
+        schedule=schedule,
+        sampling=Sampling.make(temperature=0),
+        guidance=UNGUIDED,
+        keep_logits=True,
+        # What lies behind the known tokens is padding.
+        known=Known(true_BN[:, :most_known].astype(np.int32), make_step_table(schedule, num_known)),
+    )
+    np.testing.assert_array_equal(ranked_BN[:, :num_known], true_BN[:, :num_known])
+    group_N = jnp.asarray(GroupSchedule((num_known, *sizes)).group_of_rank())
+    want_BNV = teacher_forced(name, labels_B, ranked_BN, order_BN, group_N=group_N)
+    np.testing.assert_allclose(logits_BRV, want_BNV[:, num_known:], atol=1e-4)
 
 
 @every_transformer

@@ -81,9 +81,13 @@ def test_a_toy_is_trained_exported_loaded_and_draws(toy, tmp_path):
 
 def test_an_unknown_family_is_one_clear_error(toy):
     family.forget("toy")
-    with pytest.raises(ValueError, match="^model: got a ToyConfig, allowed are the configs of lpd"):
+    with pytest.raises(
+        ValueError, match="^model: got a ToyConfig, allowed are the configs of arpg"
+    ):
         family.family_of(toy)
-    with pytest.raises(ValueError, match="^model.family: got 'toy', allowed are lpd, par, vq"):
+    with pytest.raises(
+        ValueError, match="^model.family: got 'toy', allowed are arpg, lpd, par, randar, vq"
+    ):
         family.config_from_dict({"family": "toy"})
 
 

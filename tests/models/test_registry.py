@@ -32,7 +32,7 @@ def test_parameter_counts(name, count):
 def test_an_unknown_model_gets_the_nearest_name():
     with pytest.raises(ValueError, match=r"got 'lpd-xl', allowed are .*; did you mean 'lpd_xl'\?"):
         family.find_model("lpd-xl")
-    with pytest.raises(ValueError, match="got 'zebra', allowed are lpd_l, "):
+    with pytest.raises(ValueError, match="got 'zebra', allowed are arpg_l, "):
         family.find_model("zebra")
 
 
@@ -46,8 +46,8 @@ def test_configs_come_back_from_their_mapping(config):
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({}, "model.family: got None, allowed are lpd, par, vq"),
-        ({"family": "gpt"}, "model.family: got 'gpt', allowed are lpd, par, vq"),
+        ({}, "model.family: got None, allowed are arpg, lpd, par, randar, vq"),
+        ({"family": "gpt"}, "model.family: got 'gpt', allowed are arpg, lpd, par, randar, vq"),
         ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: got an unknown field"),
         ({"family": "lpd", "num_layers": 2}, "model.embed_dim: missing"),
         ({"family": "lpd", **SMALL, "grid_size": 4}, "model.grid_size: got 4"),

@@ -57,7 +57,10 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"num_stepz": 3}, "num_stepz: got an unknown field, allowed are "),
         ({"optimizer": {"lr": 1.0}}, "optimizer.lr: got an unknown field, allowed are "),
         ({"model": LPD | {"num_layrs": 2}}, "model.num_layrs: got an unknown field, allowed are "),
-        ({"model": LPD | {"family": "gpt"}}, "model.family: got 'gpt', allowed are lpd, par, vq"),
+        (
+            {"model": LPD | {"family": "gpt"}},
+            "model.family: got 'gpt', allowed are arpg, lpd, par, randar, vq",
+        ),
         ({"model": LPD | {"grid_size": [4, 4, 4]}}, "model.grid_size: got [4, 4, 4], allowed is"),
         ({"model": LPD | {"grid_size": [4, 0.5]}}, "model.grid_size[1]: got 0.5, allowed is an "),
         ({"model": 3}, "model: got 3, allowed is a mapping of fields"),

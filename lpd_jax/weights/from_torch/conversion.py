@@ -37,14 +37,16 @@ def from_torch(
     grid_size: int | tuple[int, int] | None = None,
     tell: Tell = lambda line: None,
 ) -> tuple[Any, dict[str, Any]]:
-    """Converts an official LPD, PAR, LlamaGen or VQ state dict, recognised by its names.
+    """Converts an official state dict of a family known here, recognised by its names.
+
+    LPD, PAR, LlamaGen, RandAR, ARPG or VQ.
 
     Args:
         state_dict: official name -> array; prefixes such as "module." are removed.
         num_heads: attention heads of a transformer; None for those of the published model of its
             width.
         grid_size: tokens per side, or (height, width), of a transformer; None for an LPD's square,
-            or the grid of the published PAR and LlamaGen models.
+            or the grid of the published models of the others.
         tell: called with a line about each of the two that neither the weights nor you say.
 
     Returns:

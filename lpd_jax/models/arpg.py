@@ -1,0 +1,291 @@
+"""ARPG (arXiv 2503.10568): any order, by queries that cross into one shared memory.
+
+The first half of the layers reads the tokens, causally, and makes one set of keys and values of
+them. In the second half, queries, one learned vector turned to the positions that are asked for,
+look at that memory alone: they are blind to each other, and none is kept. Dimension key: B batch,
+N tokens of an image (ranks in generation order), P rows of the previous group, Q query rows,
+T rows of one pass, M slots of the cache, H heads, K head width, D width, V codebook.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
+from lpd_jax.decoding.step_table import teacher_forcing_mask
+from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.layers import KVCache, empty_cache, put_rows
+from lpd_jax.models.llama_block import (
+    LlamaBlock,
+    LlamaLayer,
+    matrix,
+    rms_norm,
+    split_heads,
+    zero_head,
+)
+from lpd_jax.models.llama_sizes import LlamaSizes
+from lpd_jax.models.rotary import cell_rope, rotate
+from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import constrain
+
+
+@dataclasses.dataclass(frozen=True)
+class ARPGConfig(LlamaSizes):
+    """Sizes of an ARPG transformer; `num_layers` counts both halves."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_layers % 2:
+            raise UserError(
+                f"num_layers: got {self.num_layers}, allowed are even numbers: one half reads, "
+                "the other asks"
+            )
+
+    @property
+    def half(self) -> int:
+        """Layers that read, and as many that ask."""
+        return self.num_layers // 2
+
+    @property
+    def num_embeddings(self) -> int:
+        """Rows of the one table: codes, the query, classes, no class, and one never used."""
+        return self.codebook_size + self.num_classes + 3
+
+
+ARPG_MODELS = {
+    "arpg_l": ARPGConfig(24, 1024, 16),
+    "arpg_xl": ARPGConfig(36, 1280, 20),
+    "arpg_xxl": ARPGConfig(48, 1536, 24),
+    "arpg_xl_512": ARPGConfig(36, 1280, 20, grid_size=(32, 32)),
+}
+
+
+class ContentBlock(LlamaBlock):
+    """A block of the half that reads: its three matrices are apart."""
+
+    def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
+        names = ("query", "key", "value")
+        parts = [self.dense(self.config.embed_dim, name)(h_BTD) for name in names]
+        return tuple(self.split_heads(part_BTC)[0] for part_BTC in parts)
+
+
+class QueryBlock(LlamaLayer):
+    """A block of the half that asks: it looks at the memory, and has no keys of its own."""
+
+    @nn.compact
+    def __call__(
+        self,
+        x_BQD: jax.Array,
+        memory: KVCache,
+        mask_QM: jax.Array,
+        rope_BQK2: jax.Array,
+        train: bool = False,
+    ) -> tuple[jax.Array, None]:
+        h_BQD = rms_norm("attention_norm", self.dtype)(x_BQD)
+        query_BQC = self.dense(self.config.embed_dim, "query")(h_BQD)
+        q_BHQK = rotate(self.split_heads(query_BQC)[0], rope_BQK2)
+        mixed_BHQK = ATTENTION[self.attention](q_BHQK, *memory, mask_QM)
+        x_BQD = self.add_attended(x_BQD, mixed_BHQK, train)
+        return self.add_mlp(x_BQD, train), None
+
+
+class Blocks(nn.Module):
+    """The stacked layers of both halves."""
+
+    config: ARPGConfig
+    dtype: jnp.dtype
+    attention: str
+    remat: str
+
+    def setup(self):
+        sizes = self.config, self.dtype, self.attention
+        content = scan_blocks(ContentBlock, self.config.half, num_shared=3, remat=self.remat)
+        query = scan_blocks(QueryBlock, self.config.half, num_shared=4, remat=self.remat)
+        self.content, self.query = content(*sizes), query(*sizes)
+
+
+class ARPG(nn.Module):
+    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
+
+    `dtype` is that of matrix products and of what lies between them; the sums that run through the
+    layers stay in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
+    `transformer.REMAT`.
+    """
+
+    config: ARPGConfig
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+    remat: str = "none"
+
+    def setup(self):
+        cfg = self.config
+        self.token_embed = embedding_table(
+            self, "token_embed", cfg.num_embeddings, cfg.embed_dim, "codebook", cfg.embedding_std
+        )
+        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        self.blocks = Blocks(cfg, self.dtype, self.attention, self.remat)
+        self.memory_norm, self.norm = rms_norm(None, self.dtype), rms_norm(None, self.dtype)
+        self.memory_key = matrix(cfg, self.dtype, cfg.embed_dim)
+        self.memory_value = matrix(cfg, self.dtype, cfg.embed_dim)
+        self.head = zero_head(cfg.codebook_size, self.dtype)
+
+    def __call__(
+        self,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        order_BN: jax.Array,
+        group_N: jax.Array,
+        train: bool = False,
+    ) -> jax.Array:
+        """Logits of all tokens, each predicted from the groups before its own.
+
+        Args:
+            tokens_BN: int32, raster order.
+            labels_B: int32 class labels; `config.null_class` is no class.
+            order_BN: int32, generation rank -> raster position.
+            group_N: int32, the decoding step that writes each rank, or `[B, N]` that of each image;
+                one token a step in training.
+            train: dropout, with the rng named "dropout".
+
+        Returns:
+            Float32 `[B, N, V]` in generation order.
+        """
+        N = self.config.num_tokens
+        ranked_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
+        held_BND = whole(self.token_embed)[ranked_BN[:, :-1]]
+        x_BND = jnp.concatenate([self.embed_class(labels_B), held_BND], axis=1)
+        x_BND = self.token_drop(x_BND, deterministic=not train)
+        x_BND = constrain(x_BND.astype(jnp.float32), "act_batch", "act_len", "act_embed")
+        rope_BNK2 = self.rope_of(order_BN)
+        held_rope_BNK2 = jnp.pad(rope_BNK2[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+        mask_TT = teacher_forcing_mask(group_N)
+        x_BND, _ = self.blocks.content(x_BND, mask_TT[..., :N, :N], held_rope_BNK2, train)
+        memory = self.remember(x_BND, held_rope_BNK2)
+        query_BND = self.embed_queries(order_BN.shape)
+        query_BND, _ = self.blocks.query(query_BND, memory, mask_TT[..., N:, :N], rope_BNK2, train)
+        return self.to_logits(query_BND)
+
+    def embed_class(self, labels_B: jax.Array) -> jax.Array:
+        """Class tokens `[B, 1, D]`; NaN for a label that is no class."""
+        first = self.config.codebook_size + 1
+        return class_rows(self.token_embed[first : first + self.config.num_classes + 1], labels_B)
+
+    def embed_queries(self, shape: tuple[int, ...]) -> jax.Array:
+        """The one vector that all queries begin as, float32 `[B, Q, D]`."""
+        query_D = self.token_embed[self.config.codebook_size].astype(jnp.float32)
+        query_BQD = jnp.broadcast_to(query_D[None, None], (*shape, len(query_D)))
+        return constrain(query_BQD, "act_batch", "act_len", "act_embed")
+
+    def rope_of(self, positions_BT: jax.Array) -> jax.Array:
+        """Turns `[B, T, K / 2, 2]` of raster positions."""
+        return jnp.asarray(cell_rope(self.config.grid_size, self.config.head_dim))[positions_BT]
+
+    def remember(self, x_BTD: jax.Array, rope_BTK2: jax.Array) -> KVCache:
+        """Keys and values of what was read, for all layers that ask."""
+        h_BTD, H = self.memory_norm(x_BTD), self.config.num_heads
+        (k_BHTK,) = split_heads(self.memory_key(h_BTD), 1, H)
+        (v_BHTK,) = split_heads(self.memory_value(h_BTD), 1, H)
+        return KVCache(rotate(k_BHTK, rope_BTK2), v_BHTK)
+
+    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
+        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+
+    def example_inputs(self) -> tuple[jax.Array, ...]:
+        """Arguments of the smallest forward pass, for `init`."""
+        order_N = jnp.arange(self.config.num_tokens)
+        return jnp.zeros_like(order_N)[None], jnp.zeros((1,), jnp.int32), order_N[None], order_N
+
+
+class ARPGCache(NamedTuple):
+    """Keys and values by slot: of each layer that reads, and those that all queries look at."""
+
+    content: tuple[KVCache, ...]
+    memory: KVCache
+
+
+def init_cache(config: ARPGConfig, batch_size: int, dtype: jnp.dtype = jnp.float32) -> ARPGCache:
+    """A cache of no slots; decoding grows it."""
+    shape = (batch_size, config.num_heads, 0, config.head_dim)
+    *content, memory = empty_cache(config.half + 1, shape, dtype)
+    return ARPGCache(tuple(content), memory)
+
+
+def decode_step(
+    config: ARPGConfig,
+    params: Any,
+    class_B1D: jax.Array,
+    rows: StepRows,
+    cache: ARPGCache,
+) -> tuple[jax.Array, ARPGCache]:
+    """One cached pass: the previous group is read, then the next group's queries ask.
+
+    Args:
+        params: with unstacked blocks; see `unstack_blocks`.
+        class_B1D: what slot 0 holds.
+        rows: of the step table.
+        cache: its products are in its dtype.
+
+    Returns:
+        Float32 logits `[B, Q, V]` and the new cache.
+    """
+    model = ARPG(config, cache.memory.k_BNMK.dtype).bind({"params": params})
+    is_class_P, num_previous = rows.previous_slots_P == 0, len(rows.previous_slots_P)
+    start = rows.previous_slots_P[0]
+    x_BPD = params["token_embed"][rows.previous_tokens_RP]
+    x_BPD = jnp.where(is_class_P[None, :, None], class_B1D, x_BPD).astype(jnp.float32)
+    rope_BPK2 = model.rope_of(rows.previous_positions_RP)
+    rope_BPK2 = jnp.where(is_class_P[None, :, None, None], 0.0, rope_BPK2)
+    mask_PM, content = rows.mask_TM[:num_previous], []
+    for layer_params, layer_cache in zip(params["blocks"], cache.content, strict=True):
+        x_BPD, new_layer_cache = read_block(
+            config, layer_params["content"], x_BPD, mask_PM, rope_BPK2, start, layer_cache
+        )
+        content.append(new_layer_cache)
+    memory = put_rows(cache.memory, *model.remember(x_BPD, rope_BPK2), start)
+    # Queries have no slots: they see those before their own.
+    is_kept_M = jnp.arange(memory.k_BNMK.shape[SLOT_AXIS]) < rows.query_start
+    mask_QM = rows.mask_TM[num_previous:] & is_kept_M[None]
+    rope_BQK2 = model.rope_of(rows.query_positions_RQ)
+    x_BQD = model.embed_queries(rows.query_positions_RQ.shape)
+    for layer_params in params["blocks"]:
+        x_BQD = ask_block(config, layer_params["query"], x_BQD, memory, mask_QM, rope_BQK2)
+    return model.to_logits(x_BQD), ARPGCache(tuple(content), memory)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def read_block(
+    config: ARPGConfig,
+    params: Any,
+    x_BPD: jax.Array,
+    mask_PM: jax.Array,
+    rope_BPK2: jax.Array,
+    start: jax.Array,
+    cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
+    """One layer of a cached pass that reads. Jitted on its own, it is traced once for all."""
+    block = ContentBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+
+    def remember(k_BHPK: jax.Array, v_BHPK: jax.Array) -> KVCache:
+        return put_rows(cache, k_BHPK, v_BHPK, start)
+
+    x_BPD, new_cache = block(x_BPD, mask_PM, rope_BPK2, False, remember)
+    return x_BPD, cast(KVCache, new_cache)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def ask_block(
+    config: ARPGConfig,
+    params: Any,
+    x_BQD: jax.Array,
+    memory: KVCache,
+    mask_QM: jax.Array,
+    rope_BQK2: jax.Array,
+) -> jax.Array:
+    """One layer of a cached pass that asks."""
+    block = QueryBlock(config, memory.k_BNMK.dtype).bind({"params": params})
+    return block(x_BQD, memory, mask_QM, rope_BQK2)[0]

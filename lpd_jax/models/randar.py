@@ -1,0 +1,255 @@
+"""RandAR (arXiv 2412.01827): LlamaGen's decoder in any order, by position instruction tokens.
+
+Before each token comes an instruction that asks for its position, one learned vector turned to
+that position, and is kept in the cache like a token. The sequence is causal: [class, P0, t0, P1,
+t1, ...]. A decoding step asks for several positions at once; when their tokens are there, all but
+the first instruction are computed again, each in its place between the tokens. Dimension key: B
+batch, N tokens of an image (ranks in generation order), P rows of the previous group, Q query
+rows, T rows of one pass, M slots of the cache (two of its rows each), H heads, K head width,
+D width, V codebook.
+"""
+
+import dataclasses
+import functools
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
+from lpd_jax.models.layers import CacheWrite, KVCache, write_cache
+from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
+from lpd_jax.models.llama_sizes import LlamaSizes
+from lpd_jax.models.rotary import cell_rope, rotate
+from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.runtime.mesh import constrain
+
+
+@dataclasses.dataclass(frozen=True)
+class RandARConfig(LlamaSizes):
+    """Sizes of a RandAR transformer."""
+
+
+RANDAR_MODELS = {
+    "randar_l": RandARConfig(24, 1024, 16),
+    "randar_xl": RandARConfig(36, 1280, 20),
+    "randar_xxl": RandARConfig(48, 1536, 24),
+    "randar_l_maskgit": RandARConfig(24, 1024, 16, codebook_size=1024),  # MaskGIT's tokenizer
+}
+
+
+class RandAR(nn.Module):
+    """The transformer. `__call__` is the pass of training, `decode_step` the cached one.
+
+    `dtype` is that of matrix products and of what lies between them; the sum that runs through the
+    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
+    `transformer.REMAT`.
+    """
+
+    config: RandARConfig
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+    remat: str = "none"
+
+    def setup(self):
+        cfg = self.config
+
+        def table(name: str, rows: int, axis: str | None = None) -> jax.Array:
+            return embedding_table(self, name, rows, cfg.embed_dim, axis, cfg.embedding_std)
+
+        self.class_embed = table("class_embed", cfg.num_classes + 1)
+        self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
+        self.query_embed = table("query_embed", 1)
+        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
+        self.blocks = stacked(cfg, self.dtype, self.attention)
+        self.norm = rms_norm(None, self.dtype)
+        self.head = zero_head(cfg.codebook_size, self.dtype)
+
+    def __call__(
+        self,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        order_BN: jax.Array,
+        group_N: jax.Array | None = None,
+        train: bool = False,
+    ) -> jax.Array:
+        """Logits of all tokens, each predicted from those before it.
+
+        The 2N rows that matter: the official code feeds the last token too, which nobody looks at.
+
+        Args:
+            tokens_BN: int32, raster order.
+            labels_B: int32 class labels; `config.null_class` is no class.
+            order_BN: int32, generation rank -> raster position.
+            group_N: int32, the decoding step that writes each rank, or `[B, N]` that of each image:
+                N more rows ask as steps of several tokens do, blind to the tokens of their own
+                group. None is one token a step, as in training.
+            train: dropout, with the rng named "dropout".
+
+        Returns:
+            Float32 `[B, N, V]` in generation order.
+        """
+        num_tokens = self.config.num_tokens
+        ranked_BN = jnp.take_along_axis(tokens_BN, order_BN, axis=1)
+        token_BND = whole(self.token_embed)[ranked_BN]
+        token_BND = self.token_drop(token_BND, deterministic=not train)
+        rope_BNK2 = self.rope_of(order_BN)
+        query_BND = self.embed_queries(rope_BNK2)
+        pairs_BTD = interleave(query_BND, token_BND)[:, :-1]
+        class_B1D = class_rows(self.class_embed, labels_B)
+        x_BTD = jnp.concatenate([class_B1D, pairs_BTD], axis=1)
+        rope_BTK2 = jnp.pad(
+            interleave(rope_BNK2, rope_BNK2)[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0))
+        )
+        mask_TT = jnp.tri(2 * num_tokens, dtype=bool)
+        asking = slice(1, None, 2)
+        if group_N is not None:
+            x_BTD = jnp.concatenate([x_BTD, query_BND], axis=1)
+            rope_BTK2 = jnp.concatenate([rope_BTK2, rope_BNK2], axis=1)
+            mask_TT = grouped_mask(group_N)
+            asking = slice(2 * num_tokens, None)
+        x_BTD = constrain(x_BTD.astype(jnp.float32), "act_batch", "act_len", "act_embed")
+        x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_BTK2, train)
+        return self.to_logits(x_BTD[:, asking])
+
+    def rope_of(self, positions_BT: jax.Array) -> jax.Array:
+        """Turns `[B, T, K / 2, 2]` of raster positions."""
+        return jnp.asarray(cell_rope(self.config.grid_size, self.config.head_dim))[positions_BT]
+
+    def embed_queries(self, rope_BTK2: jax.Array) -> jax.Array:
+        """Position instruction tokens `[B, T, D]`: attention turns them a second time."""
+        (B, T), H, K = rope_BTK2.shape[:2], self.config.num_heads, self.config.head_dim
+        query_BHTK = jnp.broadcast_to(self.query_embed.reshape(1, H, 1, K), (B, H, T, K))
+        return rotate(query_BHTK, rope_BTK2).swapaxes(1, 2).reshape(B, T, H * K)
+
+    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
+        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+
+    def example_inputs(self) -> tuple[jax.Array, ...]:
+        """Arguments of the smallest forward pass, for `init`."""
+        order_1N = jnp.arange(self.config.num_tokens)[None]
+        return jnp.zeros_like(order_1N), jnp.zeros((1,), jnp.int32), order_1N
+
+
+def interleave(first_BN: jax.Array, second_BN: jax.Array) -> jax.Array:
+    """`[B, N, ...]` twice -> `[B, 2N, ...]`, in turns."""
+    B, N, *rest = first_BN.shape
+    return jnp.stack([first_BN, second_BN], axis=2).reshape(B, 2 * N, *rest)
+
+
+def grouped_mask(group_N: jax.Array) -> jax.Array:
+    """What the 2N rows of a training pass and N more that ask see, bool `[3N, 3N]`, or of images.
+
+    A row that asks sees the class and what belongs to earlier groups, tokens and instructions, and
+    those of its own group that ask before it. Nobody else sees it.
+    """
+    if jnp.ndim(group_N) > 1:
+        return jax.vmap(grouped_mask)(group_N)
+    group_N, num_tokens = jnp.asarray(group_N), len(group_N)
+    kept_T = jnp.repeat(group_N, 2)[:-1]  # instruction and token of each rank
+    earlier = kept_T[None] < group_N[:, None]
+    own = (group_N[None] == group_N[:, None]) & jnp.tri(num_tokens, dtype=bool)
+    asking = jnp.concatenate([jnp.ones((num_tokens, 1), bool), earlier, own], axis=1)
+    kept = jnp.pad(jnp.tri(2 * num_tokens, dtype=bool), ((0, 0), (0, num_tokens)))
+    return jnp.concatenate([kept, asking])
+
+
+def init_cache(
+    config: RandARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
+) -> tuple[KVCache, ...]:
+    """A cache of no slots, one entry per layer; decoding grows it.
+
+    A slot has two rows along the axis after `SLOT_AXIS`: the instruction, and the token.
+    """
+    shape = (batch_size, config.num_heads, 0, 2, config.head_dim)
+    empty = jnp.zeros(shape, dtype)
+    return (KVCache(empty, empty),) * config.num_layers
+
+
+def decode_step(
+    config: RandARConfig,
+    params: Any,
+    class_B1D: jax.Array,
+    rows: StepRows,
+    cache: tuple[KVCache, ...],
+) -> tuple[jax.Array, tuple[KVCache, ...]]:
+    """One cached pass: the previous group's tokens, its instructions again, the next group's.
+
+    Args:
+        params: with unstacked blocks; see `unstack_blocks`.
+        class_B1D: what slot 0 holds.
+        rows: of the step table, one for each token.
+        cache: keys and values of each layer; the products of the pass are in their dtype.
+
+    Returns:
+        Float32 logits `[B, Q, V]` and the new cache.
+    """
+    model = RandAR(config, cache[0].k_BNMK.dtype).bind({"params": params})
+    is_class_P = rows.previous_slots_P == 0
+    token_BPD = params["token_embed"][rows.previous_tokens_RP]
+    token_BPD = jnp.where(is_class_P[None, :, None], class_B1D, token_BPD)
+    rope_BPK2 = model.rope_of(rows.previous_positions_RP)
+    rope_BPK2 = jnp.where(is_class_P[None, :, None, None], 0.0, rope_BPK2)
+    rope_BQK2 = model.rope_of(rows.query_positions_RQ)
+    # The first instruction of the group is in the cache as it must be: it saw no other.
+    pairs_BTD = interleave(model.embed_queries(rope_BPK2), token_BPD)[:, 1:]
+    x_BTD = jnp.concatenate([pairs_BTD, model.embed_queries(rope_BQK2)], axis=1)
+    rope_BTK2 = jnp.concatenate([interleave(rope_BPK2, rope_BPK2)[:, 1:], rope_BQK2], axis=1)
+    mask_TM = paired_mask(rows, cache[0].k_BNMK.shape[SLOT_AXIS])
+    starts = 2 * rows.previous_slots_P[0] + 1, 2 * rows.query_start
+    num_previous, new_cache = pairs_BTD.shape[1], []
+    x_BTD = x_BTD.astype(jnp.float32)
+    for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
+        x_BTD, new_layer_cache = decode_block(
+            config, num_previous, layer_params, x_BTD, mask_TM, rope_BTK2, *starts, layer_cache
+        )
+        new_cache.append(new_layer_cache)
+    return model.to_logits(x_BTD[:, num_previous:]), tuple(new_cache)
+
+
+def paired_mask(rows: StepRows, num_slots: int) -> jax.Array:
+    """The step's mask for slots of two rows, bool `[2P - 1 + Q, 2M]`: causal besides.
+
+    The next group's instructions follow each other from the first row of their first slot on.
+    """
+    num_previous, first = len(rows.previous_slots_P), 2 * rows.query_start
+    is_query_Q = jnp.arange(rows.query_positions_RQ.shape[1])
+    own_T = jnp.concatenate(
+        [2 * rows.previous_slots_P[0] + 1 + jnp.arange(2 * num_previous - 1), first + is_query_Q]
+    )
+    step_row_T = np.concatenate(
+        [np.arange(1, 2 * num_previous) // 2, num_previous + np.arange(len(is_query_Q))]
+    )
+    flat_M = jnp.arange(2 * num_slots)
+    slot_M = jnp.where(flat_M < first, flat_M // 2, flat_M - rows.query_start)
+    seen_TM = rows.mask_TM[step_row_T][:, jnp.minimum(slot_M, num_slots - 1)]
+    # The class has no instruction before it.
+    return seen_TM & (flat_M[None] <= own_T[:, None]) & (flat_M > 0)[None]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def decode_block(
+    config: RandARConfig,
+    num_previous: int,
+    params: Any,
+    x_BTD: jax.Array,
+    mask_TM: jax.Array,
+    rope_BTK2: jax.Array,
+    previous_start: jax.Array,
+    query_start: jax.Array,
+    cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
+    """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
+    write = CacheWrite(previous_start, query_start, num_previous)
+    B, H, M, _, K = cache.k_BNMK.shape
+
+    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
+        flat = KVCache(*(leaf.reshape(B, H, 2 * M, K) for leaf in cache))
+        return write_cache(flat, k_BHTK, v_BHTK, write)
+
+    block = LlamaBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+    x_BTD, flat = block(x_BTD, mask_TM, rope_BTK2, False, remember)
+    return x_BTD, KVCache(*(leaf.reshape(B, H, M, 2, K) for leaf in cast(KVCache, flat)))

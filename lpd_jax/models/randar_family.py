@@ -1,0 +1,196 @@
+"""RandAR as a family: any order, several tokens a step, trained one by one (arXiv 2412.01827).
+
+Letters: N tokens of an image, D width, P rows of the previous group, Q query rows, R rows of the
+batch (2B under guidance).
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from lpd_jax.decoding.scan import Step, StepRows
+from lpd_jax.decoding.schedule import GroupSchedule, default_num_steps, make_schedule
+from lpd_jax.decoding.step_table import make_segments, make_step_table
+from lpd_jax.models.block_family import BlockFamily
+from lpd_jax.models.family import register
+from lpd_jax.models.layers import KVCache
+from lpd_jax.models.randar import (
+    RANDAR_MODELS,
+    RandAR,
+    RandARConfig,
+    decode_step,
+    init_cache,
+)
+from lpd_jax.models.settings import Generation
+from lpd_jax.models.token_loss import random_orders
+from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
+from lpd_jax.models.transformer_family import RowCount, TeacherForced
+from lpd_jax.runtime.arguments import check_whole
+
+PUBLISHED_STEPS = {256: 88}
+# Tokens, width, codes -> guidance scale of the released weights.
+PUBLISHED_SCALES = {
+    (256, 1024, 16384): 3.4,
+    (256, 1280, 16384): 4.0,
+    (256, 1536, 16384): 4.0,  # of XL: these weights are not released
+    (256, 1024, 1024): 4.0,
+}
+TIMES_DEFAULT = 88 / 20  # its steps over those of `default_num_steps`, where none are published
+
+
+@register
+class RandARFamily(BlockFamily):
+    """Random order, with an instruction before each token."""
+
+    name = "randar"
+    title = "RandAR"
+    config_type = RandARConfig
+    models = RANDAR_MODELS
+    class_leaves = ("class_embed",)
+
+    config: RandARConfig
+
+    def init(self, key: jax.Array) -> Any:
+        model = RandAR(self.config)
+        return model.init(key, *model.example_inputs())["params"]
+
+    def defaults(self) -> Generation:
+        return Generation(order="random", guidance_schedule="linear_before")
+
+    def published(self, num_steps: int | None = None) -> Generation:
+        cfg = self.config
+        scale = PUBLISHED_SCALES.get((cfg.num_tokens, cfg.embed_dim, cfg.codebook_size), 1.0)
+        chosen = {
+            "num_steps": num_steps or PUBLISHED_STEPS.get(cfg.num_tokens),
+            "guidance_scale": scale,
+        }
+        return self.defaults().updated(chosen)
+
+    def schedule(
+        self, num_steps: int | None = None, group_sizes: Iterable[int] | None = None
+    ) -> GroupSchedule:
+        """The released code's cosine, in 88 steps for 256 tokens; or sizes of one's own."""
+        num_tokens = self.config.num_tokens
+        if group_sizes is not None:
+            return make_schedule(num_tokens, num_steps, tuple(group_sizes))
+        if num_steps is None:
+            own = round(TIMES_DEFAULT * default_num_steps(num_tokens))
+            num_steps = PUBLISHED_STEPS.get(num_tokens, min(num_tokens, own))
+        num_steps = check_whole("num_steps", num_steps, 1, num_tokens)
+        return GroupSchedule(randar_group_sizes(num_tokens, num_steps))
+
+    def decoder(
+        self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
+    ) -> tuple[Step, tuple[KVCache, ...]]:
+        del schedule
+        config = self.config
+        # Once, outside the loop: casts, the slices of stacked weights, the class rows.
+        params = unstack_blocks(cast_matrices(params, dtype), config.num_layers)
+        class_R1D = class_rows(params["class_embed"], labels_R)
+
+        def step(rows: StepRows, cache: tuple[KVCache, ...]):
+            return decode_step(config, params, class_R1D, rows, cache)
+
+        return step, init_cache(config, len(labels_R), dtype)
+
+    def logits(
+        self,
+        params: Any,
+        inputs: TeacherForced,
+        train: bool = False,
+        dropout_key: jax.Array | None = None,
+        **options: Any,
+    ) -> jax.Array:
+        tokens_BN, labels_B, order_BN, group_N = inputs
+        rngs = None if dropout_key is None else {"dropout": dropout_key}
+        logits_BNV: Any = RandAR(self.config, **options).apply(
+            {"params": params},
+            tokens_BN,
+            labels_B,
+            order_BN,
+            None if is_one_by_one(group_N) else group_N,
+            train,
+            rngs=rngs,
+        )
+        return logits_BNV
+
+    def training_inputs(
+        self,
+        key: jax.Array,
+        tokens_BN: jax.Array,
+        labels_B: jax.Array,
+        train: bool,
+        num_size_lists: int = 1,
+    ) -> tuple[TeacherForced, jax.Array]:
+        """A fresh random order for each image, one token a step; in validation labels stay."""
+        del num_size_lists
+        order_key, label_key, dropout_key = jax.random.split(key, 3)
+        order_BN = random_orders(order_key, tokens_BN.shape)
+        if train:
+            labels_B = self.drop_labels(label_key, labels_B)
+        group_N: Any = np.arange(self.config.num_tokens, dtype=np.int32)
+        return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key
+
+    def forward_flops(self) -> float:
+        """Of 2N rows and N logits."""
+        N, D, cfg = self.config.num_tokens, self.config.embed_dim, self.config
+        attention = 2 * 2 * D * (2 * N) ** 2  # twice, for values
+        layer = 2 * self.layer_weights() * 2 * N + attention
+        return float(cfg.num_layers * layer + 2 * N * D * cfg.codebook_size)
+
+    def decoding_flops(self, schedule: GroupSchedule) -> float:
+        """Products, attention, and the logits of the queries."""
+        D, cfg = self.config.embed_dim, self.config
+        seen_by_rows = rows = 0
+        for previous_start, query_start, query_end in zip(*make_step_table(schedule), strict=True):
+            P, Q = int(query_start - previous_start), int(query_end - query_start)
+            # Two rows a slot, but for the class; the queries follow each other.
+            seen_by_rows += (2 * P - 1 + Q) * (2 * int(query_start) - 1 + Q)
+            rows += 2 * P - 1 + Q
+        layer = 2 * self.layer_weights() * rows + 2 * 2 * D * seen_by_rows  # scores, and values
+        return float(cfg.num_layers * layer + 2 * cfg.num_tokens * D * cfg.codebook_size)
+
+    def layer_weights(self) -> int:
+        """Entries of the matrices of one layer."""
+        D = self.config.embed_dim
+        return 4 * D * D + 3 * D * self.config.mlp_dim
+
+    def count_rows(self, schedule: GroupSchedule, num_segments: int | None = None) -> RowCount:
+        """Tokens of the previous group, its instructions but the first, those of the next group."""
+
+        def rows(num_segments: int) -> int:
+            segments = make_segments(schedule, num_segments)
+            return sum(s.num_steps * (2 * s.previous_width - 1 + s.query_width) for s in segments)
+
+        num_segments = self.num_segments(num_segments)
+        num_scans = len(make_segments(schedule, num_segments))
+        return RowCount(rows(schedule.num_steps), rows(num_segments), num_scans)
+
+
+def randar_group_sizes(num_tokens: int, num_steps: int) -> tuple[int, ...]:
+    """Group sizes of the released code: one token first, then along a cosine.
+
+    Step t of T ends at int(N (1 - cos(pi (t + 1) / 2T)) + 1) tokens, one more than the step before
+    at least, and N at most: (1, 5, 5, 5) for 16 tokens in 4 steps.
+
+    Args:
+        num_steps: 1 to num_tokens.
+    """
+    ends = [1]
+    for t in range(1, num_steps):
+        end = int((1 - math.cos(math.pi / 2 * (t + 1) / num_steps)) * num_tokens + 1)
+        ends.append(min(max(end, ends[-1] + 1), num_tokens))
+    ends[-1] = num_tokens
+    return tuple(np.diff(ends, prepend=0).tolist())
+
+
+def is_one_by_one(group_N: Any) -> bool:
+    """Whether each rank has a step of its own, as far as is known while tracing: of NumPy's arrays.
+
+    Then the model needs N rows less.
+    """
+    is_known = isinstance(group_N, np.ndarray) and group_N.ndim == 1
+    return is_known and np.array_equal(group_N, np.arange(len(group_N)))
