@@ -8,8 +8,9 @@ import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
 from lpd_jax.runtime.arguments import check_choice
-from lpd_jax.runtime.config_fields import check_types
+from lpd_jax.runtime.config_fields import check_types, later_field
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.training.skip_rule import skip_large
 
 OPTIMIZERS = ("adamw", "muon")
 MUON_STEP = 0.2  # root mean square of a Muon update before the rate: about that of Adam's
@@ -23,8 +24,10 @@ class OptimizerConfig:
     The rate warms up, stays, and falls to `final_learning_rate` over the last steps.
 
     A gradient longer than `clip_norm` is shortened; one longer than `stop_grad_norm` ends the run
-    (0: none does). Muon takes AdamW's rate and decay (arXiv 2502.16982); its momentum is 0.95, and
-    `beta1`, `beta2` and `epsilon` are of the Adam that moves all but the matrices.
+    (0: none does). A step is left out where norms sum to `skip_norm_sum` (0: none is); see
+    `skip_rule`.
+    Muon takes AdamW's rate and decay (arXiv 2502.16982); its momentum is 0.95, and `beta1`, `beta2`
+    and `epsilon` are of the Adam that moves all but the matrices.
     """
 
     name: str = "adamw"
@@ -38,6 +41,7 @@ class OptimizerConfig:
     weight_decay: float = 0.02
     clip_norm: float = 3.0
     stop_grad_norm: float = 0.0
+    skip_norm_sum: float = later_field(0.0)
 
     def __post_init__(self):
         check_types(self, "optimizer")
@@ -52,6 +56,7 @@ class OptimizerConfig:
             "weight_decay": ("is 0 or more", not_negative),
             "clip_norm": ("is above 0", above_0),
             "stop_grad_norm": ("is 0 (none) or more", not_negative),
+            "skip_norm_sum": ("is 0 (none) or more", not_negative),
         }
         for name, (words, fits) in allowed.items():
             if not fits(value := getattr(self, name)):
@@ -80,8 +85,10 @@ def make_learning_rate(config: OptimizerConfig, num_steps: int) -> optax.Schedul
 def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
     """Clips by global norm, then AdamW or Muon; biases and norms do not decay."""
     rate = make_learning_rate(config, num_steps)
-    make = adamw if config.name == "adamw" else muon_for_blocks
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), make(config, rate))
+    optimizer = (adamw if config.name == "adamw" else muon_for_blocks)(config, rate)
+    if config.skip_norm_sum:
+        optimizer = skip_large(optimizer, config.skip_norm_sum)
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
 def adamw(config: OptimizerConfig, rate: optax.Schedule) -> optax.GradientTransformation:

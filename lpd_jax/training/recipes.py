@@ -147,6 +147,25 @@ def par_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) ->
     return optimizer
 
 
+def randar_optimizer(warmup_steps: int, cosine_steps: int) -> ConfigDict:
+    """RandAR's AdamW (arXiv 2412.01827, the released code): cosine to a twentieth, skip rule."""
+    optimizer = llamagen_optimizer(learning_rate=4e-4)
+    optimizer.final_learning_rate = 2e-5
+    optimizer.warmup_steps = warmup_steps
+    optimizer.cosine_steps = cosine_steps
+    optimizer.skip_norm_sum = 10.0
+    return optimizer
+
+
+def arpg_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) -> ConfigDict:
+    """ARPG's AdamW (arXiv 2503.10568): LlamaGen's, with warm-up and cosine to 1e-5."""
+    optimizer = llamagen_optimizer(learning_rate)
+    optimizer.final_learning_rate = 1e-5
+    optimizer.warmup_steps = warmup_steps
+    optimizer.cosine_steps = cosine_steps
+    return optimizer
+
+
 def avatars_run(num_steps: int, batch_size: int) -> ConfigDict:
     """A short run on the bundled avatars, without its model, optimizer, generation and every."""
     config = ConfigDict()

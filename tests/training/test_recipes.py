@@ -31,17 +31,24 @@ RUNS = {
     "par_xxl_16x": (300, 512, 2e-4, 15, 285, 8, 1.435, None),
     "par_3b_4x": (300, 512, 2e-4, 15, 285, 16, 1.345, None),
     "par_3b_16x": (300, 512, 2e-4, 15, 285, 16, 1.5, None),
+    "arpg_l": (400, 1024, 4e-4, 100, 300, 1, 5.0, 64),
+    "arpg_xl": (400, 768, 3e-4, 100, 300, 4, 6.0, 64),
+    "arpg_xxl": (400, 512, 2e-4, 100, 300, 8, 7.5, 64),
     "llamagen_b": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
     "llamagen_l": (300, 256, 1e-4, 0, 0, 1, 2.0, None),
     "llamagen_xl": (300, 256, 2e-4, 0, 0, 8, 1.75, None),
     "llamagen_xxl": (300, 512, 2e-4, 0, 0, 8, 1.75, None),
     "llamagen_3b": (300, 512, 2e-4, 0, 0, 16, 1.65, None),
 }
+# Name -> fsdp, guidance: told in steps, not in epochs.
+RANDAR_RUNS = {"randar_l": (1, 3.4), "randar_xl": (4, 4.0), "randar_xxl": (8, 4.0)}
+EVERY_RUN = [*RUNS, *RANDAR_RUNS]
 TOKENIZERS = {"vq16", "vq8", "vq16_finetune"}
 # Of each paper: final rate, weight decay, longest gradient, gradient that ends the run.
 OPTIMIZERS = {
     "lpd": (1e-5, 0.02, 3.0, 1e4),
     "par": (0.0, 0.05, 1.0, 0.0),
+    "arpg": (1e-5, 0.05, 1.0, 0.0),
     "llamagen": (1e-5, 0.05, 1.0, 0.0),
 }
 
@@ -72,7 +79,7 @@ def from_command_line(name, *overrides):
 def test_every_published_run_is_in_the_table():
     ours = ("avatars", "photos")
     named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith(ours)}
-    assert named == set(RUNS) | TOKENIZERS
+    assert named == set(EVERY_RUN) | TOKENIZERS
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZERS))
@@ -122,10 +129,26 @@ def test_a_run_is_the_published_one(name):
     assert config.generation.guidance_scale == guidance_scale
     assert config.generation.num_steps == num_steps
     assert config.num_size_lists == (32 if name.startswith("lpd") else 1)
-    assert config.generation.output_size == (None if name.startswith("lpd") else 256)
+    smaller = name.startswith(("par", "llamagen"))
+    assert config.generation.output_size == (256 if smaller else None)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", RANDAR_RUNS)
+def test_a_run_of_randar_is_the_released_one(name):
+    model, config = read_config(load(name).get_config().to_dict())
+    assert model == published_models()[name]
+    assert (config.num_steps, config.batch_size) == (360_000, 1024)
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.final_learning_rate) == (4e-4, 2e-5)
+    assert (optimizer.warmup_steps, optimizer.cosine_steps) == (50_000, 310_000)
+    assert (optimizer.weight_decay, optimizer.clip_norm, optimizer.skip_norm_sum) == (0.05, 1, 10)
+    assert (optimizer.beta1, optimizer.beta2) == (0.9, 0.95)
+    generation = config.generation
+    assert (config.mesh.fsdp, generation.guidance_scale) == RANDAR_RUNS[name]
+    assert (generation.order, generation.num_steps) == ("random", 88)
+
+
+@pytest.mark.parametrize("name", EVERY_RUN)
 def test_the_tokens_are_those_of_the_grid(name):
     """The published tokenizer has 16 x 16 pixels a token."""
     model, config = read_config(load(name).get_config().to_dict())
@@ -135,7 +158,7 @@ def test_the_tokens_are_those_of_the_grid(name):
     assert f"output={config.data.path}" in load(name).__doc__
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", EVERY_RUN)
 def test_the_header_is_of_this_run(name):
     header = load(name).__doc__
     assert f"{name}.py --workdir=gs://BUCKET/{name}\n" in header
@@ -166,7 +189,7 @@ def test_llamagen_says_where_its_rate_and_batch_come_from(name):
     assert f"{rate} at batch {config.batch_size}, are not in its scripts" in load(name).__doc__
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", EVERY_RUN)
 def test_every_section_is_there_to_be_set(name):
     assert set(load(name).get_config()) >= SECTIONS
 
