@@ -14,12 +14,19 @@ import numpy as np
 from lpd_jax.decoding.grid import check_order
 from lpd_jax.decoding.scan import Step, StepRows
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
-from lpd_jax.decoding.step_table import make_step_table
+from lpd_jax.decoding.step_table import make_segments, make_step_table
+from lpd_jax.decoding.wavefront import (
+    wavefront_order,
+    wavefront_schedule,
+    window_of,
+    windows_by_steps,
+)
 from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.par import PAR, decode_step, init_cache
 from lpd_jax.models.par_layout import PAR_MODELS, PARConfig, par_order, par_schedule
+from lpd_jax.models.par_overlap import overlap_decoder
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
 from lpd_jax.models.transformer_family import RowCount, TeacherForced
@@ -80,19 +87,41 @@ class PARFamily(BlockFamily):
     def schedule(
         self, num_steps: int | None = None, group_sizes: Iterable[int] | None = None
     ) -> GroupSchedule:
-        """The model's own; UserError where another is asked for."""
+        """The model's own, or one of overlapping rows; UserError where another is asked for."""
         own, config = par_schedule(self.config), self.config
-        if num_steps is not None and num_steps != own.num_steps:
+        if group_sizes is None and num_steps in (None, own.num_steps):
+            return own
+        if group_sizes is not None:
+            asked = make_schedule(config.num_tokens, num_steps, tuple(group_sizes))
+            if asked != own and self.window(asked) is None:
+                raise UserError(
+                    f"group_sizes: got {list(asked.group_sizes)}, allowed are {self.own_sizes()}"
+                )
+            return asked
+        if not self.rows_may_overlap:
             raise UserError(
                 f"num_steps: got {num_steps}, allowed is {own.num_steps}: this PAR model writes "
                 f"{config.num_parallel} tokens at a time"
             )
-        if group_sizes is None:
-            return own
-        sizes = tuple(group_sizes)
-        if make_schedule(config.num_tokens, None, sizes) != own:
-            raise UserError(f"group_sizes: got {list(sizes)}, allowed are {self.own_sizes()}")
-        return own
+        windows = windows_by_steps(config.grid_size)
+        if num_steps not in windows:
+            *fewer, _ = windows
+            raise UserError(
+                f"num_steps: got {shown(num_steps)}, allowed are {own.num_steps}, a token at a "
+                f"time, and {', '.join(map(str, fewer))}, with rows that overlap"
+            )
+        return wavefront_schedule(config.grid_size, windows[num_steps])
+
+    @property
+    def rows_may_overlap(self) -> bool:
+        """Whether rows of raster order are drawn a token at a time; see `par_overlap`."""
+        return self.config.num_parallel == self.config.regions == 1
+
+    def window(self, schedule: GroupSchedule) -> int | None:
+        """Of a schedule whose rows overlap; None of others."""
+        if not self.rows_may_overlap or schedule == par_schedule(self.config):
+            return None
+        return window_of(self.config.grid_size, schedule)
 
     def own_sizes(self) -> str:
         return (
@@ -111,8 +140,11 @@ class PARFamily(BlockFamily):
         repulsion_threshold: int | None = None,
     ) -> np.ndarray:
         """The model's own, as often as asked for; UserError where another is asked for."""
-        del schedule, seed, proximity_threshold, repulsion_threshold
-        own_BN, kind = np.tile(par_order(self.config), (num_orders, 1)), self.config.order_kind
+        del seed, proximity_threshold, repulsion_threshold
+        window, own_N = self.window(schedule), par_order(self.config)
+        if window is not None:
+            own_N = wavefront_order(self.config.grid_size, window)
+        own_BN, kind = np.tile(own_N, (num_orders, 1)), self.config.order_kind
         if order is None or isinstance(order, str):
             same, got = order in (None, kind), repr(order)
         else:
@@ -135,9 +167,11 @@ class PARFamily(BlockFamily):
 
     def decoder(
         self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
-    ) -> tuple[Step, tuple[KVCache, ...]]:
+    ) -> tuple[Step, Any]:
         """Logits are read off the rows that a step feeds back."""
         config = self.config
+        if (window := self.window(schedule)) is not None:
+            return overlap_decoder(config, params, labels_R, window, dtype)
         if schedule != par_schedule(config):
             raise UserError(
                 f"group_sizes: got {schedule.group_sizes}, allowed are {self.own_sizes()}"
@@ -178,11 +212,10 @@ class PARFamily(BlockFamily):
 
     def decoding_flops(self, schedule: GroupSchedule) -> float:
         """Products, attention, and the logits of all rows."""
-        D, seen_by_rows = self.config.embed_dim, 0
+        D, seen_by_rows, rows = self.config.embed_dim, 0, self.config.num_tokens
         for _, query_start, query_end in zip(*make_step_table(schedule), strict=True):
             # Slot k predicts rank k, the class in front: a step ends one slot earlier.
             seen_by_rows += int(query_end - query_start) * int(query_end - 1)
-        rows = self.config.num_tokens
         layer = 2 * self.layer_weights() * rows + 2 * 2 * D * seen_by_rows  # scores, and values
         return float(self.config.num_layers * layer + 2 * D * self.config.codebook_size * rows)
 
@@ -192,8 +225,14 @@ class PARFamily(BlockFamily):
         return 4 * D * D + 3 * D * self.config.mlp_dim
 
     def count_rows(self, schedule: GroupSchedule, num_segments: int | None = None) -> RowCount:
-        """Segments are as wide as their steps: no row is padding."""
-        self.num_segments(num_segments)
+        """Segments are as wide as their steps, so no row is padding; but where rows overlap."""
+        num_segments = self.num_segments(num_segments)
+        if self.window(schedule) is not None:
+            # The previous group, and one that stands in where a row begins.
+            segments = make_segments(schedule, num_segments)
+            padded = sum(s.num_steps * (s.previous_width + 1) for s in segments)
+            begun = max(0, self.config.grid_size[0] - 2)
+            return RowCount(self.config.num_tokens + begun, padded, len(segments))
         return RowCount(self.config.num_tokens, self.config.num_tokens, None)
 
     def describe(self) -> dict[str, str]:
