@@ -101,9 +101,10 @@ class Blocks(nn.Module):
     dtype: jnp.dtype
     attention: str
     remat: str
+    products: str
 
     def setup(self):
-        sizes = self.config, self.dtype, self.attention
+        sizes = self.config, self.dtype, self.attention, self.products
         content = scan_blocks(ContentBlock, self.config.half, num_shared=3, remat=self.remat)
         query = scan_blocks(QueryBlock, self.config.half, num_shared=4, remat=self.remat)
         self.content, self.query = content(*sizes), query(*sizes)
@@ -113,14 +114,15 @@ class ARPG(nn.Module):
     """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
 
     `dtype` is that of matrix products and of what lies between them; the sums that run through the
-    layers stay in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
-    `transformer.REMAT`.
+    layers stay in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
     """
 
     config: ARPGConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
+    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -128,11 +130,12 @@ class ARPG(nn.Module):
             self, "token_embed", cfg.num_embeddings, cfg.embed_dim, "codebook", cfg.embedding_std
         )
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
-        self.blocks = Blocks(cfg, self.dtype, self.attention, self.remat)
+        self.blocks = Blocks(cfg, self.dtype, self.attention, self.remat, self.products)
         self.memory_norm, self.norm = rms_norm(None, self.dtype), rms_norm(None, self.dtype)
-        self.memory_key = matrix(cfg, self.dtype, cfg.embed_dim)
-        self.memory_value = matrix(cfg, self.dtype, cfg.embed_dim)
-        self.head = zero_head(cfg.codebook_size, self.dtype)
+        self.memory_key, self.memory_value = (
+            matrix(cfg, self.dtype, cfg.embed_dim, products=self.products) for _ in range(2)
+        )
+        self.head = zero_head(cfg.codebook_size, self.dtype, self.products)
 
     def __call__(
         self,

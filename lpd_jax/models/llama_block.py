@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lpd_jax.models.attention import ATTENTION
 from lpd_jax.models.layers import KVCache
+from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
 from lpd_jax.runtime.mesh import constrain
 
@@ -43,11 +44,12 @@ class LlamaLayer(nn.Module):
     config: BlockSizes
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
+    products: str = "plain"
 
     def dense(
         self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
     ) -> nn.Dense:
-        return matrix(self.config, self.dtype, features, name, axes)
+        return matrix(self.config, self.dtype, features, name, axes, self.products)
 
     def drop(self, x: jax.Array, train: bool) -> jax.Array:
         return nn.Dropout(self.config.dropout_rate, deterministic=not train)(x)
@@ -116,10 +118,18 @@ def matrix(
     features: int,
     name: str | None = None,
     axes: tuple[str, ...] = ("embed", "heads"),
+    products: str = "plain",
 ) -> nn.Dense:
     """A matrix without biases; `axes` are the logical names of its sides."""
     init = nn.with_logical_partitioning(nn.initializers.normal(config.matrix_std), axes)
-    return nn.Dense(features, use_bias=False, kernel_init=init, dtype=dtype, name=name)
+    return nn.Dense(
+        features,
+        use_bias=False,
+        kernel_init=init,
+        dtype=dtype,
+        dot_general=PRODUCTS[products],
+        name=name,
+    )
 
 
 def split_heads(x_BTC: jax.Array, parts: int, num_heads: int) -> tuple[jax.Array, ...]:
@@ -142,7 +152,13 @@ def rms_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.RMSNorm:
     )
 
 
-def zero_head(codebook_size: int, dtype: jnp.dtype) -> nn.Dense:
+def zero_head(codebook_size: int, dtype: jnp.dtype, products: str = "plain") -> nn.Dense:
     """The last matrix, to the logits of all codes; it begins as zeros."""
     init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("embed", "codebook"))
-    return nn.Dense(codebook_size, use_bias=False, kernel_init=init, dtype=dtype)
+    return nn.Dense(
+        codebook_size,
+        use_bias=False,
+        kernel_init=init,
+        dtype=dtype,
+        dot_general=PRODUCTS[products],
+    )

@@ -26,14 +26,15 @@ class PAR(nn.Module):
     """The transformer, teacher-forced.
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
-    `transformer.REMAT`.
+    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
     """
 
     config: PARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
+    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -47,9 +48,9 @@ class PAR(nn.Module):
             self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
         stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
-        self.blocks = stacked(cfg, self.dtype, self.attention)
+        self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)
-        self.head = zero_head(cfg.codebook_size, self.dtype)
+        self.head = zero_head(cfg.codebook_size, self.dtype, self.products)
 
     def __call__(self, tokens_BN: jax.Array, labels_B: jax.Array, train: bool = False) -> jax.Array:
         """Logits of all tokens, each predicted from the slots that its own may see.

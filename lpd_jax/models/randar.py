@@ -44,14 +44,15 @@ class RandAR(nn.Module):
     """The transformer. `__call__` is the pass of training, `decode_step` the cached one.
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION` and `remat` one of
-    `transformer.REMAT`.
+    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
     """
 
     config: RandARConfig
     dtype: jnp.dtype = jnp.float32
     attention: str = "einsum"
     remat: str = "none"
+    products: str = "plain"
 
     def setup(self):
         cfg = self.config
@@ -64,9 +65,9 @@ class RandAR(nn.Module):
         self.query_embed = table("query_embed", 1)
         self.token_drop = nn.Dropout(cfg.token_drop_rate)
         stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
-        self.blocks = stacked(cfg, self.dtype, self.attention)
+        self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)
-        self.head = zero_head(cfg.codebook_size, self.dtype)
+        self.head = zero_head(cfg.codebook_size, self.dtype, self.products)
 
     def __call__(
         self,

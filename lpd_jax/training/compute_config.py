@@ -11,7 +11,7 @@ from lpd_jax.models.family import transformer_of
 from lpd_jax.models.products import PRODUCTS, rounded_product
 from lpd_jax.models.transformer import REMAT
 from lpd_jax.models.transformer_family import TransformerConfig
-from lpd_jax.runtime.config_fields import check_types
+from lpd_jax.runtime.config_fields import check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
 DTYPES = ("float32", "bfloat16")
@@ -36,7 +36,7 @@ class ComputeConfig:
     dtype: str = "float32"
     remat: str = "none"
     attention: str = "auto"
-    products: str = "plain"
+    products: str = later_field("plain")
     accumulate_steps: int = 1
 
     def __post_init__(self):

@@ -17,6 +17,7 @@ from lpd_jax.runtime.config_fields import (
     check_sizes,
     check_types,
     from_mapping,
+    later_field,
     to_mapping,
 )
 from lpd_jax.runtime.errors import UserError, shown
@@ -73,7 +74,7 @@ class TrainConfig:
     init_from: str = ""
     new_classes: bool = False
     num_size_lists: int = 1
-    locality_share: float = 0.0
+    locality_share: float = later_field(0.0)
     trained_parts: tuple[str, ...] = ()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

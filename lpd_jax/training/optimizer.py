@@ -30,7 +30,7 @@ class OptimizerConfig:
     and `epsilon` are of the Adam that moves all but the matrices.
     """
 
-    name: str = "adamw"
+    name: str = later_field("adamw")
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
     warmup_steps: int = 0

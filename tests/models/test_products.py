@@ -49,8 +49,9 @@ def test_bfloat16_products_round_their_factors_and_nothing_else():
     np.testing.assert_allclose(dweights_DF, want_DF, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
-def test_a_model_of_bfloat16_products_learns_about_the_same(model):
+@pytest.mark.parametrize("name", ["LPD", "PAR", "RANDAR", "ARPG"])
+def test_a_model_of_bfloat16_products_learns_about_the_same(name):
+    model = getattr(tiny, name)
     family, params = transformer_of(model), tiny.random_params(model)
     rng = np.random.default_rng(0)
     tokens_BN = rng.integers(0, model.codebook_size, (4, model.num_tokens), dtype=np.int32)
@@ -65,8 +66,8 @@ def test_a_model_of_bfloat16_products_learns_about_the_same(model):
         return flatten_dict(total(params), sep="/")
 
     exact, rounded = gradient(), gradient(products="bfloat16", attention="recompute")
-    for name, want in exact.items():
-        if name != "blocks/qkv/bias":  # of keys it is rounding noise
-            error = np.linalg.norm(rounded[name] - want)
-            assert error <= 0.2 * np.linalg.norm(want), name
-            assert error > 0 or not want.any(), name
+    for path, want in exact.items():
+        if path != "blocks/qkv/bias":  # of keys it is rounding noise
+            error = np.linalg.norm(rounded[path] - want)
+            assert error <= 0.2 * np.linalg.norm(want), path
+            assert error > 0 or not want.any(), path
