@@ -32,7 +32,9 @@ def get_config() -> ConfigDict:
     )
     config.compute.products = "bfloat16"
     config.locality_share = 0.5
-    config.optimizer = recipes.short_optimizer(learning_rate=2e-3, weight_decay=0.02)
+    config.optimizer = recipes.avatars_optimizer(
+        learning_rate=5e-3, cosine_steps=7000, weight_decay=0.02
+    )
     config.optimizer.name = "muon"
     config.ema_decay = 0.999
     config.generation = ConfigDict({"order": "locality", "num_steps": 20})
