@@ -1,4 +1,4 @@
-"""Compiles a config's train step and its decode for TPU slices, without a TPU, and reports on them.
+"""Compiles a config's train step and its decode for TPUs and GPUs that are not there.
 
     pip install 'libtpu==0.0.42.*'      # the version that jax[tpu] asks for
     python launch/compile_report.py --config=configs/lpd_l.py --topology=v5e-16,v5e-256,v5p-512
@@ -7,10 +7,16 @@
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 --largest
     python launch/compile_report.py --config=configs/par_l_4x.py --topology=v5e-16 --decode_batch=16
 
+    pip install 'jax-cuda13-plugin[with-cuda]' jax-cuda13-pjrt      # both of JAX's own version
+    python launch/compile_report.py --config=configs/lpd_l.py --topology=h100,8xh100,a100 \\
+        --config.batch_size=256
+
 The config is that of a transformer, of any family, whose decode draws as its `generation` says, or
 that of a tokenizer, which has a train step only.
 Prints, and with --output appends to a file, one row for each program and slice: memory of a device,
 arithmetic, bytes sent, predicted time and scaling efficiency. The global batch is the config's.
+Of a GPU also the kernels that a run starts and the bytes that they move, once with every matrix
+product a kernel of Triton and once with every one of cuBLASLt: a card measures and takes of both.
 """
 
 import os
@@ -29,9 +35,10 @@ from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_training,
     how_to_draw,
 )
+from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
 from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
 from lpd_jax.performance.program_needs import table  # noqa: E402
-from lpd_jax.performance.topology import find_slice  # noqa: E402
+from lpd_jax.performance.topology import find_slices  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.arguments import as_path  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
@@ -39,7 +46,7 @@ from lpd_jax.runtime.errors import UserError  # noqa: E402
 from lpd_jax.training.config import read_config  # noqa: E402
 
 CONFIG = command_line.define_config("File with get_config() of a model.")
-TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16 or v5p-512.")
+TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16; or h100, 8xa100.")
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
 )
@@ -48,6 +55,9 @@ TOKENIZER = flags.DEFINE_string(
 )
 LARGEST = flags.DEFINE_boolean(
     "largest", False, "Find the largest model of its family whose train step fits, instead."
+)
+MATRIX_PRODUCTS = flags.DEFINE_multi_enum(
+    "products", list(PRODUCTS), list(PRODUCTS), "GPUs: the matrix products to compile."
 )
 OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 
@@ -59,7 +69,9 @@ def main() -> None:
     tokenizer = find_tokenizer(TOKENIZER.value)
     if is_tokenizer(model) and LARGEST.value:
         raise UserError("largest: got True, allowed for a tokenizer is False")
-    slices = [find_slice(name) for name in TOPOLOGY.value]
+    slices = [
+        found for name in TOPOLOGY.value for found in find_slices(name, MATRIX_PRODUCTS.value)
+    ]
     output = None
     if OUTPUT.value:
         output = check_output_file("output", as_path("output", OUTPUT.value))

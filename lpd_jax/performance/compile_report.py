@@ -1,12 +1,14 @@
-"""The real train step and decode, compiled for TPU slices that are not there: what they need.
+"""The real train step and decode, compiled for TPUs and GPUs that are not there: what they need.
 
-Memory and what is sent between devices are read off the compiled program. Times are predictions:
-arithmetic at a stated share of the peak, links at their data-sheet rate, both from `topology`.
+Memory, what is sent between devices and the kernels of a GPU are read off the compiled program.
+Times are predictions: arithmetic at a stated share of the peak, links and memory at their
+data-sheet rates, from `topology`.
 """
 
 import dataclasses
 import functools
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,6 +21,7 @@ from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
+from lpd_jax.performance.traced_flops import traced_flops
 from lpd_jax.performance.training_program import training_program
 from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.training.config import TrainConfig
@@ -35,7 +38,7 @@ def compile_training(model: Any, config: TrainConfig, tpu_slice: Slice) -> Progr
     Where it does not fit, the batch is cut into twice as many parts, until one image is left.
 
     Raises:
-        UserError: libtpu is missing, or nothing fits into the devices' memory.
+        UserError: libtpu or the plugin for GPUs is missing, or nothing fits into the memory.
     """
     parts = config.compute.accumulate_steps
     while True:
@@ -51,10 +54,13 @@ def compile_training(model: Any, config: TrainConfig, tpu_slice: Slice) -> Progr
 def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
     mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
-    step, state, batch = training_program(model, config, mesh)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled, seconds = compile_on(mesh, step, state, batch, key)
-    flops, compute_seconds = step_costs(model, config, compiled, tpu_slice)
+    step, state, batch = training_program(model, config, mesh, tpu_slice.chip.platform)
+    arguments = state, batch, jax.eval_shape(lambda: jax.random.key(0))
+    compiled, seconds = compile_on(mesh, step, *arguments, options=tpu_slice.compiler_options)
+    if is_tokenizer(model):
+        flops, compute_seconds = tokenizer_costs(config, compiled, tpu_slice, mesh, step, arguments)
+    else:
+        flops, compute_seconds = transformer_costs(model, config, tpu_slice)
     return needs_of(
         compiled,
         mesh,
@@ -69,23 +75,34 @@ def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNe
     )
 
 
-def step_costs(
-    model: Any, config: TrainConfig, compiled: Any, tpu_slice: Slice
-) -> tuple[float, float]:
-    """FLOPs of a device in one step, and the seconds that they are predicted to take.
-
-    A tokenizer's are the compiler's count, which knows the frozen network and the discriminator
-    too; its convolutions may wait for memory, so that the bytes count as well.
-    """
-    chip, parts = tpu_slice.chip, config.compute.accumulate_steps
-    if is_tokenizer(model):
-        # Of parts, which are a loop, the compiler counts one.
-        costs = {name: parts * value for name, value in compiled.cost_analysis().items()}
-        flops, moved = costs["flops"], costs["bytes accessed"]
-        return flops, max(flops / (PEAK_SHARE * chip.peak_flops), moved / chip.memory_bandwidth)
+def transformer_costs(model: Any, config: TrainConfig, tpu_slice: Slice) -> tuple[float, float]:
+    """FLOPs of a device in one step, and the seconds that they are predicted to take."""
     flops = (training_flops(model) or 0) * config.batch_size / tpu_slice.num_devices
     executed = flops * REMAT_FACTOR[config.compute.remat]
-    return flops, executed / (PEAK_SHARE * chip.peak_flops)
+    return flops, executed / (PEAK_SHARE * tpu_slice.chip.peak_flops)
+
+
+def tokenizer_costs(
+    config: TrainConfig,
+    compiled: Any,
+    tpu_slice: Slice,
+    mesh: jax.sharding.Mesh,
+    step: Any,
+    arguments: tuple[Any, ...],
+) -> tuple[float, float]:
+    """The same of a tokenizer, with the frozen network and the discriminator.
+
+    Its convolutions may wait for memory, so that the bytes that the compiler counts do, too.
+    """
+    chip, parts = tpu_slice.chip, config.compute.accumulate_steps
+    if costs := compiled.cost_analysis():
+        # Of parts, which are a loop, the compiler counts one.
+        flops, moved = (parts * costs[name] for name in ("flops", "bytes accessed"))
+    else:  # of GPUs the compiler tells none
+        with jax.set_mesh(mesh):
+            flops = traced_flops(step.trace(*arguments).jaxpr) / tpu_slice.num_devices
+        moved = 0.0  # `needs_of` counts it
+    return flops, max(flops / (PEAK_SHARE * chip.peak_flops), moved / chip.memory_bandwidth)
 
 
 def how_to_draw(model: TransformerConfig, config: TrainConfig) -> Generation:
@@ -116,7 +133,7 @@ def compile_decoding(
         generation: of `how_to_draw`; the transformer computes in bfloat16 whatever it says.
 
     Raises:
-        UserError: libtpu is missing, or nothing fits into the devices' memory.
+        UserError: libtpu or the plugin for GPUs is missing, or nothing fits into the memory.
     """
     while True:
         try:
@@ -155,7 +172,9 @@ def compile_schedule(
     ]
     images = images_to_draw(batch_per_device * tpu_slice.num_devices, model.num_tokens, mesh)
     function = jax.jit(run, out_shardings=batch_sharding(mesh))
-    compiled, seconds = compile_on(mesh, function, *params, *images)
+    compiled, seconds = compile_on(
+        mesh, function, *params, *images, options=tpu_slice.compiler_options
+    )
     flops = drawing_flops(model, generation) * batch_per_device
     weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
     return needs_of(
@@ -200,12 +219,17 @@ def drawing_flops(model: TransformerConfig, generation: Generation) -> float:
     return forward * (2 if generation.guidance.active else 1)
 
 
-def compile_on(mesh: jax.sharding.Mesh, function: Any, *arguments: Any) -> tuple[Any, float]:
+def compile_on(
+    mesh: jax.sharding.Mesh,
+    function: Any,
+    *arguments: Any,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Any, float]:
     """The compiled function, and the seconds that tracing and compiling took."""
     start = time.perf_counter()
     try:
         with jax.set_mesh(mesh):
-            compiled = function.lower(*arguments).compile()
+            compiled = function.lower(*arguments).compile(dict(options or {}))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

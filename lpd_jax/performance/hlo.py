@@ -31,6 +31,7 @@ BELOW = re.compile(r"ROOT .* compare\(.*?%([\w.\-]+)\), direction=LT")
 CONSTANT = re.compile(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)")
 IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+TUPLES = re.compile(r"\(\((.*?)\), \((.*?)\)(?:, .*)?\)")
 LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 
 
@@ -111,15 +112,23 @@ def read_trips(line: str, computations: Mapping[str, list[str]]) -> int | None:
 
 def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective:
     group_size = read_group_size(line)
-    sizes = [
-        ITEM_BYTES.get(kind_of_item, 4) * math.prod(int(n) for n in dims.split(",") if n)
-        for kind_of_item, dims in SHAPE.findall(shapes)
-    ]
-    # Started ones name operands and results; the whole is the largest of them.
-    whole = max(sizes, default=0) if "-start(" in line else sum(sizes)
+    sizes = sizes_of(shapes)
+    whole = sum(sizes)
+    if "-start(" in line and kind != "all-reduce":
+        # They name operands, then results; of several at once, one tuple of each.
+        results = TUPLES.fullmatch(shapes)
+        whole = sum(sizes_of(results[2])) if results else max(sizes, default=0)
     if kind == "reduce-scatter" and "-start(" not in line:
         whole *= group_size
     return Collective(kind, whole, group_size, times)
+
+
+def sizes_of(shapes: str) -> list[int]:
+    """Bytes of each array in a shape, or in a tuple of them."""
+    return [
+        ITEM_BYTES.get(kind, 4) * math.prod(int(n) for n in dims.split(",") if n)
+        for kind, dims in SHAPE.findall(shapes)
+    ]
 
 
 def read_group_size(line: str) -> int:

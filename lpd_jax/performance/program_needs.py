@@ -6,9 +6,13 @@ from typing import Any
 import jax
 
 from lpd_jax.performance.hlo import find_collectives
+from lpd_jax.performance.kernels import Kernels, count_kernels
 from lpd_jax.performance.topology import Slice
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.markdown import markdown_table
+
+# From one kernel to the next in a CUDA graph; two to three times as long outside of one.
+KERNEL_SECONDS = 1e-6
 
 
 class DoesNotFit(UserError):  # noqa: N818 - what it says of the program
@@ -32,12 +36,17 @@ class ProgramNeeds:
     sent_bytes: float  # by a device
     compute_seconds: float
     link_seconds: float
+    kernels: Kernels | None = None  # of a GPU
+
+    @property
+    def launch_seconds(self) -> float:
+        return KERNEL_SECONDS * self.kernels.launches if self.kernels else 0.0
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """With all sending hidden behind arithmetic, and with none."""
-        hidden = max(self.compute_seconds, self.link_seconds)
-        return hidden, self.compute_seconds + self.link_seconds
+        """With all sending, and starting of kernels, hidden behind arithmetic, and with none."""
+        hidden = max(self.compute_seconds, self.link_seconds, self.launch_seconds)
+        return hidden, self.compute_seconds + self.link_seconds + self.launch_seconds
 
     @property
     def efficiency(self) -> tuple[float, float]:
@@ -50,15 +59,19 @@ def needs_of(
     compiled: Any, mesh: jax.sharding.Mesh, tpu_slice: Slice, **known: Any
 ) -> ProgramNeeds:
     """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
-    memory = check_memory(compiled, tpu_slice)
-    sent = sum(one.sent_bytes for one in find_collectives(compiled.as_text()))
+    memory, text, chip = check_memory(compiled, tpu_slice), compiled.as_text(), tpu_slice.chip
+    sent = sum(one.sent_bytes for one in find_collectives(text))
+    if chip.platform == "gpu":
+        known["kernels"] = kernels = count_kernels(text)
+        moving_seconds = kernels.moved_bytes / chip.memory_bandwidth
+        known["compute_seconds"] = max(known["compute_seconds"], moving_seconds)
     return ProgramNeeds(
-        slice=tpu_slice.name,
+        slice=tpu_slice.title,
         num_devices=tpu_slice.num_devices,
         mesh=tuple(mesh.shape.values()),
         memory_bytes=memory,
         sent_bytes=sent,
-        link_seconds=sent / tpu_slice.chip.axis_bandwidth,
+        link_seconds=sent / chip.axis_bandwidth,
         **known,
     )
 
@@ -90,7 +103,18 @@ def table(rows: list[ProgramNeeds]) -> list[str]:
         "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
         "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
     ]  # fmt: skip
-    return markdown_table(header, map(cells, rows), num_texts=3)
+    of_gpus = any(row.kernels for row in rows)
+    return markdown_table(
+        header + ["kernels", "moved GB"] * of_gpus,
+        [cells(row) + cells_of_kernels(row) * of_gpus for row in rows],
+        num_texts=3,
+    )
+
+
+def cells_of_kernels(row: ProgramNeeds) -> list[str]:
+    if row.kernels is None:
+        return ["-", "-"]
+    return [f"{row.kernels.launches:,}", f"{row.kernels.moved_bytes / 1e9:.2f}"]
 
 
 def cells(row: ProgramNeeds) -> list[str]:

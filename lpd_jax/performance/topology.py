@@ -1,11 +1,13 @@
-"""TPU slices as their makers name them: shape, memory, arithmetic and links of a device."""
+"""TPU slices and machines with GPUs: shape, memory, arithmetic and links of a device."""
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 
+from lpd_jax.performance.gpu_targets import PRODUCTS, gpu_devices
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.utilization import PEAK_FLOPS
 
@@ -13,12 +15,13 @@ from lpd_jax.training.utilization import PEAK_FLOPS
 class Chip(NamedTuple):
     """Data-sheet figures of one JAX device."""
 
-    name: str  # as libtpu calls the generation
+    name: str  # as libtpu calls the generation; of a GPU, as `gpu_targets` does
     peak_flops: float  # bfloat16, dense
     memory_bytes: float
     memory_bandwidth: float  # bytes/s
     axis_bandwidth: float  # bytes/s that a device sends along one axis of the torus, both ways
-    num_axes: int  # of the torus
+    num_axes: int  # of the torus; GPUs of a machine all reach each other
+    platform: str = "tpu"
 
 
 CHIPS = {
@@ -26,6 +29,12 @@ CHIPS = {
     "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2),
     "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3),
 }
+# NVLink gives half of its figure to each way.
+CHIPS |= {
+    "h100": Chip("h100", PEAK_FLOPS["NVIDIA H100"], 84.9e9, 3352e9, 450e9, 1, "gpu"),
+    "a100": Chip("a100", PEAK_FLOPS["NVIDIA A100"], 85.1e9, 2039e9, 300e9, 1, "gpu"),
+}
+GPU_COUNTS = (1, 2, 4, 8)  # of one machine
 # Chips -> shape of a slice.
 SHAPES_2D = {1: (1, 1), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8), 128: (8, 16)}
 SHAPES_2D[256] = (16, 16)
@@ -37,18 +46,38 @@ class Slice(NamedTuple):
     name: str
     chip: Chip
     shape: tuple[int, ...]
+    products: str = ""  # of a GPU: what its matrix products become
 
     @property
     def num_devices(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.products}" if self.products else self.name
+
+    @property
+    def compiler_options(self) -> dict[str, Any]:
+        return PRODUCTS[self.products] if self.products else {}
+
+
+def find_slices(name: str, products: Sequence[str] = tuple(PRODUCTS)) -> list[Slice]:
+    """What a name stands for: a TPU slice, or GPUs once for each kind of matrix products."""
+    found = find_slice(name)
+    if found.chip.platform != "gpu":
+        return [found]
+    return [found._replace(products=kind) for kind in products]
+
 
 def find_slice(name: str) -> Slice:
-    """A slice by its name: "v5e-16" has 16 chips; "v5p-512" has 512 cores, which is 256 chips.
+    """By its name: "v5e-16" has 16 chips; "v5p-512" has 512 cores, which is 256 chips; "8xh100".
 
     Raises:
         UserError: an unknown name.
     """
+    match = re.fullmatch(r"(?:([1-9])x)?(h100|a100)", name)
+    if match and int(match[1] or 1) in GPU_COUNTS:
+        return Slice(name, CHIPS[match[2]], (int(match[1] or 1),))
     match = re.fullmatch(r"(v\w+)-(\d+)", name)
     if match and match[1] in CHIPS:
         chip, count = CHIPS[match[1]], int(match[2])
@@ -57,17 +86,20 @@ def find_slice(name: str) -> Slice:
         if chips in shapes:
             return Slice(name, chip, shapes[chips])
     raise UserError(
-        f"topology: got {shown(name)}, allowed are names such as v5e-16, v6e-64 or v5p-512 "
-        f"({', '.join(CHIPS)}; 2D slices of {', '.join(map(str, SHAPES_2D))} chips)"
+        f"topology: got {shown(name)}, allowed are names such as v5e-16, v6e-64, v5p-512, h100 or "
+        f"8xa100 ({', '.join(CHIPS)}; 2D slices of {', '.join(map(str, SHAPES_2D))} chips, "
+        f"machines of {', '.join(map(str, GPU_COUNTS))} GPUs)"
     )
 
 
 def slice_devices(tpu_slice: Slice) -> Any:
-    """The topology for ahead-of-time compilation; libtpu makes it without a TPU.
+    """The topology for ahead-of-time compilation; made without the devices.
 
     Raises:
-        UserError: libtpu is not installed.
+        UserError: libtpu, or the plugin for GPUs, is not installed.
     """
+    if tpu_slice.chip.platform == "gpu":
+        return gpu_devices(tpu_slice.chip.name, tpu_slice.num_devices)
     from jax.experimental import topologies
 
     options = {"chips_per_host_bounds": (1, 1, 1)} if tpu_slice.num_devices == 1 else {}
@@ -85,7 +117,10 @@ def slice_devices(tpu_slice: Slice) -> Any:
 
 
 def slice_mesh(tpu_slice: Slice, fsdp: int) -> jax.sharding.Mesh:
-    """A mesh whose fsdp axis is the smallest union of whole torus axes that has `fsdp` devices."""
+    """A mesh whose fsdp axis is the smallest union of whole torus axes that has `fsdp` devices.
+
+    Of GPUs it is the smallest divisor of their number.
+    """
     from jax.experimental import topologies
 
     from lpd_jax.runtime.mesh import MESH_AXES
@@ -93,6 +128,8 @@ def slice_mesh(tpu_slice: Slice, fsdp: int) -> jax.sharding.Mesh:
     sides = {1, *tpu_slice.shape}
     for first in tpu_slice.shape:
         sides |= {first * side for side in tpu_slice.shape if tpu_slice.shape.count(first) > 1}
+    if tpu_slice.chip.platform == "gpu":
+        sides = set(range(1, tpu_slice.num_devices + 1))
     sides = {side for side in sides if tpu_slice.num_devices % side == 0} | {tpu_slice.num_devices}
     size = min(side for side in sides if side >= min(fsdp, tpu_slice.num_devices))
     shape = (tpu_slice.num_devices // size, size, 1)

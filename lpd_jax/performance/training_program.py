@@ -30,8 +30,15 @@ class TrainingProgram(NamedTuple):
     batch: dict[str, jax.ShapeDtypeStruct]
 
 
-def training_program(model: Any, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainingProgram:
-    """Of a transformer or a tokenizer; needs no weights of a frozen network, only their shapes."""
+def training_program(
+    model: Any, config: TrainConfig, mesh: jax.sharding.Mesh, platform: str
+) -> TrainingProgram:
+    """Of a transformer or a tokenizer; needs no weights of a frozen network, only their shapes.
+
+    Args:
+        model, config, mesh: of the run.
+        platform: "tpu" or "gpu", whose kernels are chosen.
+    """
     rows = batch_sharding(mesh)
 
     def of_batch(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
@@ -42,7 +49,7 @@ def training_program(model: Any, config: TrainConfig, mesh: jax.sharding.Mesh) -
         rule = tokenizer_rule(model, config, mesh)
         batch = {"images": of_batch((size, size, 3), jnp.uint8)}
     else:
-        rule = transformer_rule(model, config)
+        rule = transformer_rule(model, config, platform)
         batch = {"tokens": of_batch((model.num_tokens,), jnp.int32)}
     batch["labels"] = of_batch((), jnp.int32)
 
@@ -55,8 +62,8 @@ def training_program(model: Any, config: TrainConfig, mesh: jax.sharding.Mesh) -
     return TrainingProgram(step, state, batch)
 
 
-def transformer_rule(model: Any, config: TrainConfig) -> UpdateRule:
-    options = loss_options(config.compute, model, config.num_size_lists, "tpu")
+def transformer_rule(model: Any, config: TrainConfig, platform: str) -> UpdateRule:
+    options = loss_options(config.compute, model, config.num_size_lists, platform)
     return one_optimizer(
         transformer_of(model).loss(train=True, **options),
         make_optimizer(config.optimizer, config.num_steps),

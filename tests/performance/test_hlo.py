@@ -66,6 +66,21 @@ ENTRY %main (p: bf16[8,4]) -> bf16[64,4] {
     assert find_collectives(text) == [Collective("all-gather", 512, 8, 1)]
 
 
+def test_several_that_start_as_one_are_all_counted():
+    text = """HloModule m
+ENTRY %main (p: bf16[8,4], q: bf16[2]) -> bf16[64,4] {
+  %s = ((bf16[8,4]{1,0}, bf16[2]{0}), (bf16[64,4]{1,0}, bf16[16]{0})) all-gather-start(%p, %q), replica_groups=[2,8]<=[16]
+  %r = (f32[10]{0}, f32[30]{0}) all-reduce-start(%a, %b), replica_groups=[2,8]<=[16]
+  %c = (f32[10]{0}, f32[10]{0}, u32[], u32[]) collective-permute-start(%a), source_target_pairs={{0,1},{1,0}}
+}
+"""  # noqa: E501 - as XLA writes it
+    assert {(one.kind, one.buffer_bytes) for one in find_collectives(text)} == {
+        ("all-gather", 512 + 32),
+        ("all-reduce", 160),
+        ("collective-permute", 40),
+    }
+
+
 LOOP = """HloModule m
 %body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
   %x = f32[8]{0} get-tuple-element(%p), index=1

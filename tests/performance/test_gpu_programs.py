@@ -1,0 +1,68 @@
+"""Programs compiled for GPUs that are not there; needs JAX's CUDA plugin, but no card.
+
+What the counts say of a tiny model, so that what was mended stays mended.
+"""
+
+import importlib.util
+import json
+
+import pytest
+
+from lpd_jax.models.parameters import count_params
+from tests import tiny
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("jax_cuda13_plugin") is None, reason="needs jax-cuda13-plugin"
+    ),
+]
+# In a process that looks for no card: where one is asked for and missing, JAX drops the plugin.
+PROGRAM = """
+import dataclasses, json, sys
+from lpd_jax.models.settings import Generation
+from lpd_jax.performance.compile_report import compile_decoding, compile_training
+from lpd_jax.performance.topology import find_slices
+from lpd_jax.runtime.mesh import MeshConfig
+from lpd_jax.training.compute_config import ComputeConfig
+from lpd_jax.training.config import TrainConfig
+from tests import tiny
+
+name, what = sys.argv[1:]
+generation = Generation(num_steps=4, guidance_scale=2.0)
+compute = ComputeConfig(dtype="bfloat16", remat="minimal")
+config = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=8), compute=compute)
+for card in find_slices(name):
+    if what == "decode":
+        report = compile_decoding(tiny.LPD, tiny.VQ, generation, 2, card)
+    else:
+        report = compile_training(tiny.LPD, config, card)
+    print("REPORT", json.dumps(dataclasses.asdict(report)))
+"""
+
+
+def reports(name, what, cwd):
+    told = tiny.run_python("-c", PROGRAM, name, what, cwd=cwd, timeout=1500)
+    assert told.returncode == 0, told.stderr
+    lines = [line for line in told.stdout.splitlines() if line.startswith("REPORT ")]
+    return {one["slice"]: one for one in (json.loads(line[7:]) for line in lines)}
+
+
+def test_a_decode_for_an_h100(tmp_path):
+    found = reports("h100", "decode", tmp_path)
+    assert found.keys() == {"h100, Triton", "h100, cuBLASLt"}
+    for report in found.values():
+        launches, moved_bytes = report["kernels"]
+        # In each of four steps and two layers there are four products and attention's two, or more.
+        assert 4 * 2 * 6 <= launches < 600
+        # The transformer's weights are read in each step.
+        assert moved_bytes > 4 * 2 * count_params(tiny.LPD)
+        assert report["sent_bytes"] == 0
+
+
+def test_a_train_step_for_eight_h100s(tmp_path):
+    for report in reports("8xh100", "train", tmp_path).values():
+        assert report["mesh"] == [1, 8, 1] and report["batch_per_device"] == 2
+        # All that the others hold is gathered, and gradients go back.
+        assert report["sent_bytes"] > 7 / 8 * 2 * 2 * count_params(tiny.LPD)
+        assert report["kernels"][0] > 50

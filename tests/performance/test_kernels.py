@@ -1,0 +1,62 @@
+"""Kernels of programs for GPUs, read from their text; those of a card that is not there, too."""
+
+import pytest
+
+from lpd_jax.performance.kernels import Kernels, count_kernels
+
+# As XLA writes it for an H100: a loop of three, a cut, an update in place, a library's product.
+PROGRAM = """HloModule m
+%cut (w: bf16[4,8,16], i: s32[], b: f32[2,8]) -> bf16[8,16] {
+  %w = bf16[4,8,16]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %b = f32[2,8]{1,0} parameter(2)
+  %c = f32[2,8]{1,0} convert(%b)
+  %row = f32[1,8]{1,0} slice(%c), slice={[0:1], [0:8]}
+  ROOT %d = bf16[1,8,16]{2,1,0} dynamic-slice(%w, %i, %i, %i), dynamic_slice_sizes={1,8,16}
+}
+%update (cache: f32[100,8], new: f32[1,8], i: s32[]) -> f32[100,8] {
+  %cache = f32[100,8]{1,0} parameter(0)
+  %new = f32[1,8]{1,0} parameter(1)
+  %i = s32[] parameter(2)
+  ROOT %u = f32[100,8]{1,0} dynamic-update-slice(%cache, %new, %i, %i)
+}
+%body (p: (s32[], f32[100,8])) -> (s32[], f32[100,8]) {
+  %p = (s32[], f32[100,8]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%p), index=0
+  %cache = f32[100,8]{1,0} get-tuple-element(%p), index=1
+  %w = bf16[4,8,16]{2,1,0} constant({...})
+  %b = f32[2,8]{1,0} constant({...})
+  %k = bf16[1,8,16]{2,1,0} fusion(%w, %i, %b), kind=kLoop, calls=%cut
+  %product = (f32[1,8]{1,0}, s8[4194304]{0}) custom-call(%k, %b), custom_call_target="__cublas$lt$matmul"
+  %new = f32[1,8]{1,0} get-tuple-element(%product), index=0
+  %grown = f32[100,8]{1,0} fusion(%cache, %new, %i), kind=kLoop, calls=%update
+  ROOT %r = (s32[], f32[100,8]{1,0}) tuple(%i, %grown)
+}
+%condition (p: (s32[], f32[100,8])) -> pred[] {
+  %p = (s32[], f32[100,8]{1,0}) parameter(0)
+  ROOT %lt = pred[] compare(%p, %p), direction=LT
+}
+ENTRY %main (x: f32[100,8]) -> f32[100,8] {
+  %x = f32[100,8]{1,0} parameter(0)
+  %copied = f32[100,8]{1,0} copy(%x)
+  %zero = s32[] constant(0)
+  %start = (s32[], f32[100,8]{1,0}) tuple(%zero, %copied)
+  %loop = (s32[], f32[100,8]{1,0}) while(%start), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  ROOT %out = f32[100,8]{1,0} get-tuple-element(%loop), index=1
+}
+"""  # noqa: E501
+
+
+def test_kernels_of_a_loop_count_as_often_as_it_runs():
+    cut = 2 * 8 * 16 * 2 + 4 + 8 * 4  # matrix read and written, the index, one row of the bias
+    product = 8 * 16 * 2 + 2 * 8 * 4 + 8 * 4  # without the workspace
+    update = 2 * 8 * 4 + 4  # of the cache only the row
+    copy = 2 * 100 * 8 * 4
+    # One copy, then three a turn.
+    assert count_kernels(PROGRAM) == Kernels(1 + 3 * 3, copy + 3 * (cut + product + update))
+
+
+def test_a_loop_of_unknown_length_is_no_guess():
+    text = PROGRAM.replace('"known_trip_count":{"n":"3"}', "")
+    with pytest.raises(ValueError, match="^hlo: loop, a loop of unknown length"):
+        count_kernels(text)
