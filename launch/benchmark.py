@@ -22,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax.models.family import transformer_of
+from lpd_jax.models.family import Family, transformer_of
 from lpd_jax.performance import report
 from lpd_jax.performance.allocator import keep_freed_memory
 from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING, BenchmarkCase, make_inputs
@@ -41,7 +41,7 @@ TOKENIZER = flags.DEFINE_string("tokenizer", "vq16", "For models by name: a publ
 TASK_NAMES = flags.DEFINE_list("tasks", ["tokens"], f"Of {', '.join(TASKS)}.")
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "Images at a time.")
 NUM_STEPS = flags.DEFINE_list(
-    "num_steps", None, "Of models that draw in any order; others have their own."
+    "num_steps", None, "Of models that know so many steps; others have their own."
 )
 ORDER = flags.DEFINE_string(
     "order", None, "Of models that draw in any order; others have their own."
@@ -122,16 +122,28 @@ def task_choices(task: str, model: BenchmarkModel) -> Iterator[dict[str, Any]]:
     common: dict[str, Any] = {}
     if task in DRAWING:
         common = {"dtype": DTYPE.value, "guidance_scale": GUIDANCE_SCALE.value}
-        if transformer_of(model.transformer).any_order:
+        family = transformer_of(model.transformer)
+        steps = whole_numbers("num_steps", NUM_STEPS.value)
+        if family.any_order:
             common["order"] = ORDER.value
-            steps = whole_numbers("num_steps", NUM_STEPS.value)
             segments = whole_numbers("num_segments", NUM_SEGMENTS.value)
+        else:
+            steps = [number for number in steps if knows_steps(family, number)] or [None]
     if task in TRAINING:
         common = {"dtype": DTYPE.value, "remat": REMAT.value, "attention": ATTENTION.value}
     names = ("num_steps", "num_segments", "batch_size")
     sizes = whole_numbers("batch_sizes", BATCH_SIZES.value)
     for values in itertools.product(steps, segments, sizes):
         yield common | dict(zip(names, values, strict=True))
+
+
+def knows_steps(family: Family, num_steps: int | None) -> bool:
+    """Whether a model of few schedules has one of so many steps."""
+    try:
+        family.schedule(num_steps)
+    except UserError:
+        return False
+    return True
 
 
 def whole_numbers(name: str, texts: list[str] | None) -> list[Any]:

@@ -13,6 +13,7 @@ from lpd_jax.decoding.schedule import (
     published_group_sizes,
     training_schedules,
 )
+from lpd_jax.decoding.wavefront import wavefront_order, wavefront_schedule
 
 __all__ = [
     "ORDERS",
@@ -24,4 +25,6 @@ __all__ = [
     "make_schedule",
     "published_group_sizes",
     "training_schedules",
+    "wavefront_order",
+    "wavefront_schedule",
 ]

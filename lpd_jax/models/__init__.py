@@ -5,6 +5,7 @@ on the method; a new one is a class marked with `register`.
 """
 
 from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.arpg import ARPG, ARPGConfig
 from lpd_jax.models.discriminator import (
     DiscriminatorConfig,
     PatchDiscriminator,
@@ -27,13 +28,16 @@ from lpd_jax.models.lpd import LPD, LPDConfig
 from lpd_jax.models.par import PAR
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.parameters import count_params, init_params
+from lpd_jax.models.randar import RandAR, RandARConfig
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 
 __all__ = [
+    "ARPG",
     "LPD",
     "PAR",
+    "ARPGConfig",
     "AdversarialConfig",
     "DiscriminatorConfig",
     "EfficientNetLite0",
@@ -42,6 +46,8 @@ __all__ = [
     "LPDConfig",
     "PARConfig",
     "PatchDiscriminator",
+    "RandAR",
+    "RandARConfig",
     "TokenizerFamily",
     "TransformerConfig",
     "VQConfig",

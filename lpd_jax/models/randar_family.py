@@ -146,10 +146,11 @@ class RandARFamily(BlockFamily):
         D, cfg = self.config.embed_dim, self.config
         seen_by_rows = rows = 0
         for previous_start, query_start, query_end in zip(*make_step_table(schedule), strict=True):
-            P, Q = int(query_start - previous_start), int(query_end - query_start)
-            # Two rows a slot, but for the class; the queries follow each other.
-            seen_by_rows += (2 * P - 1 + Q) * (2 * int(query_start) - 1 + Q)
-            rows += 2 * P - 1 + Q
+            # Of the sequence [class, P0, t0, P1, t1, ...]; row i sees i + 1.
+            first = 2 * int(previous_start)
+            end = 2 * int(query_start) - 1 + int(query_end - query_start)
+            seen_by_rows += (end * (end + 1) - first * (first + 1)) // 2
+            rows += end - first
         layer = 2 * self.layer_weights() * rows + 2 * 2 * D * seen_by_rows  # scores, and values
         return float(cfg.num_layers * layer + 2 * cfg.num_tokens * D * cfg.codebook_size)
 

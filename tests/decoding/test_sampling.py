@@ -68,6 +68,16 @@ def test_guidance_by_hand():
     assert not Guidance.make(1).active and not Guidance.make().active
 
 
+def test_scales_can_grow_by_groups():
+    """All tokens of a step alike: by those before it (RandAR), or with its own (ARPG)."""
+    rank_Q = jnp.arange(4, 7)  # a group of 3 of 16 tokens, in slots 5 to 7
+    scales = [
+        Guidance.make(5.0, name).scale_of_rank(rank_Q, 16, 8).tolist()
+        for name in ("linear", "linear_before", "linear_after")
+    ]
+    assert scales == [[2.0, 2.25, 2.5], [2.0] * 3, [1 + 4 * 7 / 16] * 3]
+
+
 def test_nucleus_by_hand():
     logits = np.log([[0.2, 0.5, 0.3]])
     assert np.isfinite(filtered(logits, 1.0, 0, 0.6)).tolist() == [[False, True, True]]

@@ -12,6 +12,7 @@ from lpd_jax.models.family import find_model, tokenizer_of, transformer_of
 from lpd_jax.models.par_layout import slot_mask
 from lpd_jax.models.parameters import abstract_params, count_params
 from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.models.randar import grouped_mask
 from tests import tiny
 
 LPD_L = find_model("lpd_l")
@@ -43,7 +44,40 @@ def test_a_par_step_sees_what_its_mask_shows(name):
     assert family.count_rows(family.schedule()) == (576, 576, None)
 
 
-@pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
+@pytest.mark.parametrize("num_steps", [1, 88, 256])
+def test_a_randar_step_sees_what_is_before_it(num_steps):
+    model = find_model("randar_l")
+    family = transformer_of(model)
+    schedule, D = family.schedule(num_steps), model.embed_dim
+    mask_TT = np.asarray(grouped_mask(schedule.group_of_rank()))
+    last = schedule.group_starts[-1]  # of the last group nothing is fed back
+    kept = np.arange(1 + 2 * last)
+    # The first instruction of a group is computed once, when it asks.
+    kept = np.setdiff1d(kept, [1 + 2 * start for start in schedule.group_starts])
+    rows = np.append(kept, 512 + np.arange(256))
+    assert family.count_rows(schedule).exact == len(rows)
+    products = 2 * len(rows) * (4 * D**2 + 3 * D * model.mlp_dim)
+    want = model.num_layers * (products + 4 * D * mask_TT[rows].sum()) + 2 * D * 256 * 16384
+    assert family.decoding_flops(schedule) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [1, 64, 256])
+def test_an_arpg_step_sees_the_groups_before_it(num_steps):
+    model = find_model("arpg_l")
+    family = transformer_of(model)
+    schedule, D = family.schedule(num_steps), model.embed_dim
+    mask_TT = np.asarray(teacher_forcing_mask(schedule.group_of_rank()))
+    read = 1 + schedule.group_starts[-1]
+    mlp = 3 * D * model.mlp_dim
+    products = 2 * (read * (4 * D**2 + mlp) + 256 * (2 * D**2 + mlp))
+    attention = 4 * D * (mask_TT[:read, :256].sum() + mask_TT[256:, :256].sum())
+    memory = 2 * read * 2 * D**2
+    want = model.half * (products + attention) + memory + 2 * D * 256 * 16384
+    assert family.decoding_flops(schedule) == pytest.approx(want, rel=1e-12)
+    assert family.count_rows(schedule).exact == read + 256
+
+
+@pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR, tiny.RANDAR], ids=["lpd", "par", "randar"])
 def test_matrices_of_a_layer_are_those_of_the_parameters(model):
     blocks = jax.tree_util.tree_leaves_with_path(abstract_params(model)["blocks"])
     kernels = sum(leaf.size for path, leaf in blocks if path[-1].key == "kernel")

@@ -29,7 +29,9 @@ from tests import tiny
 
 SLICE = Slice("v5e-8", CHIPS["v5e"], (2, 4))
 CONFIG = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=4))
-FAMILIES = pytest.mark.parametrize("model", [tiny.LPD, tiny.PAR], ids=["lpd", "par"])
+FAMILIES = pytest.mark.parametrize(
+    "model", [tiny.LPD, tiny.PAR, tiny.RANDAR, tiny.ARPG], ids=["lpd", "par", "randar", "arpg"]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

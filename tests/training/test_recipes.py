@@ -240,7 +240,9 @@ def test_fields_that_a_file_leaves_out_can_be_given_too():
     assert (config.data.path, config.data.image_size) == ("", 384)
 
 
-@pytest.mark.parametrize("name", ["avatars_lpd", "avatars_par", "avatars_vq"])
+@pytest.mark.parametrize(
+    "name", ["avatars_lpd", "avatars_par", "avatars_randar", "avatars_arpg", "avatars_vq"]
+)
 def test_short_runs_can_be_changed(name):
     _, config = from_command_line(
         name,
