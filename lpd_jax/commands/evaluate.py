@@ -30,7 +30,6 @@ from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptu
 with command_line.imports_of("train"):
     from lpd_jax.data.token_cache import INDEX_FILE, open_token_cache
     from lpd_jax.evaluation.drawn_pictures import LABELS, Drawer, check_plan
-    from lpd_jax.evaluation.evaluate import default_folder, evaluate, table
     from lpd_jax.evaluation.judges import default_network, open_judge
     from lpd_jax.evaluation.picture_sets import (
         SPLITS,
@@ -38,6 +37,7 @@ with command_line.imports_of("train"):
         first_pictures,
         open_pictures,
     )
+    from lpd_jax.evaluation.protocol import default_folder, evaluate, table
     from lpd_jax.evaluation.rebuilt_pictures import (
         RECONSTRUCTION,
         RebuiltPictures,

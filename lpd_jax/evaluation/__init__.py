@@ -1,7 +1,8 @@
-"""Distances between sets of pictures, and the networks whose features they compare.
+"""Pictures judged: the protocol, the metrics, the references, and the networks.
 
-A network makes features of pictures (`load_inception`, `load_efficientnet`, and `load_classifier`
-for the bundled avatars); the functions of `metrics` compare features and know no network.
+A network makes features of pictures (`open_judge` by name, or `load_inception`,
+`load_efficientnet`, and `load_classifier` for the bundled avatars); the functions of `metrics`
+compare features and know no network. `evaluate` is what launch/evaluate.py runs.
 """
 
 from typing import TYPE_CHECKING
@@ -9,10 +10,29 @@ from typing import TYPE_CHECKING
 from lpd_jax.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
-    from lpd_jax.evaluation.efficientnet import EfficientNet, load_efficientnet
-    from lpd_jax.evaluation.fid import FIDConfig
-    from lpd_jax.evaluation.inception import Inception, load_inception
+    from lpd_jax.evaluation.avatar_classifier import (
+        Classifier,
+        load_classifier,
+    )
+    from lpd_jax.evaluation.drawn_pictures import (
+        Drawer,
+        DrawnPictures,
+    )
+    from lpd_jax.evaluation.efficientnet import (
+        EfficientNet,
+        load_efficientnet,
+    )
+    from lpd_jax.evaluation.fid import (
+        FIDConfig,
+    )
+    from lpd_jax.evaluation.inception import (
+        Inception,
+        load_inception,
+    )
+    from lpd_jax.evaluation.judges import (
+        Judge,
+        open_judge,
+    )
     from lpd_jax.evaluation.metrics import (
         RunningStatistics,
         Statistics,
@@ -25,20 +45,39 @@ if TYPE_CHECKING:
         precision_recall,
         save_statistics,
     )
+    from lpd_jax.evaluation.picture_sets import (
+        PictureSet,
+        open_pictures,
+    )
+    from lpd_jax.evaluation.protocol import (
+        evaluate,
+    )
     from lpd_jax.evaluation.reconstruction import (
         ReconstructionReport,
         measure_reconstruction,
         reconstruction_picture,
     )
+    from lpd_jax.evaluation.references import (
+        Reference,
+        load_reference,
+        make_reference,
+        save_reference,
+    )
 
 __all__ = [
     "Classifier",
+    "Drawer",
+    "DrawnPictures",
     "EfficientNet",
     "FIDConfig",
     "Inception",
+    "Judge",
+    "PictureSet",
     "ReconstructionReport",
+    "Reference",
     "RunningStatistics",
     "Statistics",
+    "evaluate",
     "feature_statistics",
     "frechet_distance",
     "frechet_spread",
@@ -47,24 +86,35 @@ __all__ = [
     "load_classifier",
     "load_efficientnet",
     "load_inception",
+    "load_reference",
     "load_statistics",
+    "make_reference",
     "measure_reconstruction",
+    "open_judge",
+    "open_pictures",
     "precision_recall",
     "reconstruction_picture",
+    "save_reference",
     "save_statistics",
 ]
 
-# They import SciPy, and FID of a training run the packages of `lpd_jax[train]`.
+# They import SciPy, and others the packages of `lpd_jax[train]`.
 __getattr__ = on_first_use(
     __name__,
     {
         "Classifier": "avatar_classifier",
+        "Drawer": "drawn_pictures",
+        "DrawnPictures": "drawn_pictures",
         "EfficientNet": "efficientnet",
         "FIDConfig": "fid",
         "Inception": "inception",
+        "Judge": "judges",
+        "PictureSet": "picture_sets",
         "ReconstructionReport": "reconstruction",
+        "Reference": "references",
         "RunningStatistics": "metrics",
         "Statistics": "metrics",
+        "evaluate": "protocol",
         "feature_statistics": "metrics",
         "frechet_distance": "metrics",
         "frechet_spread": "metrics",
@@ -73,10 +123,15 @@ __getattr__ = on_first_use(
         "load_classifier": "avatar_classifier",
         "load_efficientnet": "efficientnet",
         "load_inception": "inception",
+        "load_reference": "references",
         "load_statistics": "metrics",
+        "make_reference": "references",
         "measure_reconstruction": "reconstruction",
+        "open_judge": "judges",
+        "open_pictures": "picture_sets",
         "precision_recall": "metrics",
         "reconstruction_picture": "reconstruction",
+        "save_reference": "references",
         "save_statistics": "metrics",
     },
 )

@@ -19,8 +19,8 @@ import jax
 from tqdm import tqdm
 
 from lpd_jax.evaluation.drawn_pictures import Drawer, DrawnPictures
-from lpd_jax.evaluation.evaluate import RECORD_FILE, evaluate
 from lpd_jax.evaluation.judges import Judge
+from lpd_jax.evaluation.protocol import RECORD_FILE, evaluate
 from lpd_jax.evaluation.references import Reference
 from lpd_jax.evaluation.shards import SHARD_SIZE, SHARDS_FOLDER, wait_for_all
 from lpd_jax.models.settings import Generation

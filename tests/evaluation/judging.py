@@ -17,7 +17,7 @@ NUM_FEATURES = 5
 PROGRAM = """
 import os, pathlib, signal, sys
 from tests.evaluation import judging
-from lpd_jax.evaluation import evaluate, shards
+from lpd_jax.evaluation import protocol as evaluate, shards
 
 model, output, real, last = sys.argv[1:]
 write = shards.write_shard

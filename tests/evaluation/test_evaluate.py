@@ -9,7 +9,7 @@ import chex
 import numpy as np
 import pytest
 
-from lpd_jax.evaluation import evaluate as evaluation
+from lpd_jax.evaluation import protocol as evaluation
 from lpd_jax.evaluation.picture_sets import ArraySet, open_pictures
 from lpd_jax.pipeline import Pipeline
 from tests import tiny

@@ -5,7 +5,7 @@ import pytest
 
 from lpd_jax.data.batches import ArraySource
 from lpd_jax.data.token_cache import CacheSettings
-from lpd_jax.evaluation import evaluate as evaluation
+from lpd_jax.evaluation import protocol as evaluation
 from lpd_jax.evaluation.picture_sets import ArraySet
 from lpd_jax.evaluation.rebuilt_pictures import RebuiltPictures, TokenPictures
 from lpd_jax.evaluation.reconstruction import measure_reconstruction

@@ -9,7 +9,7 @@ import pytest
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation import while_training
 from lpd_jax.evaluation.drawn_pictures import Drawer
-from lpd_jax.evaluation.evaluate import evaluate
+from lpd_jax.evaluation.protocol import evaluate
 from lpd_jax.evaluation.references import load_reference, save_reference
 from lpd_jax.evaluation.while_training import EvaluationConfig, measure_pictures, open_test
 from lpd_jax.models.settings import Generation
