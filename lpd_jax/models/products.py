@@ -14,14 +14,27 @@ from jax import lax
 ROWS_BY_COLUMNS, ROWS_BY_ROWS = (((1,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
 
 
-def plain_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **options: Any) -> jax.Array:
+def plain_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **__: Any) -> jax.Array:
     """Rows `[..., D]` by weights: what `nn.Dense` computes, its rows in one axis.
 
     The gradient of the weights then sums over one axis. Over two, XLA for CPUs first transposes
     the gradient of the rows, which takes longer than the product.
     """
-    y_RF = lax.dot_general(to_matrix(rows), weights_DF, ROWS_BY_COLUMNS, **options)
+    x_RD = to_matrix(rows)
+    if x_RD.dtype == weights_DF.dtype == jnp.bfloat16:
+        y_RF = lax.platform_dependent(x_RD, weights_DF, cpu=summed_wide, default=matmul)
+    else:
+        y_RF = matmul(x_RD, weights_DF)
     return y_RF.reshape(*rows.shape[:-1], -1)
+
+
+def matmul(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
+    return lax.dot_general(x_RD, w_DF, ROWS_BY_COLUMNS)
+
+
+def summed_wide(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
+    """The same in bfloat16, by way of float32: only so XLA for CPUs takes bfloat16 kernels."""
+    return multiply(x_RD, w_DF, ROWS_BY_COLUMNS).astype(jnp.bfloat16)
 
 
 def bfloat16_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **__: Any) -> jax.Array:

@@ -39,6 +39,18 @@ def test_products_and_gradients_are_those_of_matrices(name, rounding):
         assert error < rounding, field
 
 
+def test_bfloat16_rows_and_weights_stay_so_and_are_summed_in_float32():
+    rows_BTD, weights_DF = (jnp.asarray(x, jnp.bfloat16) for x in rows_and_weights())
+    y_BTF, backward = jax.vjp(jax.jit(PRODUCTS["plain"]), rows_BTD, weights_DF)
+    assert y_BTF.dtype == jnp.bfloat16
+    want_BTF = rows_BTD.astype(float) @ weights_DF.astype(float)
+    np.testing.assert_allclose(y_BTF.astype(float), want_BTF, rtol=2**-8, atol=1e-5)
+    drows_BTD, dweights_DF = backward(jnp.ones_like(y_BTF))
+    assert drows_BTD.dtype == dweights_DF.dtype == jnp.bfloat16
+    want_BTD = jnp.broadcast_to(weights_DF.astype(float).sum(1), rows_BTD.shape)
+    np.testing.assert_allclose(drows_BTD.astype(float), want_BTD, rtol=0.02, atol=0.1)
+
+
 def test_bfloat16_products_round_their_factors_and_nothing_else():
     y_BTF, drows_BTD, dweights_DF, upstream_BTF = with_gradients("bfloat16")
     rows_BTD, weights_DF = (x.astype(jnp.bfloat16).astype(float) for x in rows_and_weights())
@@ -69,5 +81,5 @@ def test_a_model_of_bfloat16_products_learns_about_the_same(name):
     for path, want in exact.items():
         if path != "blocks/qkv/bias":  # of keys it is rounding noise
             error = np.linalg.norm(rounded[path] - want)
-            assert error <= 0.2 * np.linalg.norm(want), path
+            assert error <= 0.3 * np.linalg.norm(want), path
             assert error > 0 or not want.any(), path
