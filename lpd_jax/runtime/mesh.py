@@ -129,7 +129,8 @@ def check_batch_size(batch_size: int, mesh: jax.sharding.Mesh, accumulate_steps:
 
 def state_shardings(init: Callable, mesh: jax.sharding.Mesh, *args: Any) -> Any:
     """Shardings of what `init(*args)` returns, read off the logical names in its leaves."""
-    specs = nn.get_partition_spec(jax.eval_shape(init, *args))
+    shapes = jax.eval_shape(lambda *args: without_empty_boxes(init(*args)), *args)
+    specs = nn.get_partition_spec(shapes)
     return nn.logical_to_mesh_sharding(specs, mesh, list(RULES.items()))
 
 
@@ -137,4 +138,18 @@ def init_sharded(init: Callable, mesh: jax.sharding.Mesh, *args: Any) -> Any:
     """Runs `init(*args)` with every leaf created where it will live; returns it unboxed."""
     shardings = state_shardings(init, mesh, *args)
     with jax.set_mesh(mesh):
-        return nn.unbox(jax.jit(init, out_shardings=shardings)(*args))
+        made = jax.jit(lambda *args: without_empty_boxes(init(*args)), out_shardings=shardings)
+        return nn.unbox(made(*args))
+
+
+def without_empty_boxes(tree: Any) -> Any:
+    """A tree whose boxes of axis names all hold an array.
+
+    An optimizer for some of the leaves puts a node without leaves where the others are.
+    """
+
+    def open_empty(box: Any) -> Any:
+        is_empty = isinstance(box, nn.meta.AxisMetadata) and not jax.tree.leaves(box)
+        return box.value if is_empty else box
+
+    return jax.tree.map(open_empty, tree, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata))

@@ -15,8 +15,9 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.models.token_loss import cross_entropy
+from lpd_jax.runtime.mesh import MeshConfig, init_sharded, make_mesh, state_shardings
 from lpd_jax.training.optimizer import OptimizerConfig, decays, make_learning_rate, make_optimizer
-from lpd_jax.training.train_step import init_state, train_step
+from lpd_jax.training.train_step import abstract_state, init_state, train_step
 from lpd_jax.weights.from_torch.conversion import from_torch, to_torch_names
 from lpd_jax.weights.from_torch.official import official_weights
 from tests import tiny
@@ -131,6 +132,18 @@ def test_muons_state_is_laid_out_as_its_parameters():
     )
     of_up = [leaf for path, leaf in leaves if "'up'" in str(path) and "'kernel'" in str(path)]
     assert [leaf.names for leaf in of_up if jax.tree.leaves(leaf)] == [("layers", "embed", "mlp")]
+
+
+def test_a_state_with_muon_is_made_and_restored_alike():
+    optimizer = make_optimizer(OptimizerConfig(name="muon"), num_steps=1)
+    mesh, key = make_mesh(MeshConfig(), num_devices=1), jax.random.key(0)
+
+    def init(key):
+        return init_state(init_boxed(tiny.LPD, key), optimizer)
+
+    made = init_sharded(init, mesh, key)
+    restored = abstract_state(init, state_shardings(init, mesh, key), key)
+    assert jax.tree.structure(restored) == jax.tree.structure(made)
 
 
 def test_the_rate_warms_up_stays_and_falls_by_a_cosine():
