@@ -7,7 +7,7 @@
     python launch/compile_report.py --config=configs/lpd_xxl.py --topology=v5e-16 --largest
     python launch/compile_report.py --config=configs/par_l_4x.py --topology=v5e-16 --decode_batch=16
 
-    pip install 'jax-cuda13-plugin[with-cuda]' jax-cuda13-pjrt      # both of JAX's own version
+    pip install 'jax-cuda13-plugin[with-cuda]==0.10.2'      # of the version that jax has
     python launch/compile_report.py --config=configs/lpd_l.py --topology=h100,8xh100,a100 \\
         --config.batch_size=256
 
