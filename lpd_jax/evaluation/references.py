@@ -6,6 +6,7 @@ An .npz of ADM (`mu`, `sigma`, `mu_s`, `sigma_s`, and 10,000 pictures), of torch
 Letters: F features, R real pictures.
 """
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -20,6 +21,7 @@ from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bund
 from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet, open_pictures
 from lpd_jax.runtime import buckets, provenance
 from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 from lpd_jax.runtime.json_files import parse_json
@@ -79,17 +81,35 @@ def make_reference(pictures: PictureSet, judge: Judge, name: str = "") -> Refere
         "versions": provenance.versions(),
         "commit": provenance.git_commit(),
     }
-    digest = hashlib.sha256(np.ascontiguousarray(features_RF).data)
+    digest = digest_of(statistics, features_RF)
+    return Reference(name or str(said.get("pictures")), digest, statistics, features_RF, about)
+
+
+def digest_of(statistics: Mapping[str, Statistics], features_RF: np.ndarray | None) -> str:
+    """SHA-256 of a reference's numbers."""
+    digest = hashlib.sha256(b"" if features_RF is None else np.ascontiguousarray(features_RF).data)
     for found in statistics.values():
         digest.update(np.ascontiguousarray(found.mean_F).data)
         digest.update(np.ascontiguousarray(found.covariance_FF).data)
-    return Reference(
-        name or str(said.get("pictures")),
-        digest.hexdigest(),
-        statistics,
-        features_RF,
-        about,
-    )
+    return digest.hexdigest()
+
+
+def bundled_reference(judge: Judge) -> Reference:
+    """Of the bundled training pictures; measured once and kept in the user's cache folder."""
+    pictures = open_pictures(AVATARS, field="reference")
+    made_of = f"{judge.digest} {pictures.settings()}"
+    key = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    file = default_cache_dir() / f"reference_{AVATARS}_{key}.npz"
+    if file.is_file():
+        with contextlib.suppress(UserError):  # damaged: it is made again
+            kept = load_reference(file, judge)
+            digest = digest_of(kept.statistics, kept.features_RF)
+            return kept._replace(name=AVATARS, digest=digest)
+    reference = make_reference(pictures, judge, AVATARS)
+    with contextlib.suppress(OSError):  # nothing but time depends on it
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_reference(file, reference)
+    return reference
 
 
 def open_reference(
@@ -117,10 +137,11 @@ def open_reference(
         raise UserError(
             f"reference: missing; {WANTED}, a folder of pictures, {AVATARS} and tfds:NAME"
         )
-    is_set = name == AVATARS or name.startswith("tfds:")
-    if is_set or buckets.located("reference", name).is_dir():
+    if name == AVATARS:
+        return bundled_reference(judge)
+    if name.startswith("tfds:") or buckets.located("reference", name).is_dir():
         height, width = pictures.size
-        size = height if height == width and name != AVATARS else 0
+        size = height if height == width else 0
         return make_reference(open_pictures(name, image_size=size, field="reference"), judge, name)
     with buckets.local_file("reference", name) as path:
         return load_reference(path, judge, pictures.size)._replace(name=name)

@@ -93,6 +93,22 @@ def test_ours_comes_back_as_it_was_made(tmp_path):
     assert back.about["network"]["weights"] == "tiny"
 
 
+def test_the_bundled_pictures_are_measured_once(tmp_path, monkeypatch):
+    few = open_pictures("avatars12", num_images=20)
+    monkeypatch.setattr(references, "open_pictures", lambda *_, **__: few)
+    monkeypatch.setattr(references, "default_cache_dir", lambda: tmp_path / "cache")
+    judge = judging.tiny_judge()
+    first = references.open_reference("avatars12", few, judge)
+    monkeypatch.setattr(judging.TinyNetwork, "features", lambda *_: 1 / 0)
+    again = references.open_reference("", few, judge)  # of the bundled classes it is the default
+    assert first.settings() == again.settings() and first.settings()["num_images"] == 20
+    np.testing.assert_array_equal(first.features_RF, again.features_RF)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ZeroDivisionError):
+        references.open_reference("avatars12", few, judge)
+
+
 def test_of_many_real_pictures_some_features_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(references, "MOST_FEATURES", 7)
     judging.write_pictures(tmp_path / "real.npz", count=150)
