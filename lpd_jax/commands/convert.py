@@ -3,11 +3,11 @@
     python launch/convert.py --input=lpd_l_256.pth --output=models/lpd_l
     python launch/convert.py --input=PAR-XL-4x.pt --tokenizer=vq_ds16_c2i.pt --output=models/par_xl
 
-Reads .pth, .pt and .safetensors of LPD, PAR, LlamaGen and LlamaGen's VQ tokenizers, alone or
-together. What the checkpoint holds besides its weights, such as optimizer state, is not read. Of
-several sets of weights it takes the one that the official sampler loads, and says so; --key=ema
-takes another. No weight tells the heads of a transformer, nor the grid of PAR and LlamaGen: what is
-assumed is said.
+Reads .pth, .pt and .safetensors of LPD, PAR, LlamaGen, RandAR, ARPG and LlamaGen's VQ tokenizers,
+alone or together. What the checkpoint holds besides its weights, such as optimizer state, is not
+read. Of several sets of weights it takes the one that the official sampler loads, and says so;
+--key=ema takes another. No weight tells the heads of a transformer, nor the grid of any but LPD:
+what is assumed is said.
 """
 
 import time

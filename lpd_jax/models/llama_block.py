@@ -5,13 +5,13 @@ width.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.attention import ATTENTION, attend_in_parts
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -19,8 +19,9 @@ from lpd_jax.runtime.mesh import constrain
 
 NORM_EPSILON = 1e-5
 
-# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see
-Remember = Callable[[jax.Array, jax.Array], KVCache]
+# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see,
+# or caches, whose slots the mask has one behind the other
+Remember = Callable[[jax.Array, jax.Array], KVCache | tuple[KVCache, ...]]
 
 
 class BlockSizes(Protocol):
@@ -86,8 +87,8 @@ class LlamaBlock(LlamaLayer):
         rope_TK2: jax.Array,
         train: bool = False,
         remember: Remember | None = None,
-    ) -> tuple[jax.Array, KVCache | None]:
-        """The rows after the block, and the cache that `remember` gave.
+    ) -> tuple[jax.Array, Any]:
+        """The rows after the block, and what `remember` gave.
 
         Args:
             x_BTD: float32, as the sum through the layers is.
@@ -99,11 +100,12 @@ class LlamaBlock(LlamaLayer):
         h_BTD = rms_norm("attention_norm", self.dtype)(x_BTD)
         q_BHTK, k_BHTK, v_BHTK = self.project(h_BTD)
         q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
-        cache = None
-        if remember is not None:
-            cache = remember(k_BHTK, v_BHTK)
-            k_BHTK, v_BHTK = cache
-        mixed_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+        cache = None if remember is None else remember(k_BHTK, v_BHTK)
+        if cache is None or isinstance(cache, KVCache):
+            k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
+            mixed_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+        else:
+            mixed_BHTK = attend_in_parts(q_BHTK, cache, mask_TM)
         x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
         return self.add_mlp(x_BTD, train), cache
 

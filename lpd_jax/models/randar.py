@@ -11,7 +11,7 @@ D width, V codebook.
 
 import dataclasses
 import functools
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
-from lpd_jax.models.layers import CacheWrite, KVCache, write_cache
+from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, put_rows, write_cache
 from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate
@@ -158,16 +158,20 @@ def grouped_mask(group_N: jax.Array) -> jax.Array:
     return jnp.concatenate([kept, asking])
 
 
+class PairedCache(NamedTuple):
+    """Keys and values of one layer by slot: of the instruction, and of the token after it."""
+
+    queries: KVCache
+    tokens: KVCache
+
+
 def init_cache(
     config: RandARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
-) -> tuple[KVCache, ...]:
-    """A cache of no slots, one entry per layer; decoding grows it.
-
-    A slot has two rows along the axis after `SLOT_AXIS`: the instruction, and the token.
-    """
-    shape = (batch_size, config.num_heads, 0, 2, config.head_dim)
-    empty = jnp.zeros(shape, dtype)
-    return (KVCache(empty, empty),) * config.num_layers
+) -> tuple[PairedCache, ...]:
+    """A cache of no slots, one entry per layer; decoding grows it."""
+    shape = (batch_size, config.num_heads, 0, config.head_dim)
+    (empty,) = empty_cache(1, shape, dtype)
+    return (PairedCache(empty, empty),) * config.num_layers
 
 
 def decode_step(
@@ -175,8 +179,8 @@ def decode_step(
     params: Any,
     class_B1D: jax.Array,
     rows: StepRows,
-    cache: tuple[KVCache, ...],
-) -> tuple[jax.Array, tuple[KVCache, ...]]:
+    cache: tuple[PairedCache, ...],
+) -> tuple[jax.Array, tuple[PairedCache, ...]]:
     """One cached pass: the previous group's tokens, its instructions again, the next group's.
 
     Args:
@@ -188,47 +192,46 @@ def decode_step(
     Returns:
         Float32 logits `[B, Q, V]` and the new cache.
     """
-    model = RandAR(config, cache[0].k_BNMK.dtype).bind({"params": params})
+    model = RandAR(config, cache[0].tokens.k_BNMK.dtype).bind({"params": params})
     is_class_P = rows.previous_slots_P == 0
     token_BPD = params["token_embed"][rows.previous_tokens_RP]
     token_BPD = jnp.where(is_class_P[None, :, None], class_B1D, token_BPD)
     rope_BPK2 = model.rope_of(rows.previous_positions_RP)
     rope_BPK2 = jnp.where(is_class_P[None, :, None, None], 0.0, rope_BPK2)
-    rope_BQK2 = model.rope_of(rows.query_positions_RQ)
     # The first instruction of the group is in the cache as it must be: it saw no other.
-    pairs_BTD = interleave(model.embed_queries(rope_BPK2), token_BPD)[:, 1:]
-    x_BTD = jnp.concatenate([pairs_BTD, model.embed_queries(rope_BQK2)], axis=1)
-    rope_BTK2 = jnp.concatenate([interleave(rope_BPK2, rope_BPK2)[:, 1:], rope_BQK2], axis=1)
-    mask_TM = paired_mask(rows, cache[0].k_BNMK.shape[SLOT_AXIS])
-    starts = 2 * rows.previous_slots_P[0] + 1, 2 * rows.query_start
-    num_previous, new_cache = pairs_BTD.shape[1], []
+    asking_BTK2 = jnp.concatenate(
+        [rope_BPK2[:, 1:], model.rope_of(rows.query_positions_RQ)], axis=1
+    )
+    x_BTD = jnp.concatenate([token_BPD, model.embed_queries(asking_BTK2)], axis=1)
+    rope_BTK2 = jnp.concatenate([rope_BPK2, asking_BTK2], axis=1)
+    mask_TM = paired_mask(rows, cache[0].tokens.k_BNMK.shape[SLOT_AXIS])
+    num_previous, new_cache = len(is_class_P), []
+    starts = rows.previous_slots_P[0], rows.query_start
     x_BTD = x_BTD.astype(jnp.float32)
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
         x_BTD, new_layer_cache = decode_block(
             config, num_previous, layer_params, x_BTD, mask_TM, rope_BTK2, *starts, layer_cache
         )
         new_cache.append(new_layer_cache)
-    return model.to_logits(x_BTD[:, num_previous:]), tuple(new_cache)
+    return model.to_logits(x_BTD[:, 2 * num_previous - 1 :]), tuple(new_cache)
 
 
 def paired_mask(rows: StepRows, num_slots: int) -> jax.Array:
-    """The step's mask for slots of two rows, bool `[2P - 1 + Q, 2M]`: causal besides.
+    """The step's mask, bool `[2P - 1 + Q, 2M]`: M slots of instructions, then M of tokens.
 
-    The next group's instructions follow each other from the first row of their first slot on.
+    Causal besides: slot by slot, in each the instruction before the token.
     """
-    num_previous, first = len(rows.previous_slots_P), 2 * rows.query_start
-    is_query_Q = jnp.arange(rows.query_positions_RQ.shape[1])
-    own_T = jnp.concatenate(
-        [2 * rows.previous_slots_P[0] + 1 + jnp.arange(2 * num_previous - 1), first + is_query_Q]
+    P, Q = len(rows.previous_slots_P), rows.query_positions_RQ.shape[1]
+    slots_M, slot_P = jnp.arange(num_slots), rows.previous_slots_P
+    place_T = jnp.concatenate(
+        [2 * slot_P + 1, 2 * slot_P[1:], 2 * (rows.query_start + jnp.arange(Q))]
     )
-    step_row_T = np.concatenate(
-        [np.arange(1, 2 * num_previous) // 2, num_previous + np.arange(len(is_query_Q))]
-    )
-    flat_M = jnp.arange(2 * num_slots)
-    slot_M = jnp.where(flat_M < first, flat_M // 2, flat_M - rows.query_start)
-    seen_TM = rows.mask_TM[step_row_T][:, jnp.minimum(slot_M, num_slots - 1)]
-    # The class has no instruction before it.
-    return seen_TM & (flat_M[None] <= own_T[:, None]) & (flat_M > 0)[None]
+    place_M = jnp.concatenate([2 * slots_M, 2 * slots_M + 1])
+    # The class has no instruction before it, and what is asked for no token yet.
+    is_there_M = jnp.concatenate([slots_M > 0, slots_M < rows.query_start])
+    step_row_T = np.concatenate([np.arange(P), np.arange(1, P), P + np.arange(Q)])
+    seen_TM = jnp.tile(rows.mask_TM[step_row_T], (1, 2))
+    return seen_TM & is_there_M[None] & (place_M[None] <= place_T[:, None])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -241,16 +244,18 @@ def decode_block(
     rope_BTK2: jax.Array,
     previous_start: jax.Array,
     query_start: jax.Array,
-    cache: KVCache,
-) -> tuple[jax.Array, KVCache]:
+    cache: PairedCache,
+) -> tuple[jax.Array, PairedCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    write = CacheWrite(previous_start, query_start, num_previous)
-    B, H, M, _, K = cache.k_BNMK.shape
+    P = num_previous
 
-    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
-        flat = KVCache(*(leaf.reshape(B, H, 2 * M, K) for leaf in cache))
-        return write_cache(flat, k_BHTK, v_BHTK, write)
+    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> PairedCache:
+        tokens = put_rows(cache.tokens, k_BHTK[:, :, :P], v_BHTK[:, :, :P], previous_start)
+        write = CacheWrite(previous_start + 1, query_start, P - 1)
+        return PairedCache(
+            write_cache(cache.queries, k_BHTK[:, :, P:], v_BHTK[:, :, P:], write), tokens
+        )
 
-    block = LlamaBlock(config, cache.k_BNMK.dtype).bind({"params": params})
-    x_BTD, flat = block(x_BTD, mask_TM, rope_BTK2, False, remember)
-    return x_BTD, KVCache(*(leaf.reshape(B, H, M, 2, K) for leaf in cast(KVCache, flat)))
+    block = LlamaBlock(config, cache.tokens.k_BNMK.dtype).bind({"params": params})
+    new: tuple[jax.Array, PairedCache] = block(x_BTD, mask_TM, rope_BTK2, False, remember)
+    return new

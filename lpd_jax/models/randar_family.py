@@ -16,9 +16,9 @@ from lpd_jax.decoding.schedule import GroupSchedule, default_num_steps, make_sch
 from lpd_jax.decoding.step_table import make_segments, make_step_table
 from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
-from lpd_jax.models.layers import KVCache
 from lpd_jax.models.randar import (
     RANDAR_MODELS,
+    PairedCache,
     RandAR,
     RandARConfig,
     decode_step,
@@ -84,14 +84,14 @@ class RandARFamily(BlockFamily):
 
     def decoder(
         self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
-    ) -> tuple[Step, tuple[KVCache, ...]]:
+    ) -> tuple[Step, tuple[PairedCache, ...]]:
         del schedule
         config = self.config
         # Once, outside the loop: casts, the slices of stacked weights, the class rows.
         params = unstack_blocks(cast_matrices(params, dtype), config.num_layers)
         class_R1D = class_rows(params["class_embed"], labels_R)
 
-        def step(rows: StepRows, cache: tuple[KVCache, ...]):
+        def step(rows: StepRows, cache: tuple[PairedCache, ...]):
             return decode_step(config, params, class_R1D, rows, cache)
 
         return step, init_cache(config, len(labels_R), dtype)

@@ -247,11 +247,14 @@ def scan_bodies(jaxpr):
 
 
 @pytest.mark.parametrize("num_known", [0, 4])
-def test_no_step_copies_the_cache_or_slices_weights(params, num_known):
-    rows = batch(3)
+@pytest.mark.parametrize(
+    "config", [tiny.LPD, tiny.RANDAR, tiny.ARPG], ids=["lpd", "randar", "arpg"]
+)
+def test_no_step_copies_the_cache_or_slices_weights(config, num_known):
+    rows, params = batch(3), tiny.random_params(config)
     known = Known(np.zeros((3, 4), np.int32), make_step_table(SCHEDULE, 4)) if num_known else None
     choices = {"schedule": SCHEDULE, "sampling": GREEDY, "guidance": UNGUIDED, "num_segments": 2}
-    traced = generate_ranked_tokens.trace(tiny.LPD, params, *rows, known=known, **choices)
+    traced = generate_ranked_tokens.trace(config, params, *rows, known=known, **choices)
     stacked = {leaf.shape for leaf in jax.tree.leaves(params["blocks"])}
     bodies = list(scan_bodies(traced.jaxpr.jaxpr))
     assert len(bodies) == (3 if num_known else 2)

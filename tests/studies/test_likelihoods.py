@@ -11,6 +11,7 @@ from lpd_jax.models.family import transformer_of
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
 from lpd_jax.models.par_layout import par_order
+from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.studies.likelihoods import NOTHING, Likelihoods, nats_given_one
 from tests import tiny
 
@@ -49,6 +50,24 @@ def test_one_pass_says_what_a_pass_for_each_token_says(reference, class_given):
         np.testing.assert_allclose(got[:, i], wanted, atol=1e-4)
     if reference != NOTHING:
         assert (got[:, reference] == 0).all()
+
+
+@pytest.mark.parametrize("config", [tiny.RANDAR, tiny.ARPG], ids=["randar", "arpg"])
+def test_so_it_is_in_other_families_of_any_order(config):
+    params, family = jax.device_put(tiny.random_params(config)), transformer_of(config)
+    judge = Likelihoods(config, params, TOKENS_MN, LABELS_M, batch_size=3)
+
+    @jax.jit
+    def log_probs(order_MN):
+        inputs = TeacherForced(TOKENS_MN, LABELS_M, order_MN, jnp.arange(NUM_TOKENS))
+        return jax.nn.log_softmax(family.logits(params, inputs))
+
+    for context in ([], [9]):
+        got = judge.given_one(*context or [NOTHING], class_given=True)
+        for i in (0, 5, 15):
+            found = log_probs(starting_with([*context, i]))
+            wanted = [-found[m, len(context), TOKENS_MN[m, i]] for m in range(len(TOKENS_MN))]
+            np.testing.assert_allclose(got[:, i], wanted, atol=1e-4)
 
 
 def test_a_reference_and_the_size_of_a_batch_change_no_program_and_no_number():
