@@ -110,6 +110,7 @@ def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:
     """Bicubic resize to (height, width): half-pixel centres, clamped edges, no antialiasing.
 
     Equals `torch.nn.functional.interpolate(mode="bicubic")`; takes and gives floats, unclipped.
+    Of clips `[B, T, H, W, C]` it resizes each frame.
     """
     allowed = "is one side or (height, width) in pixels"
     sides = as_list("size", size, allowed) if np.iterable(size) else [size] * 2
@@ -118,12 +119,16 @@ def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:
     height, width = (check_whole("size", side, 1, LARGEST_SIDE) for side in sides)
     if not isinstance(images_BHWC, jax.Array):
         images_BHWC = jnp.asarray(as_array("images", images_BHWC, "is [batch, height, width, 3]"))
-    if images_BHWC.ndim != 4 or not min(images_BHWC.shape):
+    if images_BHWC.ndim not in (4, 5) or not min(images_BHWC.shape):
         raise UserError(f"images: got {shown(images_BHWC)}, allowed is [batch, height, width, 3]")
-    rows_HH = _cubic_weights(images_BHWC.shape[1], height)
-    columns_WW = _cubic_weights(images_BHWC.shape[2], width)
+    rows_HH = _cubic_weights(images_BHWC.shape[-3], height)
+    columns_WW = _cubic_weights(images_BHWC.shape[-2], width)
     return jnp.einsum(
-        "BHWC,hH,wW->BhwC", images_BHWC, rows_HH, columns_WW, precision=jax.lax.Precision.HIGHEST
+        "...HWC,hH,wW->...hwC",
+        images_BHWC,
+        rows_HH,
+        columns_WW,
+        precision=jax.lax.Precision.HIGHEST,
     )
 
 

@@ -82,15 +82,16 @@ def new_folder(output: str) -> Any:
     return path
 
 
-def checked_grid() -> tuple[int, int] | None:
+def checked_grid() -> tuple[int, ...] | None:
     if GRID_SIZE.value is None:
         return None
     sides = GRID_SIZE.value.split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+    if len(sides) > 3 or not all(side.isascii() and side.isdigit() for side in sides):
         raise UserError(
-            f"grid_size: got {shown(GRID_SIZE.value)}, allowed are 16 or 16x24 and the like"
+            f"grid_size: got {shown(GRID_SIZE.value)}, allowed are 16, 16x24, 5x16x16 and the like"
         )
-    return int(sides[0]), int(sides[-1])
+    numbers = tuple(map(int, sides))
+    return numbers * 2 if len(numbers) == 1 else numbers
 
 
 def run() -> None:

@@ -43,7 +43,7 @@ class CacheSettings:
         num_classes: labels are below it.
         class_names: one a class, or none.
         image_size: side in pixels of what is encoded.
-        grid_size: rows and columns of tokens.
+        grid_size: rows and columns of tokens; before them frames, of clips.
         codebook_size: tokens are below it.
         views: a key of NUM_VIEWS.
         crop_ratio: side of the image that ten crops are cut from, in crops.
@@ -58,7 +58,7 @@ class CacheSettings:
     num_images: int
     num_classes: int
     image_size: int
-    grid_size: tuple[int, int]
+    grid_size: tuple[int, ...]
     codebook_size: int
     views: str
     crop_ratio: float

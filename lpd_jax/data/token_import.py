@@ -5,6 +5,7 @@ Letters: B images, V views of each, N tokens.
 
 import contextlib
 import hashlib
+import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -140,7 +141,7 @@ def read_label(caches: Sequence[ForeignCache], settings: CacheSettings, index: i
 def read_views(caches: Sequence[ForeignCache], settings: CacheSettings, index: int) -> np.ndarray:
     """Tokens of an image in our order of views, `[V, N]`."""
     halves: list[list[np.ndarray]] = [[], []]
-    num_tokens = settings.grid_size[0] * settings.grid_size[1]
+    num_tokens = math.prod(settings.grid_size)
     for cache in caches:
         name = cache.names[index]
         tokens_VN = cache.tokens(name)

@@ -1,5 +1,6 @@
 """The grid of tokens: its sides, and an order of its cells that a user brings."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,25 +8,36 @@ import numpy as np
 from lpd_jax.runtime.arguments import as_array, as_list, check_whole, shown
 from lpd_jax.runtime.errors import UserError
 
-MOST_TOKENS = 2**14  # of a picture, sixteen times those of the largest published; a guard
+MOST_TOKENS = 2**14  # of a picture or a clip, a dozen times the largest published; a guard
+OF_PICTURES, OF_CLIPS = "(height, width)", "(frames, height, width)"
 
 
-def check_grid(grid: Any, name: str = "grid") -> tuple[int, int]:
-    """The grid as (height, width), two plain ints.
+def check_grid(grid: Any, name: str = "grid") -> tuple[int, ...]:
+    """The grid as (height, width) or (frames, height, width), plain ints.
 
     Raises:
-        UserError: not two sides, a side that is no whole number from 1, or more cells than
-            MOST_TOKENS; `name` is what it calls the grid.
+        UserError: not two or three sides, a side that is no whole number from 1, or more cells
+            than MOST_TOKENS; `name` is what it calls the grid.
     """
-    allowed = f"is (height, width), both whole numbers from 1, of {MOST_TOKENS:,} tokens at most"
+    return checked_sides(grid, name, (2, 3), f"{OF_PICTURES} or {OF_CLIPS}, all")
+
+
+def check_picture_grid(grid: Any, name: str = "grid") -> tuple[int, int]:
+    """The grid as (height, width), for what knows no time; UserError as `check_grid` raises it."""
+    height, width = checked_sides(grid, name, (2,), f"{OF_PICTURES}, both")
+    return height, width
+
+
+def checked_sides(grid: Any, name: str, axes: tuple[int, ...], what: str) -> tuple[int, ...]:
+    allowed = f"is {what} whole numbers from 1, of {MOST_TOKENS:,} tokens at most"
     sides = as_list(name, grid, allowed)
     try:
-        height, width = (check_whole(name, side, 1, MOST_TOKENS) for side in sides)
-    except ValueError:  # not two sides, or a side that is no whole number
-        height = width = MOST_TOKENS
-    if height * width > MOST_TOKENS:
+        checked = tuple(check_whole(name, side, 1, MOST_TOKENS) for side in sides)
+    except ValueError:  # a side that is no whole number
+        checked = ()
+    if len(checked) not in axes or math.prod(checked) > MOST_TOKENS:
         raise UserError(f"{name}: got {shown(grid)}, allowed {allowed}") from None
-    return height, width
+    return checked
 
 
 def check_order(order: Any, num_tokens: int, batch_size: int) -> np.ndarray:

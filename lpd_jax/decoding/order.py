@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lpd_jax.decoding import locality
-from lpd_jax.decoding.grid import MOST_TOKENS, check_grid
+from lpd_jax.decoding.grid import MOST_TOKENS, check_grid, check_picture_grid
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 
 MOST_CELLS = 2**29  # of all orders of one call
+HALTON_BASES = (5, 2, 3)  # of frames, rows and columns
 ORDERS = ("raster", "random", "halton", "locality", "region")
 
 
 def make_order(
     kind: str,
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     *,
     num_orders: int,
@@ -34,17 +35,19 @@ def make_order(
     repulsion_threshold: int | None = None,
     num_regions: int = 4,
 ) -> np.ndarray:
-    """Orders number `first_index` and up for a (height, width) grid; order i depends on (seed, i).
+    """Orders number `first_index` and up for a grid; order i depends on (seed, i).
 
-    raster: row by row, the same for all. random: a fresh permutation each. halton: the
-    low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
-    locality: LPD's order (`locality.locality_orders`), the only kind that looks at the group
-    sizes and the thresholds; `repulsion_threshold` None takes
+    The grid is (height, width), or (frames, height, width) of a clip.
+
+    raster: row by row, frame by frame, the same for all. random: a fresh permutation each. halton:
+    the low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
+    locality: LPD's order (`locality.locality_orders`), of pictures alone, the only kind that looks
+    at the group sizes and the thresholds; `repulsion_threshold` None takes
     `locality.default_repulsion_threshold`. region: PAR's order (`region_order`), the same for all,
     the only kind that looks at `num_regions`.
 
     Returns:
-        int32 [B, N]: rank -> raster position (row * width + column).
+        int32 [B, N]: rank -> raster position ((frame * height + row) * width + column).
 
     Raises:
         UserError: unknown kind, a grid that does not hold the schedule's tokens, negative
@@ -73,6 +76,7 @@ def make_order(
         offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
         return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
     thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
+    grid = check_picture_grid(grid, "grid of a locality order")
     return make_locality_orders(grid, schedule, thresholds, num_orders, seed, first_index)
 
 
@@ -129,46 +133,49 @@ def split_words(words_BK: np.ndarray) -> np.ndarray:
     return halves_BK2.astype(np.uint32).reshape(words_BK.shape[0], -1)
 
 
-def halton_order(grid: tuple[int, int]) -> np.ndarray:
+def halton_order(grid: tuple[int, ...]) -> np.ndarray:
     """The cells in the order in which the Halton sequence first enters them: int32 [N].
 
-    Base 2 down the rows, base 3 along the columns, from point 0. A box of 2^-a by 3^-b that lies
-    on the multiples of its sides holds one of every 2^a 3^b points, and every cell contains such
-    a box once it is at most half as high and a third as wide as the cell: so many points are
-    enough. All in whole numbers, hence exact.
+    Base 2 down the rows, base 3 along the columns, base 5 along the frames of a clip, from point 0.
+    A box of 2^-a by 3^-b that lies on the multiples of its sides holds one of every 2^a 3^b points,
+    and every cell contains such a box once it is at most half as high and a third as wide as the
+    cell: so many points are enough. All in whole numbers, hence exact.
     """
-    height, width = grid
-    row_digits = (2 * height - 1).bit_length()
-    column_digits = 0
-    while 3**column_digits < 3 * width:
-        column_digits += 1
-    index = np.arange(2**row_digits * 3**column_digits, dtype=np.int64)
-    row = radical_inverse_cell(index, 2, height)
-    column = radical_inverse_cell(index, 3, width)
-    position, first_visit = np.unique(row * width + column, return_index=True)
+    bases = HALTON_BASES[-len(grid) :]
+    index = np.arange(math.prod(map(halton_boxes, bases, grid)), dtype=np.int64)
+    cells = [radical_inverse_cell(index, *axis) for axis in zip(bases, grid, strict=True)]
+    position, first_visit = np.unique(np.ravel_multi_index(cells, grid), return_index=True)
     return position[np.argsort(first_visit)].astype(np.int32)
 
 
-def region_order(grid: tuple[int, int], num_regions: int, name: str = "num_regions") -> np.ndarray:
+def halton_boxes(base: int, num_cells: int) -> int:
+    """The least power of the base whose boxes are at most 1 / base as long as a cell."""
+    boxes = 1
+    while boxes < base * num_cells:
+        boxes *= base
+    return boxes
+
+
+def region_order(grid: tuple[int, ...], num_regions: int, name: str = "num_regions") -> np.ndarray:
     """PAR's order (arXiv 2412.15119, section 3.2): one cell of every region at a time, int32 [N].
 
     The grid is cut into sqrt(n) x sqrt(n) equal regions; places inside a region follow each other
-    row by row, and so do the regions at each place. One region is the raster order. `name` is what
-    an error calls n.
+    row by row, and so do the regions at each place. One region is the raster order. In a clip each
+    frame is such a grid, one after another. `name` is what an error calls n.
 
     Raises:
         UserError: n is no square of a whole number, or its root does not divide the grid.
     """
-    height, width = grid = check_grid(grid)
+    *_, height, width = grid = check_grid(grid)
     root = math.isqrt(check_whole(name, num_regions, 1, MOST_TOKENS))
     if root * root != num_regions or height % root or width % root:
         raise UserError(
             f"{name}: got {num_regions}, allowed are squares whose root divides both sides "
             f"of the grid {grid}"
         )
-    cells = np.arange(height * width, dtype=np.int32)
-    by_region = cells.reshape(root, height // root, root, width // root)
-    return by_region.transpose(1, 3, 0, 2).reshape(-1)
+    cells = np.arange(math.prod(grid), dtype=np.int32)
+    by_region = cells.reshape(-1, root, height // root, root, width // root)
+    return by_region.transpose(0, 2, 4, 1, 3).reshape(-1)
 
 
 def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class OrderBank:
 
 def load_or_make_bank(
     kind: str,
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     num_orders: int,
     seed: int = 0,
@@ -96,7 +97,7 @@ def load_or_make_bank(
 
 def first_orders(
     kind: str,
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     num_orders: int,
     seed: int = 0,
@@ -133,8 +134,8 @@ def first_orders(
 def bank_path(parameters: dict[str, Any], folder: Path) -> Path:
     """FOLDER/KIND_HxW_COUNT_HASH.npy"""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
-    height, width = parameters["grid"]
-    name = f"{parameters['kind']}_{height}x{width}_{parameters['num_orders']}_{digest}.npy"
+    sides = "x".join(map(str, parameters["grid"]))
+    name = f"{parameters['kind']}_{sides}_{parameters['num_orders']}_{digest}.npy"
     return folder / name
 
 
@@ -175,8 +176,8 @@ def write_bank(
     show_progress: bool,
 ) -> None:
     """Streams make(first_index, count) into `path`, chunk by chunk."""
-    height, width = parameters["grid"]
-    num_orders, num_tokens = parameters["num_orders"], height * width
+    sides = "x".join(map(str, parameters["grid"]))
+    num_orders, num_tokens = parameters["num_orders"], math.prod(parameters["grid"])
     dtype = np.int16 if num_tokens <= 2**15 else np.int32
     path.parent.mkdir(parents=True, exist_ok=True)
     # Left in reverse: the checksum is in place before the orders appear.
@@ -185,7 +186,7 @@ def write_bank(
         replacing_file(path, "the orders") as orders_file,
         replacing_file(parameters_path, "the description of orders") as parameters_file,
     ):
-        title = f"{parameters['kind']} orders {height}x{width}"
+        title = f"{parameters['kind']} orders {sides}"
         header = {
             "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
             "fortran_order": False,

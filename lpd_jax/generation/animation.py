@@ -3,6 +3,7 @@
 Letters: B images, N tokens per image, H height, W width, C channels.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ def replay(model: Model, request: Request, drawn: Any = None) -> Iterator[np.nda
     for _ in range(request.schedule.num_steps - 1):
         step_BHWC = next(steps)
         if step_BHWC.shape != images_BHWC.shape:  # the request has an output_size
-            pixels_BHWC = resize_bicubic(to_model_range(step_BHWC), images_BHWC.shape[1:3])
+            pixels_BHWC = resize_bicubic(to_model_range(step_BHWC), images_BHWC.shape[-3:-1])
             step_BHWC = np.asarray(to_uint8(pixels_BHWC))
         yield step_BHWC
     yield images_BHWC
@@ -72,15 +73,15 @@ def partial_images(
     for end in np.cumsum(schedule.group_sizes):
         drawn_BN = rank_BN < end
         images_BHWC = decode(_fill_from_nearest(tokens_BN, drawn_BN, distance_NN))
-        shown_BHW = _cells_to_pixels(drawn_BN, grid, images_BHWC.shape[1:3])
+        shown_BHW = _cells_to_pixels(drawn_BN, grid, images_BHWC.shape[1:-1])
         yield np.where(shown_BHW[..., None], images_BHWC, np.uint8(UNDRAWN))
 
 
 def _cell_distances(grid: tuple[int, ...]) -> np.ndarray:
     """Squared distances between raster positions, float32 `[N, N]`."""
-    cells_N2 = np.stack(np.divmod(np.arange(grid[0] * grid[1]), grid[1]), axis=-1)
-    offsets_NN2 = cells_N2[:, None] - cells_N2[None]
-    return (offsets_NN2**2).sum(-1).astype(np.float32)
+    cells_NA = np.stack(np.unravel_index(np.arange(math.prod(grid)), grid), axis=-1)
+    offsets_NNA = cells_NA[:, None] - cells_NA[None]
+    return (offsets_NNA**2).sum(-1).astype(np.float32)
 
 
 def _fill_from_nearest(
@@ -97,7 +98,11 @@ def _fill_from_nearest(
 def _cells_to_pixels(
     cells_BN: np.ndarray, grid: tuple[int, ...], image_size: tuple[int, ...]
 ) -> np.ndarray:
-    """bool `[B, N]` per cell -> bool `[B, H, W]` per pixel."""
-    cells_BHW = cells_BN.reshape(-1, *grid)
-    rows, columns = image_size[0] // grid[0], image_size[1] // grid[1]
-    return cells_BHW.repeat(rows, axis=1).repeat(columns, axis=2)
+    """bool `[B, N]` per cell -> bool `[B, H, W]` per pixel, `[B, T, H, W]` of clips.
+
+    The first cell of a clip is one frame, the others share those that follow.
+    """
+    *frames, height, width = zip(grid, image_size, strict=True)
+    cells = [-(-np.arange(size) * (count - 1) // max(1, size - 1)) for count, size in frames]
+    cells += [np.arange(size) * count // size for count, size in (height, width)]
+    return cells_BN.reshape(-1, *grid)[np.ix_(np.arange(len(cells_BN)), *cells)]

@@ -3,15 +3,9 @@
 import dataclasses
 import math
 
-from lpd_jax.decoding.grid import check_grid
-from lpd_jax.models.size_limits import (
-    MOST_ANGLES,
-    MOST_CLASSES,
-    MOST_CODES,
-    MOST_LAYERS,
-    MOST_WIDTH,
-    check_heads,
-)
+from lpd_jax.decoding.grid import check_picture_grid
+from lpd_jax.models.rotary import check_rotary_heads
+from lpd_jax.models.size_limits import MOST_CLASSES, MOST_CODES, MOST_LAYERS, MOST_WIDTH
 from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.errors import UserError
 
@@ -50,11 +44,10 @@ class LlamaSizes:
     def __post_init__(self):
         check_types(self)
         check_sizes(self, SIZES)
-        check_grid(self.grid_size, "grid_size")
+        check_picture_grid(self.grid_size, "grid_size")
         check_rates(self, RATES)
         check_stds(self)
-        # Half of the pairs of a head turn with the row, half with the column.
-        check_heads(self.embed_dim, self.num_heads, 4, MOST_ANGLES // self.num_tokens)
+        check_rotary_heads(self.embed_dim, self.num_heads, self.grid_size)
 
     @property
     def num_tokens(self) -> int:

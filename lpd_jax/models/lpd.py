@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.grid import check_grid
+from lpd_jax.decoding.grid import check_picture_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.images import resize_bicubic
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
@@ -60,7 +60,7 @@ class LPDConfig:
     def __post_init__(self):
         check_types(self)
         check_sizes(self, SIZES)
-        check_grid(self.grid_size, "grid_size")
+        check_picture_grid(self.grid_size, "grid_size")
         check_rates(self, ("label_drop_rate", "dropout_rate"))
         check_heads(self.embed_dim, self.num_heads)
 

@@ -6,6 +6,7 @@ ones hardly ever make: a closed patch, and asking next to it.
 Dimension key: B images, N tokens, G lists of group sizes, O orders of a list.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -27,14 +28,14 @@ class OrderMix(NamedTuple):
     orders_GON: jax.Array | np.ndarray  # int16: locality-aware orders made for that list
 
 
-def locality_mix(share: float, grid: tuple[int, int], seed: int = 0) -> OrderMix:
+def locality_mix(share: float, grid: tuple[int, ...], seed: int = 0) -> OrderMix:
     """`ORDERS_OF_A_LIST` locality-aware orders for each list that training draws.
 
     Raises:
         UserError: a share outside 0 to 1.
     """
     share = check_number("locality_share", share, 0, 1)
-    schedules = training_schedules(grid[0] * grid[1])
+    schedules = training_schedules(math.prod(grid))
     orders = [first_orders("locality", grid, s, ORDERS_OF_A_LIST, seed) for s in schedules]
     steps_G = np.array([schedule.num_steps for schedule in schedules], np.int32)
     return OrderMix(share, steps_G, np.stack(orders).astype(np.int16))

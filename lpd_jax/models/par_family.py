@@ -231,7 +231,8 @@ class PARFamily(BlockFamily):
             # The previous group, and one that stands in where a row begins.
             segments = make_segments(schedule, num_segments)
             padded = sum(s.num_steps * (s.previous_width + 1) for s in segments)
-            begun = max(0, self.config.grid_size[0] - 2)
+            rows = self.config.num_tokens // self.config.grid_size[-1]
+            begun = max(0, rows - 2)
             return RowCount(self.config.num_tokens + begun, padded, len(segments))
         return RowCount(self.config.num_tokens, self.config.num_tokens, None)
 

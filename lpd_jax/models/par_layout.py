@@ -13,15 +13,8 @@ from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
-from lpd_jax.models.rotary import cell_rope
-from lpd_jax.models.size_limits import (
-    MOST_ANGLES,
-    MOST_CLASSES,
-    MOST_CODES,
-    MOST_LAYERS,
-    MOST_WIDTH,
-    check_heads,
-)
+from lpd_jax.models.rotary import cell_rope, check_rotary_heads
+from lpd_jax.models.size_limits import MOST_CLASSES, MOST_CODES, MOST_LAYERS, MOST_WIDTH
 from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.errors import UserError, shown
 
@@ -41,6 +34,9 @@ RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 class PARConfig:
     """Sizes of a PAR transformer; `num_parallel` is n, and 1 is LlamaGen.
 
+    `grid_size` is (height, width) in tokens, or (frames, height, width) of a clip, whose frames are
+    drawn one after another; only the first n tokens of the clip come one by one.
+
     `matrix_std` and `embedding_std` are those of fresh weights: 0.02 as published, too little for
     narrow models. Three more fields are for the paper's studies (section 4.3); released models
     have the defaults.
@@ -55,7 +51,7 @@ class PARConfig:
     embed_dim: int
     num_heads: int
     num_parallel: int = 4
-    grid_size: tuple[int, int] = (24, 24)
+    grid_size: tuple[int, ...] = (24, 24)
     codebook_size: int = 16384
     num_classes: int = 1000
     mlp_multiple: int = 256
@@ -76,8 +72,7 @@ class PARConfig:
         for name in ("matrix_std", "embedding_std"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
-        # Half of the pairs of a head turn with the row, half with the column.
-        check_heads(self.embed_dim, self.num_heads, 4, MOST_ANGLES // self.num_tokens)
+        check_rotary_heads(self.embed_dim, self.num_heads, self.grid_size)
         if self.num_regions is None:
             region_order(self.grid_size, self.num_parallel, "num_parallel")
         region_order(self.grid_size, self.regions)

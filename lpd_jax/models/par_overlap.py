@@ -42,13 +42,13 @@ class OverlapCache(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def make_plan(grid: tuple[int, int], window: int) -> Plan:
+def make_plan(grid: tuple[int, ...], window: int) -> Plan:
     """Of which row of a pass each token is read off.
 
     The last cell of the row above is not drawn when a row begins. For it stands, as in the released
     code, the last token that the row above that one has by then.
     """
-    width, order_N, step_N = grid[1], wavefront_order(grid, window), step_of_cell(grid, window)
+    width, order_N, step_N = grid[-1], wavefront_order(grid, window), step_of_cell(grid, window)
     slot_of_cell = np.empty(len(order_N), np.int32)
     slot_of_cell[order_N] = 1 + np.arange(len(order_N))
     before_N = order_N - 1  # -1, before the first cell, is the class in slot 0

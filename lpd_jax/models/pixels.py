@@ -41,7 +41,7 @@ def decode_images(
     """
     images_BHWC = tokenizer_of(config).decode(params, tokens_BN.reshape(-1, *grid_size))
     if output_size is not None:
-        height, width = images_BHWC.shape[1:3]
+        height, width = images_BHWC.shape[-3:-1]
         size = (output_size, round(width * output_size / height))
         images_BHWC = resize_bicubic(images_BHWC, size)
     return to_uint8(images_BHWC)

@@ -1,4 +1,4 @@
-"""Rotary positions in two dimensions, as LlamaGen (arXiv 2406.06525) has them.
+"""Rotary positions in two dimensions, as LlamaGen (arXiv 2406.06525) has them, or in three.
 
 Letters: N cells of the grid, T rows of one pass, H heads, K head width.
 """
@@ -9,19 +9,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.models.size_limits import MOST_ANGLES, check_heads
+
 ROPE_BASE = 10000.0
 
 
-def cell_rope(grid_size: tuple[int, int], head_dim: int) -> np.ndarray:
+def cell_rope(grid_size: tuple[int, ...], head_dim: int) -> np.ndarray:
     """(cos, sin) of each pair of a head in each cell, float32 `[N, K / 2, 2]`, raster order.
 
-    The first half of the pairs turns with the row, the second with the column.
+    The first half of the pairs turns with the row, the second with the column. In a clip the first
+    third turns with the frame, which also gets the pairs that three do not divide.
     """
-    num_pairs, num_cells = head_dim // 2, math.prod(grid_size)
-    turns = ROPE_BASE ** (-2 * np.arange(num_pairs // 2) / num_pairs)
-    places_N2 = np.stack(np.divmod(np.arange(num_cells), grid_size[1]), axis=1)
-    angles_NK = (places_N2[:, :, None] * turns[None, None]).reshape(num_cells, num_pairs)
+    places = np.unravel_index(np.arange(math.prod(grid_size)), grid_size)
+    angles_NK = np.concatenate(
+        [
+            place_N[:, None] * (ROPE_BASE ** (-np.arange(num_pairs) / num_pairs))[None]
+            for place_N, num_pairs in zip(places, axis_pairs(len(grid_size), head_dim), strict=True)
+        ],
+        axis=1,
+    )
     return np.stack([np.cos(angles_NK), np.sin(angles_NK)], axis=-1).astype(np.float32)
+
+
+def axis_pairs(num_axes: int, head_dim: int) -> tuple[int, ...]:
+    """Pairs of a head that turn with each axis: equally many, what is left with the first."""
+    num_pairs = head_dim // 2
+    each = num_pairs // num_axes
+    return (num_pairs - (num_axes - 1) * each, *[each] * (num_axes - 1))
+
+
+def check_rotary_heads(embed_dim: int, num_heads: int, grid_size: tuple[int, ...]) -> None:
+    """Raises UserError unless the heads can turn with all axes of the grid.
+
+    Pictures share pairs equally between row and column; clips need one for each axis.
+    """
+    multiple, least = (4, 4) if len(grid_size) == 2 else (2, 2 * len(grid_size))
+    most = MOST_ANGLES // math.prod(grid_size)
+    check_heads(embed_dim, num_heads, multiple, most, least)
 
 
 def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:

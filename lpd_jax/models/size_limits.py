@@ -13,16 +13,21 @@ MOST_CLASSES = 2**24
 MOST_ANGLES = 2**24  # of a table of rotary positions: tokens x width of a head
 
 
-def check_heads(embed_dim: int, num_heads: int, multiple: int = 1, most: int = MOST_WIDTH) -> None:
+def check_heads(
+    embed_dim: int, num_heads: int, multiple: int = 1, most: int = MOST_WIDTH, least: int = 1
+) -> None:
     """Raises UserError unless the heads cut the width into equal parts.
 
     Args:
         multiple: the width of a head is one of it.
         most: the width of a head is at most that.
+        least: the width of a head is at least that.
     """
     width, rest = divmod(embed_dim, num_heads)
-    if rest or width % multiple or width > most:
+    if rest or width % multiple or not least <= width <= most:
         parts = f"numbers that cut embed_dim {embed_dim} into multiples of {multiple}"
         allowed = parts if multiple > 1 else f"divisors of embed_dim {embed_dim}"
-        at_most = f", of at most {most:,}" if width > most else ""
-        raise UserError(f"num_heads: got {num_heads}, allowed are {allowed}{at_most}")
+        limit = f", of at most {most:,}" if width > most else ""
+        if multiple < least:
+            limit = f", of at least {least}"
+        raise UserError(f"num_heads: got {num_heads}, allowed are {allowed}{limit}")

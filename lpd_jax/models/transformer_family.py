@@ -31,7 +31,7 @@ class TransformerConfig(Protocol):
     """What the config of every transformer has, whatever its family."""
 
     @property
-    def grid_size(self) -> tuple[int, int]: ...  # (height, width) in tokens
+    def grid_size(self) -> tuple[int, ...]: ...  # (height, width) in tokens, or with frames first
     @property
     def num_tokens(self) -> int: ...
     @property

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lpd_jax.decoding.grid import check_grid, check_order
+from lpd_jax.decoding.grid import check_grid, check_order, check_picture_grid
 from lpd_jax.runtime.errors import UserError
 
 
@@ -11,11 +11,23 @@ def test_a_grid_becomes_plain_ints():
     assert check_grid(np.array([4, 6], np.int16)) == (4, 6)
     assert all(type(side) is int for side in check_grid([np.int64(4), 6]))
 
+    assert check_grid([5, np.int8(4), 4]) == (5, 4, 4)
 
-@pytest.mark.parametrize("grid", [(0, 4), (4, -1), (4,), (4, 4, 4), (4.0, 4), (True, 4), 16, None])
+
+@pytest.mark.parametrize(
+    "grid",
+    [(0, 4), (4, -1), (4,), (2, 2, 2, 2), (4, 0, 4), (99, 99, 99), (4.0, 4), (True, 4), 16, None],
+)
 def test_what_is_no_grid_is_named(grid):
-    with pytest.raises(UserError, match=r"^grid: got .*, allowed is \(height, width\), both whole"):
+    allowed = r"allowed is \(height, width\) or \(frames, height, width\), all whole"
+    with pytest.raises(UserError, match=f"^grid: got .*, {allowed}"):
         check_grid(grid)
+
+
+@pytest.mark.parametrize("grid", [(0, 4), (4,), (5, 4, 4), 16])
+def test_what_is_no_grid_of_a_picture_is_named(grid):
+    with pytest.raises(UserError, match=r"^grid: got .*, allowed is \(height, width\), both whole"):
+        check_picture_grid(grid)
 
 
 def test_check_order_serves_one_order_to_every_image():

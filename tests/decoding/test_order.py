@@ -97,6 +97,13 @@ def test_halton_orders_are_one_sequence_entered_anywhere():
         np.testing.assert_array_equal(np.roll(row_N, -start), plain_N)
 
 
+def test_halton_spreads_its_first_tokens_over_a_clip():
+    frame, row, column = np.unravel_index(halton_order((5, 8, 9))[:60], (5, 8, 9))
+    assert sorted(halton_order((5, 8, 9))) == list(range(360))
+    in_block = np.bincount((frame * 2 + row // 4) * 3 + column // 3, minlength=30)
+    assert in_block.min() >= 1 and in_block.max() <= 3  # 2 each if perfectly even
+
+
 def test_halton_spreads_its_first_tokens():
     row, column = np.divmod(halton_order((16, 16))[:64], 16)
     in_block = np.bincount(row // 4 * 4 + column // 4, minlength=16)
@@ -117,6 +124,7 @@ def test_halton_spreads_its_first_tokens():
         (dict(grid=(4, 5)), ["grid: got (4, 5)", "20 tokens", "16"]),
         (dict(grid=(0, 16)), ["grid: got (0, 16)", "from 1"]),
         (dict(grid=16), ["grid: got 16", "(height, width)"]),
+        (dict(grid=(4, 2, 2)), ["grid of a locality order: got (4, 2, 2)", "(height, width)"]),
         (dict(num_orders=0), ["num_orders: got 0", "from 1"]),
         (dict(seed=-1), ["seed: got -1", "from 0 to 18446744073709551615"]),
         (dict(seed=0.5), ["seed: got 0.5", "whole number"]),

@@ -30,6 +30,24 @@ def test_cells_appear_group_by_group_at_their_places():
     np.testing.assert_array_equal(frames_SBHWC[-1], decode(tokens_BN))
 
 
+def test_the_frames_of_a_clip_appear_with_their_cells():
+    """The first cell along time is one frame, each other four."""
+
+    def decode_clip(tokens_BN):
+        cells_BTHW = np.asarray(tokens_BN, np.uint8).reshape(-1, 2, 1, 2)
+        frames_BTHW = np.concatenate([cells_BTHW[:, :1], cells_BTHW[:, 1:].repeat(4, axis=1)], 1)
+        return np.repeat(frames_BTHW[..., None], 3, axis=-1)
+
+    tokens_BN, order_BN = np.array([[10, 11, 12, 13]]), np.array([[0, 1, 2, 3]])
+    schedule = GroupSchedule((1, 2, 1))
+    steps = list(animation.partial_images(decode_clip, tokens_BN, order_BN, schedule, (2, 1, 2)))
+    grey = animation.UNDRAWN
+    assert steps[0].shape == (1, 5, 1, 2, 3)
+    assert steps[0][0, :, 0, :, 0].tolist() == [[10, grey], *[[grey, grey]] * 4]
+    assert steps[1][0, :, 0, :, 0].tolist() == [[10, 11], *[[12, grey]] * 4]
+    np.testing.assert_array_equal(steps[2], decode_clip(tokens_BN))
+
+
 def test_the_decoder_never_sees_a_token_that_is_still_to_come():
     """Empty cells take the nearest drawn token: nothing of the future can leak into a frame."""
     seen = []

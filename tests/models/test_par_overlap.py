@@ -1,6 +1,7 @@
 """ZipAR: LlamaGen with overlapping rows, against one pass over all rows under a mask."""
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,7 @@ from tests import tiny
 LLAMAGEN = dataclasses.replace(tiny.PAR, num_parallel=1)
 UNGUIDED = Guidance.make()
 WIDE = dataclasses.replace(LLAMAGEN, grid_size=(5, 6))  # W is not H
+CLIP = dataclasses.replace(LLAMAGEN, grid_size=(2, 3, 4))
 
 
 def draw(config, num_steps, guidance=UNGUIDED, **choices):
@@ -50,7 +52,8 @@ def reference_logits(config, window, tokens_BN, labels_B):
     Rows are the class, all tokens but the last, and for each row that begins early one that stands
     in. A row sees what was drawn before the step that fed it, and is not behind it.
     """
-    height, width = config.grid_size
+    *rows, width = config.grid_size
+    height = math.prod(rows)
     step_N, num_tokens = step_of_cell(config.grid_size, window), height * width
     early = [row for row in range(2, height) if step_N[row * width - 1] >= step_N[row * width]]
     stand_ins = []  # (cell whose token it has, cell that it stands for, step)
@@ -79,7 +82,7 @@ def reference_logits(config, window, tokens_BN, labels_B):
     return logits_BTV[:, [row_of[cell] for cell in order_N.tolist()]]
 
 
-@pytest.mark.parametrize("config", [LLAMAGEN, WIDE], ids=["4x4", "5x6"])
+@pytest.mark.parametrize("config", [LLAMAGEN, WIDE, CLIP], ids=["4x4", "5x6", "2x3x4"])
 @pytest.mark.parametrize("window", [1, 2, 3])
 def test_it_draws_what_one_masked_pass_predicts(config, window):
     num_steps = wavefront_schedule(config.grid_size, window).num_steps

@@ -183,8 +183,8 @@ def test_heads_and_grid_of_no_published_width_are_asked_for(weights):
     [
         ({"num_heads": 3}, "^num_heads: got 3, allowed are numbers that cut embed_dim 16"),
         ({"num_heads": 0}, "^num_heads: got 0, allowed are whole numbers from 1"),
-        ({"grid_size": 0}, "^grid_size: got 0x0, allowed is height x width, each from 1"),
-        ({"grid_size": (4, 4, 4)}, "^grid_size: got 4x4x4, allowed"),
+        ({"grid_size": 0}, "^grid_size: got 0x0, allowed is height x width or frames"),
+        ({"grid_size": (4, 4, 4, 4)}, "^grid_size: got 4x4x4x4, allowed"),
         ({"grid_size": (6, 9)}, f"^{TRANSITIONS}: got 3 rows, .* grid of 6x9 are .* n = 1, 9$"),
     ],
 )

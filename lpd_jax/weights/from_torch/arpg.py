@@ -73,7 +73,7 @@ def complete_arpg(
     config: ARPGConfig,
     shapes: Shapes,
     num_heads: int | None,
-    grid_size: int | tuple[int, int] | None,
+    grid_size: int | tuple[int, ...] | None,
     tell: Tell,
 ) -> ARPGConfig:
     """Fills in heads and grid, which no weight tells."""

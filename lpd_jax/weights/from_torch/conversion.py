@@ -34,7 +34,7 @@ ALONE_GRID = (16, 16)  # in tokens: what a tokenizer without a transformer takes
 def from_torch(
     state_dict: Mapping[str, np.ndarray],
     num_heads: int | None = None,
-    grid_size: int | tuple[int, int] | None = None,
+    grid_size: int | tuple[int, ...] | None = None,
     tell: Tell = lambda line: None,
 ) -> tuple[Any, dict[str, Any]]:
     """Converts an official state dict of a family known here, recognised by its names.
@@ -45,8 +45,9 @@ def from_torch(
         state_dict: official name -> array; prefixes such as "module." are removed.
         num_heads: attention heads of a transformer; None for those of the published model of its
             width.
-        grid_size: tokens per side, or (height, width), of a transformer; None for an LPD's square,
-            or the grid of the published models of the others.
+        grid_size: tokens per side, or (height, width), of a transformer, (frames, height, width)
+            of a PAR that draws clips; None for an LPD's square, or the grid of the published models
+            of the others.
         tell: called with a line about each of the two that neither the weights nor you say.
 
     Returns:
@@ -61,7 +62,11 @@ def from_torch(
         num_heads = check_whole("num_heads", num_heads, 1, MOST_WIDTH)
     if grid_size is not None:
         sides = grid_size if np.iterable(grid_size) else (grid_size, grid_size)
-        items = as_list("grid_size", sides, "is a number, or (height, width), of tokens")
+        items = as_list(
+            "grid_size",
+            sides,
+            "is a number, or (height, width) or (frames, height, width), of tokens",
+        )
         grid: Any = tuple(check_whole("grid_size", side, 0, MOST_TOKENS) for side in items)
         grid_size = grid
     shapes = {name: value.shape for name, value in arrays.items()}
@@ -94,7 +99,7 @@ def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
 def convert_file(
     path: str | PathLike,
     num_heads: int | None = None,
-    grid_size: int | tuple[int, int] | None = None,
+    grid_size: int | tuple[int, ...] | None = None,
     key: str | None = None,
     tell: Tell = lambda line: None,
 ) -> tuple[Any, dict[str, Any]]:

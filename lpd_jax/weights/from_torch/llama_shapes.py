@@ -53,19 +53,22 @@ def check_published(field: str, width: int, titles: str) -> None:
         )
 
 
-def checked_grid(grid_size: int | tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of what was asked for."""
+def checked_grid(grid_size: int | tuple[int, ...], most_axes: int = 2) -> tuple[int, ...]:
+    """(height, width) of what was asked for; of three axes (frames, height, width)."""
     sides = (grid_size, grid_size) if isinstance(grid_size, int) else tuple(grid_size)
-    if len(sides) != 2 or min(sides) < 1:
-        raise UserError(f"grid_size: got {by(sides)}, allowed is height x width, each from 1")
-    return sides[0], sides[1]
+    if not 2 <= len(sides) <= most_axes or min(sides) < 1:
+        frames = " or frames x height x width" if most_axes > 2 else ""
+        raise UserError(
+            f"grid_size: got {by(sides)}, allowed is height x width{frames}, each from 1"
+        )
+    return sides
 
 
 def complete_any_order(
     config: Config,
     title: str,
     num_heads: int | None,
-    grid_size: int | tuple[int, int] | None,
+    grid_size: int | tuple[int, ...] | None,
     tell: Tell,
 ) -> Config:
     """A model of any order with the two sizes that no weight tells; None: as published."""
@@ -73,7 +76,7 @@ def complete_any_order(
         num_heads = published_heads(config.embed_dim, title, tell)
     if grid_size is None:
         check_published("grid_size", config.embed_dim, title)
-        grid = (16, 16)
+        grid: tuple[int, ...] = (16, 16)
         tell(f"grid_size: assumed {by(grid)}, as published for 256 pixels")
     else:
         grid = checked_grid(grid_size)

@@ -62,7 +62,7 @@ def complete_lpd(
     config: LPDConfig,
     shapes: Shapes,
     num_heads: int | None,
-    grid_size: int | tuple[int, int] | None,
+    grid_size: int | tuple[int, ...] | None,
     tell: Tell,
 ) -> LPDConfig:
     """Fills in the two sizes that no shape tells; None: the published heads, a square grid.

@@ -52,7 +52,7 @@ def recognised(names: Iterable[str]) -> OfficialNames:
 def config_of_shapes(
     shapes: Shapes,
     num_heads: int | None = None,
-    grid_size: int | tuple[int, int] | None = None,
+    grid_size: int | tuple[int, ...] | None = None,
     tell: Tell = lambda line: None,
 ) -> Any:
     """The config of a model of these official names and shapes; see `from_torch`."""

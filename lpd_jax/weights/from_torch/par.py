@@ -93,7 +93,7 @@ def complete_par(
     config: PARConfig,
     shapes: Shapes,
     num_heads: int | None,
-    grid_size: int | tuple[int, int] | None,
+    grid_size: int | tuple[int, ...] | None,
     tell: Tell,
 ) -> PARConfig:
     """Fills in the two sizes that no weight tells; None: of `freqs_cis`, else as published.
@@ -105,10 +105,11 @@ def complete_par(
         num_heads = heads_there or published_heads(config.embed_dim, TITLES, tell)
     if heads_there not in (None, num_heads):
         raise UserError(f"num_heads: got {num_heads}, allowed is {heads_there}, as {ANGLES} tells")
+    grid: tuple[int, ...]
     if grid_size is None:
         grid = _square(tokens_there) if tokens_there else _published_grid(config, tell)
     else:
-        grid = checked_grid(grid_size)
+        grid = checked_grid(grid_size, most_axes=3)
         if tokens_there not in (None, math.prod(grid)):
             tell(f"grid_size: {by(grid)} as asked, though {ANGLES} is of {tokens_there} tokens")
     _check_transitions(config, grid)
@@ -127,8 +128,8 @@ def _num_parallel(shapes: Shapes) -> int:
     return rows + 1
 
 
-def _check_transitions(config: PARConfig, grid: tuple[int, int]) -> None:
-    side = math.gcd(*grid)
+def _check_transitions(config: PARConfig, grid: tuple[int, ...]) -> None:
+    side = math.gcd(*grid[-2:])  # regions are of each frame
     squares = [root * root for root in range(1, side + 1) if side % root == 0]
     if config.num_parallel not in squares:
         raise UserError(

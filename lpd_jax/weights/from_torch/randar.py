@@ -66,7 +66,7 @@ def complete_randar(
     config: RandARConfig,
     shapes: Shapes,
     num_heads: int | None,
-    grid_size: int | tuple[int, int] | None,
+    grid_size: int | tuple[int, ...] | None,
     tell: Tell,
 ) -> RandARConfig:
     """Fills in heads and grid, which no weight tells."""
