@@ -9,7 +9,8 @@ from etils import epath
 from lpd_jax.runtime.buckets import absolute
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.interrupts import Terminated, sigterm_interrupts
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, newest_step
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.saved_runs import newest_step
 
 
 @contextlib.contextmanager

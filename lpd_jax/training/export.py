@@ -10,7 +10,7 @@ from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import read_class_names
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER, saved_config
+from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
@@ -20,6 +20,7 @@ from lpd_jax.weights.model_directory import (
     load_model_directory,
     save_model_directory,
 )
+from lpd_jax.weights.saved_runs import saved_config
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
 Sources = dict[str, tuple[str, str]]

@@ -23,13 +23,7 @@ from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.endings import naming_the_newest
 from lpd_jax.training.health import check_health
-from lpd_jax.training.metric_writers import (
-    JsonLines,
-    MetricWriter,
-    TensorBoard,
-    WeightsAndBiases,
-    check_wandb,
-)
+from lpd_jax.training.metric_writers import check_wandb, open_writers
 from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.picture_judges import (
     PictureJudges,
@@ -48,9 +42,10 @@ from lpd_jax.training.update_rule import UpdateRule, jit_step, one_optimizer
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_data
-from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config
+from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.checkpoint_faults import check_two_fit
 from lpd_jax.weights.loading import initial_params
+from lpd_jax.weights.saved_runs import newest_step, saved_config
 
 
 class Run(NamedTuple):
@@ -185,20 +180,6 @@ def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> Tr
         num_threads=config.data.num_threads,
         share=batch_share(batch_sharding(mesh), config.batch_size),
     )
-
-
-def open_writers(
-    model: Any, config: TrainConfig, place: Workdir, first_step: int
-) -> list[MetricWriter]:
-    """Where numbers go; nowhere on all processes but the first."""
-    if jax.process_index() > 0:
-        return []
-    folder = place.local
-    writers: list[MetricWriter] = [TensorBoard(folder, first_step), JsonLines(folder, first_step)]
-    if project := config.wandb_project:
-        shown = config_to_json(model, config)
-        writers.append(WeightsAndBiases(folder, project, shown, workdir=place.path))
-    return writers
 
 
 def start_state(run: Run, params: Any = None) -> TrainState:

@@ -9,8 +9,9 @@ import platform
 import struct
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import jax
 import numpy as np
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -19,6 +20,10 @@ from tensorboardX.record_writer import masked_crc32c
 from lpd_jax.runtime.appended_files import AppendedFile
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.training.config import TrainConfig, config_to_json
+
+if TYPE_CHECKING:
+    from lpd_jax.training.workdir import Workdir
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -174,3 +179,17 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         self.run.finish()
+
+
+def open_writers(
+    model: Any, config: TrainConfig, place: "Workdir", first_step: int
+) -> list[MetricWriter]:
+    """Where numbers go; nowhere on all processes but the first."""
+    if jax.process_index() > 0:
+        return []
+    folder = place.local
+    writers: list[MetricWriter] = [TensorBoard(folder, first_step), JsonLines(folder, first_step)]
+    if project := config.wandb_project:
+        shown = config_to_json(model, config)
+        writers.append(WeightsAndBiases(folder, project, shown, workdir=place.path))
+    return writers

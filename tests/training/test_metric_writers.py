@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from lpd_jax.training.config import TrainConfig
-from lpd_jax.training.loop import open_writers
-from lpd_jax.training.metric_writers import JsonLines, WeightsAndBiases, check_wandb, run_id
+from lpd_jax.training.metric_writers import (
+    JsonLines,
+    WeightsAndBiases,
+    check_wandb,
+    open_writers,
+    run_id,
+)
 from lpd_jax.training.progress import Progress, Stopwatch
 from lpd_jax.training.workdir import Workdir
 from tests import tiny

@@ -5,7 +5,7 @@ import signal
 
 from lpd_jax.training import loop as train_module
 from lpd_jax.training.preemption import Preemption
-from lpd_jax.weights.checkpoint import newest_step
+from lpd_jax.weights.saved_runs import newest_step
 from tests.training import toy
 
 

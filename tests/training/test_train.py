@@ -19,7 +19,8 @@ from lpd_jax.training.optimizer import OptimizerConfig
 from lpd_jax.training.resume import check_same_config
 from lpd_jax.training.train_step import TrainState
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
-from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
+from lpd_jax.weights.checkpoint import Checkpoints
+from lpd_jax.weights.saved_runs import newest_step, saved_config, saved_params
 from tests.buckets import folder_buckets
 from tests.training import toy
 

@@ -11,7 +11,8 @@ import pytest
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.event_loops import TasksEndFirstLoop
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
-from lpd_jax.weights.checkpoint import Checkpoints, newest_step, saved_config, saved_params
+from lpd_jax.weights.checkpoint import Checkpoints
+from lpd_jax.weights.saved_runs import newest_step, saved_config, saved_params
 from tests.buckets import folder_buckets
 
 
