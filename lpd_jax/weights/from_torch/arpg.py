@@ -88,4 +88,5 @@ OFFICIAL = OfficialNames(
     draft=draft_arpg,
     complete=complete_arpg,
     weights=arpg_weights,
+    beside=("freqs_cis",),  # rotary angles: its authors load what is there, and leave the rest
 )
