@@ -43,3 +43,6 @@ class Bound(NamedTuple):
 
     def lower(self, *arguments: Any) -> Any:
         return self.compiled.lower(self.first, *arguments)
+
+    def trace(self, *arguments: Any) -> Any:
+        return self.compiled.trace(self.first, *arguments)

@@ -20,6 +20,7 @@ def test_bound_arrays_are_inputs_and_not_constants():
         compiled = compile_with(jax.tree_util.Partial(shift, weights), on)
         np.testing.assert_allclose(compiled(state, x)[0], state + x @ weights, rtol=1e-5)
         assert len(compiled.lower(state, x).as_text()) < weights.size
+        assert len(compiled.trace(state, x).jaxpr.in_avals) == 3
     leaf = compiled.first.args[0]
     assert leaf.sharding.is_fully_replicated and leaf.sharding.num_devices == mesh.size > 1
     constant = jax.jit(lambda state, x: shift(weights, state, x)).lower(state, x)
