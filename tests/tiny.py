@@ -16,6 +16,7 @@ from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.randar import RandARConfig
+from lpd_jax.models.video_tokenizer import VideoConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.model_directory import save_model_directory
 
@@ -72,6 +73,15 @@ VQ = VQConfig(
     num_res_blocks=1,
     z_channels=32,
     codebook_size=LPD.codebook_size,
+)
+# Grids of clips: 4 frames and 4x4 pixels a token, the first frame alone.
+VIDEO = VideoConfig(
+    base_channels=32,
+    channel_multipliers=(1, 1, 1),
+    num_res_blocks=1,
+    middle_blocks=0,
+    time_strides=(2, 2),
+    fsq_levels=(8, 4),
 )
 
 

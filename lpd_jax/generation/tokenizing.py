@@ -1,6 +1,6 @@
-"""Pictures of any number and size to tokens and back, in batches of a few sizes.
+"""Pictures and clips of any number and size to tokens and back, in batches of a few sizes.
 
-Letters: B images, N tokens of an image, h w their grid, H W pixels.
+Letters: B images, N tokens of an image, h w their grid, H W pixels; T frames of a clip.
 """
 
 import functools
@@ -21,7 +21,7 @@ from lpd_jax.runtime.errors import UserError
 
 
 def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -> np.ndarray:
-    """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`.
+    """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`, or of clips `[B, T, H, W, 3]`.
 
     Args:
         programs: keeps what is compiled for each size.
@@ -29,14 +29,12 @@ def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -
     Raises:
         UserError: pictures of another type, or of a size that is no whole number of tokens.
     """
-    allowed = "is uint8 [batch, height, width, 3]"
+    family = tokenizer_of(config)
+    allowed = f"is uint8 [batch, {', '.join(family.axes)}, 3]"
     images_BHWC = as_array("images", as_arrays(images), allowed)
     if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 3 or images_BHWC.shape[-1] != 3:
-        raise UserError(
-            f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is uint8 "
-            "[batch, height, width, 3]"
-        )
-    grid = tokenizer_of(config).grid_of(images_BHWC.shape[1:-1])
+        raise UserError(f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed {allowed}")
+    grid = family.grid_of(images_BHWC.shape[1:-1])
     encode = functools.partial(encode_images, config)
     tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC)
     return tokens_BN.reshape(-1, *grid)
@@ -47,18 +45,21 @@ def decode_pictures(
 ) -> np.ndarray:
     """Pictures uint8 `[B, H, W, 3]` of tokens `[B, N]` or `[B, h, w]` of a grid (h, w).
 
+    Of clips a grid is (t, h, w), and they are `[B, T, H, W, 3]`.
+
     Args:
         programs: keeps what is compiled for each size.
 
     Raises:
         UserError: tokens of another type or shape, or that are in no codebook.
     """
+    axes = tokenizer_of(config).axes
     tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
     whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1
-    if not whole or math.prod(tokens.shape[1:]) != math.prod(grid):
+    if not whole or math.prod(tokens.shape[1:]) != math.prod(grid) or len(grid) != len(axes):
         raise UserError(
             f"tokens: got {tokens.dtype} {tokens.shape}, allowed are whole numbers "
-            f"[batch, {math.prod(grid)}], or [batch, height, width] of any grid"
+            f"[batch, {math.prod(grid)}], or [batch, {', '.join(axes)}] of any grid"
         )
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < config.codebook_size:
         raise UserError(

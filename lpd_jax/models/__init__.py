@@ -31,6 +31,7 @@ from lpd_jax.models.parameters import count_params, init_params
 from lpd_jax.models.randar import RandAR, RandARConfig
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.models.video_tokenizer import VideoConfig, VideoTokenizer
 from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "TransformerConfig",
     "VQConfig",
     "VQTokenizer",
+    "VideoConfig",
+    "VideoTokenizer",
     "config_from_dict",
     "config_to_dict",
     "count_params",

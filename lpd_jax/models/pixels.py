@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from lpd_jax.images import resize_bicubic, to_uint8
+from lpd_jax.images import resize_bicubic
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.tokenizer_family import EXACT
 
@@ -39,9 +39,10 @@ def decode_images(
     With `output_size` they are resized to that height, before pixels are rounded: PAR and LlamaGen
     draw 384 pixels and are judged at 256 (LlamaGen, arXiv 2406.06525, section 4).
     """
-    images_BHWC = tokenizer_of(config).decode(params, tokens_BN.reshape(-1, *grid_size))
+    family = tokenizer_of(config)
+    images_BHWC = family.decode(params, tokens_BN.reshape(-1, *grid_size))
     if output_size is not None:
         height, width = images_BHWC.shape[-3:-1]
         size = (output_size, round(width * output_size / height))
         images_BHWC = resize_bicubic(images_BHWC, size)
-    return to_uint8(images_BHWC)
+    return family.to_bytes(images_BHWC)

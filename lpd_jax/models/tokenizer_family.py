@@ -1,6 +1,7 @@
 """What a tokenizer family says of itself.
 
-Letters: B images, h w their token grid, H W pixels, C channels.
+Letters: B images, h w their token grid, H W pixels, C channels. Where images are clips, T frames
+come before H and W, and t before h and w.
 """
 
 import abc
@@ -10,8 +11,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.images import to_uint8
 from lpd_jax.models.tokenizer_loss import LossParts, Perceptual, whole_loss
 from lpd_jax.models.transformer_family import LossFunction
+from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut
 
 # What products are made in on the way to tokens. A CPU makes them in float32 whatever is asked
 # for. TPUs by default make them in bfloat16 and GPUs in TF32: of 1,024 codes that changes 1.2 % and
@@ -27,12 +30,16 @@ class TokenizerFamily(abc.ABC):
     title: what errors and tables call it.
     config_type: a frozen dataclass with a `codebook_size`.
     models: configs of the published tokenizers by name.
+    axes: what the sizes of an image are called, in their order.
+    published_grid: of tokens, what a tokenizer without a transformer takes images for.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     config_type: ClassVar[type]
     models: ClassVar[Mapping[str, Any]] = {}
+    axes: ClassVar[tuple[str, ...]] = ("height", "width")
+    published_grid: ClassVar[tuple[int, ...]] = (16, 16)
 
     def __init__(self, config: Any):
         self.config = config
@@ -64,7 +71,15 @@ class TokenizerFamily(abc.ABC):
 
     @abc.abstractmethod
     def size_of(self, grid: tuple[int, ...]) -> tuple[int, ...]:
-        """(height, width) in pixels of a token grid."""
+        """(height, width) in pixels of a token grid; UserError for one of other axes."""
+
+    def check_axes(self, grid: tuple[int, ...]) -> None:
+        """Raises UserError for a grid that has another number of axes."""
+        if len(grid) != len(self.axes):
+            raise UserError(
+                f"grid: got {cut('x'.join(map(str, grid)), VALUE_LENGTH)} tokens, allowed for a "
+                f"{self.title} tokenizer are ({', '.join(self.axes)})"
+            )
 
     @abc.abstractmethod
     def encode(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
@@ -76,6 +91,10 @@ class TokenizerFamily(abc.ABC):
     @abc.abstractmethod
     def decode(self, params: Any, tokens_Bhw: jax.Array) -> jax.Array:
         """Pictures, float about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
+
+    def to_bytes(self, images_BHWC: jax.Array) -> jax.Array:
+        """Pixels uint8 of what `decode` gives, as published code rounds them."""
+        return to_uint8(images_BHWC)
 
     @abc.abstractmethod
     def reconstruct(self, params: Any, images_BHWC: jax.Array) -> jax.Array:

@@ -52,6 +52,31 @@ def whole_loss(parts: LossParts) -> LossFunction:
     return loss_function
 
 
+def picture_comparison(
+    weights: Any, perceptual: Perceptual | None
+) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]:
+    """The `compare` of pixels and of looks, with the `l1_weight` and so on of `weights`.
+
+    Args:
+        weights: `tokenizer_loss` of the training config.
+        perceptual: how far apart pictures look, and frames of clips; None where its weight is 0.
+    """
+
+    def compare(rebuilt_BHWC: jax.Array, images_BHWC: jax.Array):
+        error_BHWC = rebuilt_BHWC - images_BHWC
+        l1, l2 = jnp.abs(error_BHWC).mean(), jnp.square(error_BHWC).mean()
+        loss = weights.l2_weight * l2 + weights.l1_weight * l1
+        # Mean squared error in the 8-bit scale of the peak signal-to-noise ratio: range 2.
+        metrics = {"l1": l1, "l2": l2, "psnr": 10.0 * jnp.log10(4.0 / l2)}
+        if perceptual is not None:
+            frames = [x.reshape(-1, *x.shape[-3:]) for x in (images_BHWC, rebuilt_BHWC)]
+            metrics["perceptual"] = perceptual(*frames).mean()
+            loss += weights.perceptual_weight * metrics["perceptual"]
+        return loss, metrics
+
+    return compare
+
+
 def code_shares(tokens: jax.Array, num_codes: int) -> jax.Array:
     """Share of the tokens that each code has, `[V]`."""
     return jnp.zeros(num_codes).at[tokens.ravel()].add(1.0 / tokens.size)

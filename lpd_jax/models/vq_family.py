@@ -47,6 +47,7 @@ class VQFamily(TokenizerFamily):
         return tuple(side // factor for side in size)
 
     def size_of(self, grid: tuple[int, ...]) -> tuple[int, ...]:
+        self.check_axes(grid)
         return tuple(side * self.config.downsample_factor for side in grid)
 
     def encode(self, params: Any, images_BHWC: jax.Array) -> jax.Array:

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.quantizers import unit_length
-from lpd_jax.models.tokenizer_loss import LossParts, Perceptual, Rebuilt, code_shares
+from lpd_jax.models.tokenizer_loss import (
+    LossParts,
+    Perceptual,
+    Rebuilt,
+    code_shares,
+    picture_comparison,
+)
 from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown
@@ -73,18 +79,8 @@ def vq_loss_parts(
             loss += weights.entropy_weight * bit_entropy_loss(latents_BHWE)
         return Rebuilt(rebuilt_BHWC, loss, code_shares(tokens_BHW, model.codebook_size))
 
-    def compare(rebuilt_BHWC: jax.Array, images_BHWC: jax.Array):
-        error_BHWC = rebuilt_BHWC - images_BHWC
-        l1, l2 = jnp.abs(error_BHWC).mean(), jnp.square(error_BHWC).mean()
-        loss = weights.l2_weight * l2 + weights.l1_weight * l1
-        # Mean squared error in the 8-bit scale of the peak signal-to-noise ratio: range 2.
-        metrics = {"l1": l1, "l2": l2, "psnr": 10.0 * jnp.log10(4.0 / l2)}
-        if perceptual is not None:
-            metrics["perceptual"] = perceptual(images_BHWC, rebuilt_BHWC).mean()
-            loss += weights.perceptual_weight * metrics["perceptual"]
-        return loss, metrics
-
     last = "conv_pixels" if model.pixel_channels else "conv_out"
+    compare = picture_comparison(weights, perceptual)
     return LossParts(rebuild, compare, ("decoder", last, "kernel"))
 
 

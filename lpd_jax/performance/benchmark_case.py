@@ -105,8 +105,8 @@ def make_inputs(case: BenchmarkCase, model: BenchmarkModel) -> Inputs:
         raise UserError(
             f"tasks: got {shown(case.task)} for {case.model}, allowed is that with a tokenizer only"
         )
-    height, width = tokenizer_of(model.tokenizer).size_of(transformer.grid_size)
-    images_BHWC = rng.integers(0, 256, (count, height, width, 3), np.uint8)
+    size = tokenizer_of(model.tokenizer).size_of(transformer.grid_size)
+    images_BHWC = rng.integers(0, 256, (count, *size, 3), np.uint8)
     return Inputs(request, tokens_BN, images_BHWC)
 
 

@@ -4,6 +4,7 @@ Adding a family adds a tiny config to TRANSFORMERS or TOKENIZERS below, and noth
 """
 
 import functools
+import math
 import re
 
 import chex
@@ -37,7 +38,8 @@ from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shap
 from tests import tiny
 
 TRANSFORMERS = {"lpd": tiny.LPD, "par": tiny.PAR, "randar": tiny.RANDAR, "arpg": tiny.ARPG}
-TOKENIZERS = {"vq": tiny.VQ}
+TOKENIZERS = {"vq": tiny.VQ, "video": tiny.VIDEO}
+GRIDS = {"vq": ((4, 4), (2, 5)), "video": ((2, 2, 2), (1, 2, 5))}
 ANY_ORDER = [name for name, config in TRANSFORMERS.items() if transformer_of(config).any_order]
 BATCH = 3
 UNGUIDED, GUIDED = Guidance.make(), Guidance.make(3.0)
@@ -109,8 +111,8 @@ def test_fresh_parameters_are_as_announced_and_counted(name):
     chex.assert_tree_all_finite(params)
     for path, leaf in flatten_dict(params, sep="/").items():
         last = path.rpartition("/")[2]
-        if last in ("scale", "bias"):
-            np.testing.assert_array_equal(leaf, np.full(leaf.shape, float(last == "scale")))
+        if last in ("scale", "bias", "beta"):
+            np.testing.assert_array_equal(leaf, np.full(leaf.shape, float(last != "bias")))
         elif path != "head/kernel":  # some start from nothing
             assert np.std(leaf) > 0, path
         if last == "kernel" and path.startswith("blocks/"):
@@ -279,15 +281,17 @@ def test_it_counts_what_it_computes(name):
 def test_pictures_of_any_whole_size_become_tokens_and_pictures_of_that_size(name):
     config, params = weights(name)
     family = tokenizer_of(config)
-    for grid in ((4, 4), (2, 5)):
+    for grid in GRIDS[name]:
         size = family.size_of(grid)
         assert family.grid_of(size) == grid
         images_BHWC = np.random.default_rng(0).integers(256, size=(2, *size, 3), dtype=np.uint8)
         tokens_BN = np.asarray(encode_images(config, params, images_BHWC))
-        assert tokens_BN.dtype == np.int32 and tokens_BN.shape == (2, grid[0] * grid[1])
+        assert tokens_BN.dtype == np.int32 and tokens_BN.shape == (2, math.prod(grid))
         assert 0 <= tokens_BN.min() <= tokens_BN.max() < config.codebook_size
         decoded_BHWC = decode_images(config, params, tokens_BN, grid)
         assert decoded_BHWC.shape == images_BHWC.shape and decoded_BHWC.dtype == np.uint8
+    smaller_BHWC = decode_images(config, params, tokens_BN, grid, size[-2] // 2)
+    assert smaller_BHWC.shape == (2, *size[:-2], size[-2] // 2, size[-1] // 2, 3)
     rebuilt_BHWC = family.reconstruct(params, images_BHWC)
     difference = np.abs(np.asarray(rebuilt_BHWC, int) - np.asarray(decoded_BHWC, int))
     assert difference.max() <= 1
@@ -298,7 +302,7 @@ def test_pictures_of_any_whole_size_become_tokens_and_pictures_of_that_size(name
 def test_all_products_on_the_way_to_tokens_are_in_the_precision_that_is_named(name, precision):
     """What a TPU or a GPU makes of them; a CPU has float32 alone."""
     config, params = weights(name)
-    size = tokenizer_of(config).size_of((2, 2))
+    size = tokenizer_of(config).size_of(GRIDS[name][0])
     images_BHWC = np.zeros((1, *size, 3), np.uint8)
     encode = functools.partial(encode_images, config, precision=precision)
     traced = str(jax.make_jaxpr(encode)(params, images_BHWC))
@@ -312,7 +316,10 @@ def test_all_products_on_the_way_to_tokens_are_in_the_precision_that_is_named(na
 @every_tokenizer
 def test_other_sizes_are_named(name):
     family = tokenizer_of(weights(name)[0])
-    height, width = family.size_of((4, 4))
-    for size in ((height + 1, width), (height,), (0, width)):
+    *frames, height, width = family.size_of(GRIDS[name][0])
+    for size in ((*frames, height + 1, width), (height,), (*frames, 0, width)):
         with pytest.raises(ValueError, match="^images: got .* pixels, allowed are"):
             family.grid_of(size)
+    for grid in ((4,), (4, *GRIDS[name][0])):
+        with pytest.raises(ValueError, match="^grid: got .* tokens, allowed for a"):
+            family.size_of(grid)

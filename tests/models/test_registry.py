@@ -8,6 +8,7 @@ from lpd_jax.models.parameters import count_params
 from lpd_jax.models.vq_tokenizer import VQConfig
 from tests import tiny
 
+FAMILIES = "arpg, lpd, par, randar, video, vq"
 SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
 
 
@@ -23,6 +24,7 @@ SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
         ("lpd_xxl_512", 1_413_364_224),
         ("vq16", 71_883_403),
         ("vq8", 70_109_835),
+        ("nbp_video", 370_372_105),
     ],
 )
 def test_parameter_counts(name, count):
@@ -46,8 +48,11 @@ def test_configs_come_back_from_their_mapping(config):
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({}, "model.family: got None, allowed are arpg, lpd, par, randar, vq"),
-        ({"family": "gpt"}, "model.family: got 'gpt', allowed are arpg, lpd, par, randar, vq"),
+        ({}, f"model.family: got None, allowed are {FAMILIES}"),
+        (
+            {"family": "gpt"},
+            f"model.family: got 'gpt', allowed are {FAMILIES}",
+        ),
         ({"family": "lpd", **SMALL, "num_layer": 3}, "model.num_layer: got an unknown field"),
         ({"family": "lpd", "num_layers": 2}, "model.embed_dim: missing"),
         ({"family": "lpd", **SMALL, "grid_size": 4}, "model.grid_size: got 4"),

@@ -28,8 +28,6 @@ from lpd_jax.weights.from_torch.state_dict_shapes import Tell, Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import check_same_shapes
 
-ALONE_GRID = (16, 16)  # in tokens: what a tokenizer without a transformer takes pictures for
-
 
 def from_torch(
     state_dict: Mapping[str, np.ndarray],
@@ -39,7 +37,7 @@ def from_torch(
 ) -> tuple[Any, dict[str, Any]]:
     """Converts an official state dict of a family known here, recognised by its names.
 
-    LPD, PAR, LlamaGen, RandAR, ARPG or VQ.
+    LPD, PAR, LlamaGen, RandAR, ARPG, VQ or the video tokenizer.
 
     Args:
         state_dict: official name -> array; prefixes such as "module." are removed.
@@ -139,8 +137,9 @@ def directory_config(
         class_names = imagenet_class_names() if of_imagenet else ()
     size = None
     if tokenizer is not None:
-        grid = ALONE_GRID if transformer is None else transformer.grid_size
-        size = tokenizer_of(tokenizer).size_of(grid)
+        family = tokenizer_of(tokenizer)
+        grid = family.published_grid if transformer is None else transformer.grid_size
+        size = family.size_of(grid)
     generation = Generation() if transformer is None else Generation.published(transformer)
     return DirectoryConfig(
         transformer,

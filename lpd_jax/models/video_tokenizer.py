@@ -1,0 +1,186 @@
+"""The video tokenizer: clips to a grid of tokens and back, after MAGVIT-v2 (arXiv 2310.05737).
+
+As NBP (arXiv 2502.07737) released it, which PAR's experiments on video use: causal convolutions in
+three dimensions, and FSQ in place of a codebook. A clip of one frame is a picture. Channels last.
+Dimension key: B clips, T frames, H W picture, t h w their grid of tokens, C channels, E numbers of
+a code.
+"""
+
+import dataclasses
+import itertools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lpd_jax.models.quantizers import FSQ, check_quantizer
+from lpd_jax.models.size_limits import MOST_WIDTH
+from lpd_jax.models.video_blocks import (
+    NORM_GROUPS,
+    CausalConv,
+    FrameNorm,
+    Pointwise,
+    ResidualUnit,
+    Sizes,
+    Swish,
+    Unfold,
+)
+from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.runtime.config_fields import check_sizes, check_types
+from lpd_jax.runtime.errors import UserError, shown
+
+IMAGE_CHANNELS = 3
+SIZES = {"base_channels": MOST_WIDTH, "num_res_blocks": 16}  # the most that anything is built of
+MOST_MIDDLE_BLOCKS, MOST_RESOLUTIONS, MOST_LEVELS = 16, 8, 16
+TIME_STRIDES = (1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoConfig:
+    """Sizes of a video tokenizer; one channel multiplier per resolution, highest first.
+
+    `time_strides` says of each halving of height and width whether it halves the frames, too: 2, or
+    1. `middle_blocks` more units are at the lowest resolution, in encoder and decoder each. The
+    levels of FSQ are the codes: there are as many as their product.
+    """
+
+    base_channels: int = 128
+    channel_multipliers: tuple[int, ...] = (1, 2, 2, 4)
+    num_res_blocks: int = 4
+    middle_blocks: int = 4
+    time_strides: tuple[int, ...] = (1, 2, 2)
+    fsq_levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+
+    def __post_init__(self):
+        check_types(self)
+        check_sizes(self, SIZES)
+        check_whole("middle_blocks", self.middle_blocks, 0, MOST_MIDDLE_BLOCKS)
+        if len(self.fsq_levels) > MOST_LEVELS:
+            raise UserError(
+                f"fsq_levels: got {len(self.fsq_levels)} of them, allowed are at most {MOST_LEVELS}"
+            )
+        check_quantizer("fsq", self.fsq_levels, self.codebook_size, len(self.fsq_levels))
+        resolutions = len(self.channel_multipliers)
+        if not 1 <= resolutions <= MOST_RESOLUTIONS:
+            raise UserError(
+                f"channel_multipliers: got {resolutions or 'none'}, allowed is one for each of 1 "
+                f"to {MOST_RESOLUTIONS} resolutions"
+            )
+        for width in self.widths:
+            if not 1 <= width <= MOST_WIDTH or width % NORM_GROUPS:
+                raise UserError(
+                    f"base_channels, channel_multipliers: got {self.base_channels}, "
+                    f"{shown(self.channel_multipliers)}, allowed are products that are multiples "
+                    f"of {NORM_GROUPS} up to {MOST_WIDTH}"
+                )
+        strides = self.time_strides
+        if len(strides) != resolutions - 1 or not set(strides) <= set(TIME_STRIDES):
+            raise UserError(
+                f"time_strides: got {shown(strides)}, allowed is 1 or 2 for each of the "
+                f"{resolutions - 1} steps between {resolutions} resolutions"
+            )
+
+    @property
+    def codebook_size(self) -> int:
+        return math.prod(self.fsq_levels)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each resolution, highest first."""
+        return tuple(self.base_channels * multiplier for multiplier in self.channel_multipliers)
+
+    @property
+    def strides(self) -> tuple[Sizes, ...]:
+        """Of time, height and width, from each resolution to the next."""
+        return tuple((stride, 2, 2) for stride in self.time_strides)
+
+    @property
+    def frames_per_token(self) -> int:
+        return math.prod(self.time_strides)
+
+    @property
+    def pixels_per_token(self) -> int:
+        return 2 ** len(self.time_strides)
+
+
+# The public weights were trained on UCF-101, 17 frames of 128x128 at 8 frames a second.
+VIDEO_MODELS = {"nbp_video": VideoConfig()}
+
+
+class VideoTokenizer(nn.Module):
+    """Encoder, quantizer, decoder. Pixels are in [0, 1]; each method takes parts of a clip, too.
+
+    A part that is not the first `goes_on` from the collection PAST; see `causal_chunks`.
+    """
+
+    config: VideoConfig
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        self.encoder = Stack(tuple(encoder_layers(self.config)))
+        self.decoder = Stack(tuple(decoder_layers(self.config)))
+        self.quantizer = FSQ(self.config.fsq_levels)
+
+    def __call__(self, clips_BTHWC: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Rebuilt clips, bounded latents and codes `[B, t, h, w, E]`, tokens `[B, t, h, w]`.
+
+        Gradients pass straight through the rounding.
+        """
+        bounded_BthwE = self.quantizer.bound(self.to_latents(clips_BTHWC))
+        tokens_Bthw = self.quantizer.index(bounded_BthwE)
+        codes_BthwE = self.quantizer.lookup(tokens_Bthw)
+        straight_BthwE = bounded_BthwE + jax.lax.stop_gradient(codes_BthwE - bounded_BthwE)
+        return self.to_pixels(straight_BthwE), bounded_BthwE, codes_BthwE, tokens_Bthw
+
+    def to_latents(self, clips_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
+        """Latents `[B, t, h, w, E]` before they are bounded and rounded."""
+        return self.encoder(clips_BTHWC.astype(self.dtype), goes_on).astype(jnp.float32)
+
+    def to_pixels(self, codes_BthwE: jax.Array, goes_on: bool = False) -> jax.Array:
+        """Clips `[B, T, H, W, 3]`, about [0, 1]."""
+        return self.decoder(codes_BthwE.astype(self.dtype), goes_on).astype(jnp.float32)
+
+    def encode(self, clips_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
+        """Tokens int32 `[B, t, h, w]` of clips."""
+        latents_BthwE = self.to_latents(clips_BTHWC, goes_on)
+        return self.quantizer.index(self.quantizer.bound(latents_BthwE))
+
+    def decode(self, tokens_Bthw: jax.Array, goes_on: bool = False) -> jax.Array:
+        """Clips `[B, T, H, W, 3]`, about [0, 1], of tokens."""
+        return self.to_pixels(self.quantizer.lookup(tokens_Bthw), goes_on)
+
+
+class Stack(nn.Module):
+    """Layers one after another, named by their number, as in the released weights."""
+
+    layers: tuple[nn.Module, ...]
+
+    def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
+        for layer in self.layers:
+            x_BTHWC = layer(x_BTHWC, goes_on)
+        return x_BTHWC
+
+
+def encoder_layers(config: VideoConfig) -> list[nn.Module]:
+    """From pixels to latents: the last layer writes a number for each level of FSQ."""
+    widths, blocks = config.widths, config.num_res_blocks
+    layers: list[nn.Module] = [CausalConv(config.base_channels)]
+    for width, strides in itertools.zip_longest(widths, config.strides):
+        layers += [ResidualUnit(width) for _ in range(blocks)]
+        if strides is not None:
+            layers += [CausalConv(width, strides=strides)]
+    layers += [ResidualUnit(widths[-1]) for _ in range(config.middle_blocks)]
+    return [*layers, FrameNorm(), Swish(), Pointwise(len(config.fsq_levels), (1, 1, 1))]
+
+
+def decoder_layers(config: VideoConfig) -> list[nn.Module]:
+    """From codes to pixels: the encoder turned round."""
+    widths, blocks = config.widths[::-1], config.num_res_blocks
+    layers: list[nn.Module] = [CausalConv(widths[0])]
+    layers += [ResidualUnit(widths[0]) for _ in range(config.middle_blocks)]
+    for width, factors in itertools.zip_longest(widths, config.strides[::-1]):
+        layers += [ResidualUnit(width) for _ in range(blocks)]
+        if factors is not None:
+            layers += [CausalConv(width * math.prod(factors)), Unfold(factors)]
+    return [*layers, FrameNorm(), Swish(), CausalConv(IMAGE_CHANNELS)]
