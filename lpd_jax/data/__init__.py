@@ -10,6 +10,7 @@ from lpd_jax.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from lpd_jax.data.batches import ArraySource, TrainingBatches, validation_batches
+    from lpd_jax.data.clips import ClipSource, ClipWindow, open_clips
     from lpd_jax.data.data_config import DataConfig
     from lpd_jax.data.pictures import ImageSource, open_images
     from lpd_jax.data.token_cache import TokenSource, open_token_cache
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArraySource",
+    "ClipSource",
+    "ClipWindow",
     "DataConfig",
     "ImageSource",
     "TokenSource",
     "TrainingBatches",
+    "open_clips",
     "open_images",
     "open_token_cache",
     "plan_cache",
@@ -33,10 +37,13 @@ __getattr__ = on_first_use(
     __name__,
     {
         "ArraySource": "batches",
+        "ClipSource": "clips",
+        "ClipWindow": "clips",
         "DataConfig": "data_config",
         "ImageSource": "pictures",
         "TokenSource": "token_cache",
         "TrainingBatches": "batches",
+        "open_clips": "clips",
         "open_images": "pictures",
         "open_token_cache": "token_cache",
         "plan_cache": "token_plan",

@@ -6,7 +6,7 @@ import logging
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from etils import epath
 
@@ -27,23 +27,29 @@ class Walk:
 
     Attributes:
         files: the pictures of each class folder, in the order of their paths.
+        endings: of the names of pictures, in lower case.
         left_out: how many files of each ending are no pictures.
         passed_by: links that lead to where the walk is or was.
     """
 
     files: dict[str, list[str]]
+    endings: Collection[str] = dataclasses.field(default_factory=endings)
     left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     passed_by: list[str] = dataclasses.field(default_factory=list)
 
 
-def walk_classes(root: pathlib.Path, names: Sequence[str]) -> Walk:
+def walk_classes(
+    root: pathlib.Path, names: Sequence[str], known_endings: Collection[str] | None = None
+) -> Walk:
     """Pictures below the class folders `names` of `root`, as paths below `root`.
+
+    `known_endings` of file names, in lower case, are those of other files than pictures.
 
     Real folders come first, then those that only links lead to. A link to a folder that was seen,
     and one that leads back to a folder it lies in, is passed by: a class folder is no part of
     another class.
     """
-    walk = Walk({name: [] for name in names})
+    walk = Walk({name: [] for name in names}, known_endings or endings())
     if is_bucket(root):
         note_bucket(walk, root)
         return walk
@@ -104,7 +110,7 @@ def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
 
 def note(walk: Walk, name: str, path: str, is_file: bool = True) -> None:
     ending = os.path.splitext(path)[1].lower()
-    if is_file and ending in endings():
+    if is_file and ending in walk.endings:
         walk.files[name].append(path)
     else:
         walk.left_out[printable(ending) or "no ending"] += 1
@@ -185,20 +191,20 @@ def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
     return root / next(alike, name)
 
 
-def tell(walk: Walk, root: pathlib.Path) -> None:
+def tell(walk: Walk, root: pathlib.Path, wanted: str = "pictures") -> None:
     """Says once what of a folder is not read."""
-    for line in lines_of(walk):
+    for line in lines_of(walk, wanted):
         line = f"data.path: {printable(str(root))}: {line}"
         if line not in told:
             told.add(line)
             logger.warning("%s", line)
 
 
-def lines_of(walk: Walk) -> Iterator[str]:
+def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
     if walk.left_out:
         counts = ", ".join(f"{count} {ending}" for ending, count in walk.left_out.most_common(5))
         more = ", ..." if len(walk.left_out) > 5 else ""
-        yield f"{walk.left_out.total()} files left out, no pictures by their names: {counts}{more}"
+        yield f"{walk.left_out.total()} files left out, no {wanted} by their names: {counts}{more}"
     if walk.passed_by:
         count = len(walk.passed_by)
         yield (

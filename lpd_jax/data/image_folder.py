@@ -34,6 +34,14 @@ class FolderPictures:
     sorted.
     """
 
+    noun = "images"
+    common_endings: tuple[str, ...] = COMMON_ENDINGS
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of the names of files that are read."""
+        return endings()
+
     def __init__(
         self,
         root: str,
@@ -63,7 +71,7 @@ class FolderPictures:
         names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
         self.class_names = tuple(names)
         self.num_classes = len(self.class_names)
-        self.files, self.labels = list_images(self.folder, self.class_names)
+        self.files, self.labels = self.list_files()
         if part in ("train", "validation"):
             held_out = held_out_rows(self.files, validation_share)
             rows = [i for i in range(len(self.files)) if (i in held_out) == (part == "validation")]
@@ -95,6 +103,40 @@ class FolderPictures:
             f"{', '.join(PARTS)}"
         )
 
+    def list_files(self) -> tuple[list[str], list[int]]:
+        """Paths below the folder of all images, deeper folders included, and their labels.
+
+        Says once how many other files there are.
+
+        Raises:
+            UserError: a class without images, or a folder that is no known class.
+        """
+        present = class_folders(self.folder)
+        if unknown := sorted(set(present) - set(self.class_names)):
+            raise UserError(
+                f"data.path: got {shown_path(self.folder)}, which holds {shown(unknown[0])}; "
+                f"allowed are the class folders of training: {', '.join(self.class_names[:5])} ..."
+            )
+        names_of_all = [name for names in present.values() for name in names]
+        walk = walk_classes(self.folder, names_of_all, self.endings)
+        files: list[str] = []
+        labels: list[int] = []
+        for class_name, names in present.items():
+            found = [file for name in names for file in walk.files[name]]
+            if not found:
+                raise UserError(
+                    f"data.path: got class folder {printable(str(self.folder / names[0]))}, which "
+                    f"holds no {self.noun}; allowed are files ending in {self.known_endings()}"
+                )
+            files += found
+            labels += [self.class_names.index(class_name)] * len(found)
+        tell(walk, self.folder, self.noun.replace("images", "pictures"))
+        return files, labels
+
+    def known_endings(self) -> str:
+        others = len(self.endings) - len(self.common_endings)
+        return ", ".join(self.common_endings) + (f" and {others} more" if others else "")
+
     def __len__(self) -> int:
         return len(self.files)
 
@@ -103,39 +145,6 @@ class FolderPictures:
 
     def name(self, index: int) -> str:
         return printable(str(self.folder / self.files[index]))
-
-
-def list_images(folder: pathlib.Path, class_names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Paths below `folder` of all images, deeper folders included, and their labels.
-
-    Says once how many other files there are.
-
-    Raises:
-        UserError: a class without images, or a folder that is no known class.
-    """
-    present = class_folders(folder)
-    if unknown := sorted(set(present) - set(class_names)):
-        raise UserError(
-            f"data.path: got {shown_path(folder)}, which holds {shown(unknown[0])}; allowed are "
-            "the class "
-            "folders of training: "
-            f"{', '.join(class_names[:5])} ..."
-        )
-    walk = walk_classes(folder, [name for names in present.values() for name in names])
-    files: list[str] = []
-    labels: list[int] = []
-    for class_name, names in present.items():
-        found = [file for name in names for file in walk.files[name]]
-        if not found:
-            others = len(endings()) - len(COMMON_ENDINGS)
-            raise UserError(
-                f"data.path: got class folder {printable(str(folder / names[0]))}, which holds no "
-                f"images; allowed are files ending in {', '.join(COMMON_ENDINGS)} and {others} more"
-            )
-        files += found
-        labels += [class_names.index(class_name)] * len(found)
-    tell(walk, folder)
-    return files, labels
 
 
 def held_out_rows(files: Sequence[str], share: float) -> set[int]:

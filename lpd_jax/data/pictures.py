@@ -57,6 +57,9 @@ class ImageSource:
         bad_images: index to message of those skipped so far.
     """
 
+    noun = "image"
+    problems = "missing or damaged"
+
     def __init__(
         self,
         pictures: Pictures,
@@ -73,7 +76,7 @@ class ImageSource:
         smallest_crop: share of the short side that a random crop shows at least.
         """
         self.smallest_crop = smallest_crop
-        self.num_views = 2 if smallest_crop == 1 else RANDOM_VIEWS
+        self.num_views = RANDOM_VIEWS if self.has_random_views else 2
         self.pictures, self.image_size, self.skip_bad = pictures, image_size, skip_bad
         self.exif = exif
         self.num_classes, self.class_names = pictures.num_classes, pictures.class_names
@@ -81,6 +84,11 @@ class ImageSource:
         stored = ", EXIF turns ignored" if exif == "stored" else ""
         self.description = pictures.description + stored
         self.lock = threading.Lock()  # several threads read ahead
+
+    @property
+    def has_random_views(self) -> bool:
+        """Whether each view but 0 is another crop."""
+        return self.smallest_crop < 1
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -103,21 +111,21 @@ class ImageSource:
                 self.note((index + i) % len(self), error)
                 continue
             return {"image": image_HWC, "label": np.asarray(label, np.int32)}
-        raise UserError(f"data: got {len(self)} images, of which none can be read")
+        raise UserError(f"data: got {len(self)} {self.noun}s, of which none can be read")
 
     def read(self, index: int, view: int = 0) -> tuple[np.ndarray, int]:
         """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
         try:
             content, label = self.pictures.load(index)
-            if view and self.smallest_crop < 1:
+            if view and self.has_random_views:
                 return self.random_view(content, view), label
             image_HWC = self.crop(content)
             return np.ascontiguousarray(image_HWC[:, ::-1]) if view else image_HWC, label
         except (OSError, ValueError, MemoryError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise BadImage(
-                f"image {self.pictures.name(index)}: missing or damaged ({problem}); replace it, "
-                "or go on without it: data.bad_images=skip"
+                f"{self.noun} {self.pictures.name(index)}: {self.problems} ({problem}); replace "
+                "it, or go on without it: data.bad_images=skip"
             ) from None
 
     def crop(self, content: bytes | np.ndarray) -> np.ndarray:
@@ -150,7 +158,7 @@ class ImageSource:
             self.bad_images[index] = str(error)
         if is_new:
             name = self.pictures.name(index)
-            logger.warning("skipped image %s (%d so far)", name, len(self.bad_images))
+            logger.warning("skipped %s %s (%d so far)", self.noun, name, len(self.bad_images))
 
 
 class AvatarPictures:
