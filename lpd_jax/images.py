@@ -109,8 +109,8 @@ def shrink(image: Image.Image, short_side: int, name: str) -> Image.Image:
 def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:
     """Bicubic resize to (height, width): half-pixel centres, clamped edges, no antialiasing.
 
-    Equals `torch.nn.functional.interpolate(mode="bicubic")`; takes and gives floats, unclipped.
-    Of clips `[B, T, H, W, C]` it resizes each frame.
+    Equals `torch.nn.functional.interpolate(mode="bicubic")`; takes and gives floats, unclipped, of
+    pictures, or of clips `[B, T, H, W, C]` each frame.
     """
     allowed = "is one side or (height, width) in pixels"
     sides = as_list("size", size, allowed) if np.iterable(size) else [size] * 2
@@ -123,13 +123,9 @@ def resize_bicubic(images_BHWC: Any, size: int | tuple[int, int]) -> jax.Array:
         raise UserError(f"images: got {shown(images_BHWC)}, allowed is [batch, height, width, 3]")
     rows_HH = _cubic_weights(images_BHWC.shape[-3], height)
     columns_WW = _cubic_weights(images_BHWC.shape[-2], width)
-    return jnp.einsum(
-        "...HWC,hH,wW->...hwC",
-        images_BHWC,
-        rows_HH,
-        columns_WW,
-        precision=jax.lax.Precision.HIGHEST,
-    )
+    exact = jax.lax.Precision.HIGHEST
+    axes = "...HWC,hH,wW->...hwC"
+    return jnp.einsum(axes, images_BHWC, rows_HH, columns_WW, precision=exact)
 
 
 def _cubic_weights(length: int, new_length: int) -> np.ndarray:

@@ -42,15 +42,15 @@ class ListedClips:
         """
         number = check_whole("number", number, 1, NUM_LISTS)
         self.root, self.lists = located("path", root), located("lists", lists)
-        numbers = dict(map(reversed, self.rows("classInd.txt", 2)))
+        known = {name for _, name, *_ in self.rows("classInd.txt", 2)}
         name = "trainlist" if split == "train" else "testlist"
-        self.class_names = tuple(sorted(numbers))
+        self.class_names = tuple(sorted(known))
         self.num_classes = len(self.class_names)
         self.files: list[str] = []
         self.labels: list[int] = []
         for file, *_ in self.rows(f"{name}{number:02d}.txt", 1):
             class_name = file.split("/")[0]
-            if class_name not in numbers:
+            if class_name not in known:
                 raise UserError(
                     f"lists: got {shown(file)} in {name}{number:02d}.txt, allowed are files of the "
                     f"classes of classInd.txt, as {self.class_names[0]}/..."

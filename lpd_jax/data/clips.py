@@ -56,10 +56,10 @@ class ClipWindow:
             raise UnreadableClip(
                 f"got {rate:.3g} frames a second, allowed are {self.frame_rate:g} and more"
             )
-        shown_at = place * max(0.0, length - self.seconds)
-        shown_at = shown_at + np.arange(self.num_frames) / self.frame_rate
+        start = place * max(0.0, length - self.seconds)
+        shown_at_T = start + np.arange(self.num_frames) / self.frame_rate
         # The window ends before the clip does, but for rounding.
-        found = np.searchsorted(times_F, shown_at + 1e-6, side="right") - 1
+        found = np.searchsorted(times_F, shown_at_T + 1e-6, side="right") - 1
         return np.minimum(found, len(times_F) - 1)
 
 

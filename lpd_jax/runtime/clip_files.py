@@ -54,7 +54,7 @@ def read_frames(source: bytes | str | os.PathLike, indices: Sequence[int]) -> li
 
     Raises as `frame_times` does, and UnreadableClip for a number that no frame has.
     """
-    wanted, found = list(indices), []
+    wanted, found = list(indices), list[np.ndarray]()
     with opened(source) as (container, stream):
         for number, frame in enumerate(container.decode(stream)):
             if len(found) == len(wanted):
