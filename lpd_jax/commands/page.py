@@ -15,7 +15,7 @@ from lpd_jax.generation.model_help import model_help
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
+from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import directory_digest
 
 with command_line.imports_of("page"):
@@ -47,7 +47,7 @@ def load_models() -> Studio:
     pipes, digests = {}, {}
     for option, given in [("model", MODEL.value), *(("more_models", x) for x in MORE_MODELS.value)]:
         directory = find_model_directory(given)
-        name = given if given in BUNDLED_MODELS else directory.name or "model"
+        name = given.rstrip("/").rpartition("/")[2].strip(".") or "model"
         if name in pipes:
             raise UserError(f"{option}: got a second {shown(name)}, allowed is one of each name")
         pipes[name], digests[name] = (

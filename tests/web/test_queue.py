@@ -14,7 +14,7 @@ from lpd_jax.web import jobs as jobs_module
 from lpd_jax.web.jobs import Jobs, QueueFull, Result
 from lpd_jax.web.server import listen, make_app, server_of
 from lpd_jax.web.studio import Studio
-from tests.web.fakes import FakePipeline, client_of, picture_of, pixels
+from tests.web.fakes import FakePipeline, client_of, in_base64, picture_of, pixels
 
 
 @pytest.fixture
@@ -79,6 +79,23 @@ def test_what_is_cancelled_makes_room_and_is_not_drawn(client, pipe):
     assert client.get(f"/api/jobs/{running}").status_code == 410
     assert pipe.seeds[:3] == [100, 1, 3]
     assert client.delete(f"/api/jobs/{first}").json()["state"] == "done"
+
+
+def test_a_cancelled_edit_ends_before_its_next_window(client, pipe):
+    picture = in_base64(np.zeros((8, 8, 3), np.uint8))
+    body = {"label": 0, "picture": picture, "right": 24}
+    whole = client.post("/api/outpaint?wait=60", json=body)
+    assert whole.status_code == 200
+    windows = len(pipe.seeds)
+    assert windows >= 6  # each is drafted and painted
+    pipe.gate.clear()
+    pipe.entered.clear()
+    job = client.post("/api/outpaint", json=body).json()["job"]
+    assert pipe.entered.wait(60)
+    client.delete(f"/api/jobs/{job}")
+    pipe.gate.set()
+    assert submit(client, 77, wait=60).status_code == 200
+    assert len(pipe.seeds) == windows + 2 and pipe.seeds[-1] == 77
 
 
 def test_what_takes_too_long_ends_and_the_next_is_drawn(pipe):
