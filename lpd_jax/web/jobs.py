@@ -50,20 +50,21 @@ class Job:
     """
 
     def __init__(self, kind: str, work: Work):
-        self.id, self.kind, self.work = secrets.token_urlsafe(16), kind, work
+        self.id, self.kind = secrets.token_urlsafe(16), kind
+        self._work: Work | None = work  # holds what was uploaded: gone with the start or the end
         self.state, self.phase, self.error, self.status = "waiting", "waiting", "", 202
         self.result: Result | None = None
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.asked_at, self.started_at, self.ended_at = time.monotonic(), 0.0, 0.0
         self._lock = threading.Lock()
 
-    def start(self) -> bool:
-        """Whether it is still wanted; then it runs."""
+    def start(self) -> Work | None:
+        """What to do, once it runs; None where it is not wanted any more."""
         with self._lock:
-            if self.state != "waiting":
-                return False
-            self.state, self.started_at = "running", time.monotonic()
-            return True
+            work, self._work = self._work, None
+            if work is not None:
+                self.state, self.started_at = "running", time.monotonic()
+            return work
 
     def reach(self, phase: str) -> None:
         """Called by the work where it may end early; raises Stopped where nobody waits for it."""
@@ -77,7 +78,7 @@ class Job:
             if self.state not in ("waiting", "running"):
                 return False
             self.state, self.phase, self.status, self.error = state, state, status, error
-            self.result, self.ended_at = result, time.monotonic()
+            self.result, self.ended_at, self._work = result, time.monotonic(), None
             return True
 
 
@@ -176,9 +177,9 @@ class Jobs:
             LOG.exception("warming up failed")
         self.is_warm = True
         while (job := self._next()) is not None:
-            if job.start():
-                self._run_one(job)
-            self._running = None
+            if (work := job.start()) is not None:
+                self._run_one(job, work)
+            self._running = work = None
 
     def _next(self) -> Job | None:
         with self._condition:
@@ -188,14 +189,13 @@ class Jobs:
             self._running = self._waiting.popleft()
             return self._running
 
-    def _run_one(self, job: Job) -> None:
+    def _run_one(self, job: Job, work: Work) -> None:
         late = f"time: got more than {self.time_limit:g} s, allowed is less; ask for less at once"
         timer = threading.Timer(self.time_limit, self._end, (job, "failed", 504, late))
         timer.daemon = True
         timer.start()
         try:
-            result = job.work(job.reach)
-            self._end(job, "done", 200, result=result)
+            self._end(job, "done", 200, result=work(job.reach))
         except Stopped:
             pass
         except UserError as error:

@@ -5,6 +5,7 @@ import http.client
 import json
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -202,7 +203,7 @@ def test_fifty_at_once_each_get_their_own_picture(pipe):
         try:
             with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
                 drawn = [pool.submit(one_client, port, seed) for seed in range(CLIENTS)]
-                while pipe.entered.wait(60) and waiting_at(port) < CLIENTS - 1:
+                while waiting_at(port) < CLIENTS - 1 and not any(one.done() for one in drawn):
                     time.sleep(0.02)
                 pipe.gate.set()
                 pictures = [one.result(120) for one in drawn]
@@ -245,3 +246,26 @@ def test_an_address_that_is_taken_is_named():
             listen("127.0.0.1", port)
     with pytest.raises(UserError, match="^host, port: got 'no.such.host.invalid'"):
         listen("no.such.host.invalid", 0)
+
+
+def test_what_was_uploaded_is_not_kept():
+    class Upload:
+        def __call__(self, reach):
+            return Result({}, {})
+
+    jobs, begin = Jobs(10, 60), threading.Event()
+    jobs.start(lambda: begin.wait(60))
+    try:
+        uploads = [Upload(), Upload()]
+        held = [weakref.ref(upload) for upload in uploads]
+        drawn, cancelled = (jobs.submit("inpaint", upload) for upload in uploads)
+        del uploads
+        jobs.cancel(cancelled)
+        begin.set()
+        drawn.ended.result(60)
+        jobs.submit("draw", lambda reach: Result({}, {})).ended.result(60)
+        assert [reference() for reference in held] == [None, None]
+        assert jobs.find(drawn.id) is drawn and jobs.find(cancelled.id) is cancelled
+    finally:
+        begin.set()
+        jobs.close()
