@@ -18,7 +18,7 @@ from lpd_jax.evaluation.judges import FEATURES, INCEPTION, SPATIAL, Judge
 from lpd_jax.evaluation.kernel import kernel_distance
 from lpd_jax.evaluation.neighbours import precision_recall
 from lpd_jax.evaluation.references import Reference
-from lpd_jax.runtime.errors import UserError, listed
+from lpd_jax.runtime.errors import UserError, listed, shown
 
 ADM, TORCH_FIDELITY, OTHER = "adm", "torch_fidelity", "features"
 ADM_SPLIT = 5000  # pictures of a split of the inception score
@@ -62,7 +62,8 @@ def suites_for(judge: Judge, asked: Iterable[str] = ()) -> tuple[str, ...]:
     for name in chosen:
         if name not in fitting:
             raise UserError(
-                f"suites: got {name!r}, allowed with network {judge.name!r} are {listed(fitting)}"
+                f"suites: got {shown(name)}, allowed with network {shown(judge.name)} are "
+                f"{listed(fitting)}"
             )
     return chosen
 

@@ -45,7 +45,12 @@ def test_every_command_is_installed_and_has_a_script():
     assert all(script_of(name).exists() for name in modules)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+FAST = ("lpd-generate", "lpd-evaluate")  # each takes a start of both programs
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in PROGRAMS]
+)
 def test_help_is_that_of_the_script(name, tmp_path):
     module = PROGRAMS[name][0]
     script = script_of(module.rpartition(".")[2])

@@ -163,7 +163,7 @@ def test_other_bad_input_is_one_clear_line():
         dependency_study.choose_images(21, 20, seed=0)
     with pytest.raises(ValueError, match="num_images: got 1, allowed are 2 to 20"):
         dependency_study.choose_images(1, 20, seed=0)
-    with pytest.raises(ValueError, match="model: got 'my_par', a PAR model, allowed are LPD"):
+    with pytest.raises(ValueError, match="model: got 'my_par', a PAR model, allowed are ARPG, LPD"):
         dependency_study.check_model(tiny.PAR, "my_par")
     dependency_study.check_model(tiny.LPD, "my_lpd")
 

@@ -242,7 +242,9 @@ def test_options_of_a_transformer_do_not_fit_a_tokenizer(vq_golden):
 
 def test_other_models_are_refused_in_one_line():
     zero = np.zeros((2, 2), np.float32)
-    with pytest.raises(ValueError, match=r"of no known model \(conv1.weight\), allowed are LPD, "):
+    with pytest.raises(
+        ValueError, match=r"of no known model \(conv1.weight\), allowed are ARPG, LPD, "
+    ):
         from_torch({"conv1.weight": zero})
     with pytest.raises(ValueError, match="no known model"):
         from_torch({})

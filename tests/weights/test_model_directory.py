@@ -142,7 +142,10 @@ def test_truncated_weights_are_named(saved, kept):
             r"image_size: got \[64, 64\], allowed is \[8, 8\]: a",
         ),
         ({"image_size": [64, 0]}, r"image_size: got \[64, 0\], allowed is \[height, width\]"),
-        ({"transformer": {"family": "gpt"}}, "transformer.family: got 'gpt', allowed are lpd, par"),
+        (
+            {"transformer": {"family": "gpt"}},
+            "transformer.family: got 'gpt', allowed are arpg, lpd, par",
+        ),
         (
             {"transformer": CONFIG["tokenizer"]},
             "transformer.family: got 'vq', allowed is that of",
