@@ -54,9 +54,9 @@ def forget(name: str) -> None:
 
 
 def families() -> Mapping[str, ModelFamily]:
-    """All families by name, those of this folder among them."""
+    """All families, those of this folder among them, sorted by name."""
     import_rooms()
-    return _FAMILIES
+    return dict(sorted(_FAMILIES.items()))
 
 
 @functools.cache
