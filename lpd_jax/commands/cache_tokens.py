@@ -93,7 +93,7 @@ def cache_tokens() -> None:
     skipped = f", {settings.num_images - count} skipped" * (count < settings.num_images)
     print(
         f"{count} images{skipped} in {settings.num_views} views of "
-        f"{settings.grid_size[0]}x{settings.grid_size[1]} tokens: {folder}, {seconds:.1f} s"
+        f"{'x'.join(map(str, settings.grid_size))} tokens: {folder}, {seconds:.1f} s"
     )
 
 

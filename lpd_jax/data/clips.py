@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lpd_jax.data.clip_folder import FolderClips, ListedClips
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource
 from lpd_jax.images import LARGEST_SIDE, center_crop, random_crop
 from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
@@ -153,3 +154,17 @@ def open_clips(
     else:
         clips = FolderClips(path, split, validation_share=validation_share)
     return ClipSource(clips, size, window, skip_bad, smallest_crop)
+
+
+def open_dataset(
+    config: DataConfig, split: str, own_name: str, size: int, skip_bad: bool
+) -> ClipSource:
+    """The clips of a config; arguments of `open_images`, which asks for them."""
+    clips: FolderClips | ListedClips
+    if config.lists:
+        clips = ListedClips(config.path, config.lists, split, config.list_number)
+    else:
+        names = (own_name, config.train_split)
+        clips = FolderClips(config.path, split, *names, config.validation_share)
+    window = ClipWindow(config.num_frames, config.frame_rate)
+    return ClipSource(clips, size, window, skip_bad, config.random_crop)

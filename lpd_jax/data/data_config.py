@@ -3,19 +3,26 @@
 import dataclasses
 
 from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS, EXACT
-from lpd_jax.runtime.config_fields import check_types
+from lpd_jax.runtime.config_fields import check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
 MOST_THREADS = 1024
-DATASETS = ("avatars12", "tfds", "folder", "tokens")
+DATASETS = ("avatars12", "tfds", "folder", "clips", "tokens")
 BAD_IMAGES = ("fail", "skip")
 EXIF = ("upright", "stored")
 # Fields of DataConfig that a dataset must have, and those that mean nothing to it.
-REQUIRED = {"tfds": ("name", "image_size"), "folder": ("path", "image_size"), "tokens": ("path",)}
+REQUIRED = {
+    "tfds": ("name", "image_size"),
+    "folder": ("path", "image_size"),
+    "clips": ("path", "image_size"),
+    "tokens": ("path",),
+}
 UNUSED = {
-    "avatars12": ("name", "path", "train_split", "validation_split"),
-    "folder": ("name",),
-    "tokens": ("name", "image_size"),
+    "avatars12": ("name", "path", "train_split", "validation_split", "lists"),
+    "tfds": ("lists",),
+    "folder": ("name", "lists"),
+    "clips": ("name",),
+    "tokens": ("name", "image_size", "lists"),
 }
 
 
@@ -25,8 +32,8 @@ class DataConfig:
 
     Attributes:
         dataset: "avatars12", the bundled pictures; "tfds", a prepared TensorFlow dataset;
-            "folder", a folder of class folders of images; "tokens", a token cache that
-            launch/cache_tokens.py made.
+            "folder", a folder of class folders of images; "clips", the same of clips; "tokens", a
+            token cache that launch/cache_tokens.py made.
         name: of the TFDS dataset: "imagenet2012", "imagenet2012:5.1.0".
         path: the root folder or the token cache, local or of a bucket; or the data_dir of TFDS (""
             is its default), a local one.
@@ -45,6 +52,10 @@ class DataConfig:
         encode_precision: of the products that make tokens of images, "float32" (exact),
             "tensorfloat32" or "bfloat16"; CPUs have the first alone.
         num_threads: that read batches ahead; 0 reads while the training waits.
+        num_frames: of clips, how many a window has.
+        frame_rate: of clips, how many of them a second.
+        lists: of clips, the folder of UCF-101's lists, which say what is of which split.
+        list_number: which of its three splits.
     """
 
     dataset: str = "avatars12"
@@ -60,6 +71,10 @@ class DataConfig:
     exif: str = "upright"
     encode_precision: str = EXACT
     num_threads: int = 8
+    num_frames: int = later_field(17)
+    frame_rate: float = later_field(8.0)
+    lists: str = later_field("")
+    list_number: int = later_field(1)
 
     def __post_init__(self):
         check_types(self, "data")

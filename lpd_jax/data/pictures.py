@@ -187,8 +187,14 @@ def image_size(config: DataConfig) -> int:
     return config.image_size or IMAGE_SIZE
 
 
+def image_shape(config: DataConfig) -> tuple[int, ...]:
+    """(height, width) of the images, or (frames, height, width) of clips."""
+    frames = (config.num_frames,) if config.dataset == "clips" else ()
+    return (*frames, image_size(config), image_size(config))
+
+
 def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
-    """One split of a dataset of images.
+    """One split of a dataset of images, or of clips.
 
     Args:
         config: the dataset.
@@ -203,6 +209,11 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     check_choice("split", split, ("train", "validation"))
     check_whole("size", size, 0, LARGEST_SIDE)
     own_name = {"train": config.train_split, "validation": config.validation_split}[split]
+    skips, size = config.bad_images == "skip", size or image_size(config)
+    if config.dataset == "clips":
+        from lpd_jax.data import clips  # which are pictures, and more
+
+        return clips.open_dataset(config, split, own_name, size, skips)
     pictures: Pictures
     if config.dataset == "avatars12":
         pictures = AvatarPictures(split)
@@ -214,11 +225,8 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     else:
         raise UserError(
             f"data.dataset: got {shown(config.dataset)}, which holds no images; allowed are "
-            "avatars12, "
-            "tfds and folder"
+            "avatars12, tfds, folder and clips"
         )
     if not len(pictures):
         raise UserError(f"data: got {pictures.description}, which holds no images")
-    skips = config.bad_images == "skip"
-    size = size or image_size(config)
     return ImageSource(pictures, size, skips, config.exif, config.random_crop)

@@ -63,21 +63,21 @@ def read_batches(
 
 
 def make_views(images: Sequence[np.ndarray], settings: CacheSettings) -> np.ndarray:
-    """All views of an image, uint8 `[V, S, S, 3]`.
+    """All views of an image, uint8 `[V, S, S, 3]`, or of a clip `[V, T, S, S, 3]`.
 
     The centre and the corners of the image in each of its sizes, then all of them mirrored.
     """
     size, crops = settings.image_size, []
     for image_HWC in images:
-        rest = image_HWC.shape[0] - size
+        rest = image_HWC.shape[-3] - size
         # Half a pixel goes to the even side, as torchvision's centre crop rounds.
         starts = [(round(rest / 2), round(rest / 2)), (0, 0), (0, rest), (rest, 0), (rest, rest)]
         count = 5 if settings.views == "ten_crop" else 1
-        crops += [image_HWC[y : y + size, x : x + size] for y, x in starts[:count]]
+        crops += [image_HWC[..., y : y + size, x : x + size, :] for y, x in starts[:count]]
     views_VHWC = np.stack(crops)
     if settings.views == "one":
         return views_VHWC
-    return np.concatenate([views_VHWC, views_VHWC[:, :, ::-1]])
+    return np.concatenate([views_VHWC, views_VHWC[..., ::-1, :]])
 
 
 class BatchEncoder:
@@ -101,7 +101,8 @@ class BatchEncoder:
         """Starts encoding at most `batch_size` images: tokens int32 `[batch_size, N]`."""
         # The rest of the batch, which nobody reads, keeps the shape: one compilation.
         missing = self.batch_size - len(images_BHWC)
-        images_BHWC = np.pad(images_BHWC, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        edges = [(0, 0)] * (images_BHWC.ndim - 1)
+        images_BHWC = np.pad(images_BHWC, [(0, missing), *edges])
         images_BHWC = jax.device_put(images_BHWC, self.sharding)
         return encode_images(self.config, self.params, images_BHWC, self.precision)
 

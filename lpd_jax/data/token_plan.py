@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lpd_jax.data.batches import Share
 from lpd_jax.data.data_config import DataConfig
-from lpd_jax.data.pictures import ImageSource, image_size, open_images
+from lpd_jax.data.pictures import ImageSource, image_shape, image_size, open_images
 from lpd_jax.data.token_cache import CacheSettings
 from lpd_jax.data.token_encoder import BatchEncoder, encode_batches, read_batches
 from lpd_jax.data.token_writer import Exchange, ReadShard, TokenBatch, write_shards
@@ -38,7 +38,7 @@ def plan_cache(
 
     Args:
         tokenizer: the encoder.
-        config: a dataset of images.
+        config: a dataset of images, or of clips, whose window in the middle is kept.
         split: "train" or "validation".
         views: "one", "mirror" or "ten_crop".
         crop_ratios: with "ten_crop", side of the image that crops are cut from, in crops; each
@@ -54,7 +54,7 @@ def plan_cache(
             "kept: tokenizers alone see new crops in every epoch"
         )
     size = image_size(config)
-    height, width = tokenizer_of(tokenizer.config).grid_of((size, size), "data.image_size")
+    grid = tokenizer_of(tokenizer.config).grid_of(image_shape(config), "data.image_size")
     ratios = tuple(map(float, crop_ratios)) if views == "ten_crop" else (1.0,)
     # Truncated, as LlamaGen has it: 256 pixels are cut from 281.
     source, *others = (open_images(config, split, int(size * ratio)) for ratio in ratios)
@@ -65,7 +65,7 @@ def plan_cache(
         num_classes=source.num_classes,
         class_names=source.class_names,
         image_size=size,
-        grid_size=(height, width),
+        grid_size=grid,
         codebook_size=tokenizer.config.codebook_size,
         views=views,
         crop_ratio=ratios[0],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lpd_jax.data.data_config import DataConfig
-from lpd_jax.data.pictures import image_size, open_images
+from lpd_jax.data.pictures import image_shape, open_images
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.runtime.buckets import located
@@ -62,8 +62,7 @@ def read_facts(config: Mapping[str, Any], wants_tokens: bool) -> dict[str, Any]:
     if not wants_tokens:
         return facts
     tokenizer = load_weights(str(config.get("tokenizer", "")), "tokenizer", "tokenizer").config
-    size = image_size(data)
-    grid = tokenizer_of(tokenizer).grid_of((size, size), "data.image_size")
+    grid = tokenizer_of(tokenizer).grid_of(image_shape(data), "data.image_size")
     return facts | {"grid_size": grid, "codebook_size": tokenizer.codebook_size}
 
 
