@@ -128,3 +128,15 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
 def config_to_json(model: Any, config: TrainConfig) -> dict[str, Any]:
     """The mapping that `read_config` reads back, as plain JSON types."""
     return {"model": config_to_dict(model), **to_mapping(config)}
+
+
+def check_clips(config: TrainConfig, are_clips: bool) -> None:
+    """Raises UserError where clips are to be judged by what knows pictures alone."""
+    asked = {
+        "adversarial.weight": config.adversarial.weight,
+        "fid.num_images": config.fid.num_images,
+        "evaluation.num_images": config.evaluation.num_images,
+    }
+    for field, value in asked.items():
+        if value and are_clips:
+            raise UserError(f"{field}: got {value}, allowed where images are clips is 0")

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from lpd_jax.data.pictures import image_size
+from lpd_jax.data.pictures import image_shape, image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime.arguments import check_choice, check_text
 from lpd_jax.runtime.buckets import reachable
@@ -122,7 +122,7 @@ def exported_config(
     """
     tokenizer, size = parts["tokenizer"].config, image_size(run.data)
     if "transformer" not in parts:
-        return DirectoryConfig(None, tokenizer, (size, size), tuple(class_names))
+        return DirectoryConfig(None, tokenizer, image_shape(run.data), tuple(class_names))
     transformer = parts["transformer"].config
     if transformer.codebook_size != tokenizer.codebook_size:
         raise UserError(
@@ -130,9 +130,9 @@ def exported_config(
             f"{transformer.codebook_size} that the transformer was trained with"
         )
     drawn = tokenizer_of(tokenizer).size_of(transformer.grid_size)
-    if run.data.dataset != "tokens" and drawn[0] != size:
+    if run.data.dataset != "tokens" and drawn[-2] != size:
         raise UserError(
-            f"tokenizer_workdir: got one that makes {drawn[0]} pixels of the transformer's grid "
+            f"tokenizer_workdir: got one that makes {drawn[-2]} pixels of the transformer's grid "
             f"{transformer.grid_size}, allowed is one that makes {size}"
         )
     generation = transformer_of(transformer).defaults().updated(vars(run.generation))

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from lpd_jax.data.data_config import DataConfig
-from lpd_jax.data.pictures import image_size
+from lpd_jax.data.pictures import image_shape, image_size
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
 from lpd_jax.evaluation.while_training import PictureTest, measure_pictures, open_test
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime.mesh import batch_sharding
-from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.config import TrainConfig, check_clips
 from lpd_jax.training.task import Draw, Task
 
 
@@ -29,6 +29,7 @@ class PictureJudges(NamedTuple):
 
 def open_judges(config: TrainConfig, workdir: pathlib.Path) -> PictureJudges:
     """Networks and references, before any image is encoded; UserError for wrong ones."""
+    check_clips(config, len(image_shape(config.data)) > 2)
     fid = open_fid(config.fid, config.data)
     return PictureJudges(fid, open_test(config.evaluation, config.data, side(config), workdir))
 

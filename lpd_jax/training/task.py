@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.data.batches import Source
-from lpd_jax.data.pictures import image_size, open_images
+from lpd_jax.data.pictures import image_shape, image_size, open_images
 from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open_token_cache
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.data.token_writer import Exchange
@@ -27,7 +27,7 @@ from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
 from lpd_jax.training.compute_config import loss_options
-from lpd_jax.training.config import TrainConfig
+from lpd_jax.training.config import TrainConfig, check_clips
 from lpd_jax.training.tokenizer_updates import tokenizer_updates
 from lpd_jax.training.update_rule import UpdateRule
 from lpd_jax.weights.loading import Weights, load_weights
@@ -75,6 +75,9 @@ def make_task(
 
 def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
+    family = tokenizer_of(model)
+    family.grid_of(image_shape(config.data), "data.image_size")
+    check_clips(config, len(family.axes) > 2)
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
     if config.fid.num_images > len(validation):
@@ -87,7 +90,6 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
             f"evaluation.num_images: got {config.evaluation.num_images}, allowed is at most the "
             f"{len(validation)} validation images, which a tokenizer is judged by"
         )
-    family = tokenizer_of(model)
     rule, loss_function = tokenizer_updates(family, config)
     shown = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
     originals = np.stack([validation[i]["image"] for i in shown])
@@ -98,7 +100,7 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
         half = NUM_SAMPLES // 2
         rebuilt = fetch(reconstruct(params, originals))
         rows = [originals[:half], rebuilt[:half], originals[half:], rebuilt[half:]]
-        return image_grid(np.concatenate(rows), columns=half)
+        return image_grid(stills(np.concatenate(rows)), columns=half)
 
     def draw(params, first, count, sharding):
         rows = (first + np.arange(count)) % len(validation)
@@ -132,19 +134,26 @@ def token_task(
     training_loss = token_loss(family, config, options)
     validation_loss = family.loss(False, **options)
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
-    check_image_size(config.fid, config.generation.output_size or decoded[0])
+    check_clips(config, len(decoded) > 2)
+    check_image_size(config.fid, config.generation.output_size or decoded[-2])
     draw = make_sampler(model, config, tokenizer)
     generation = family.defaults().updated(vars(config.generation), "generation")
     plan = plan_for(model, tokenizer.config, generation, config.evaluation)
     judged = None if plan is None else planned_draw(plan, tokenizer)
 
     def draw_samples(params: Any) -> np.ndarray:
-        return image_grid(draw(params, 0, NUM_SAMPLES, None), columns=NUM_SAMPLES // 2)
+        images = stills(draw(params, 0, NUM_SAMPLES, None))
+        return image_grid(images, columns=NUM_SAMPLES // 2)
 
     digest = weights_digest(tokenizer.params, tokenizer.config)
     training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     losses = training_loss, validation_loss
     return Task(model, training, validation, *losses, draw_samples, draw, judged, digest)
+
+
+def stills(images: np.ndarray) -> np.ndarray:
+    """Pictures as they are; of clips `[B, T, H, W, 3]` the frame in the middle."""
+    return images if images.ndim == 4 else images[:, images.shape[1] // 2]
 
 
 def token_loss(family: Family, config: TrainConfig, options: dict[str, Any]) -> LossFunction:

@@ -1,0 +1,71 @@
+"""Clips to the end: a tokenizer learns from files, then a PAR from its tokens."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lpd_jax
+from lpd_jax.data.data_config import DataConfig
+from lpd_jax.evaluation.fid import FIDConfig
+from lpd_jax.evaluation.while_training import EvaluationConfig
+from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.vq_loss import TokenizerLossConfig
+from lpd_jax.training.config import EveryConfig, TrainConfig
+from lpd_jax.training.export import export_run
+from lpd_jax.training.loop import train
+from tests import tiny
+from tests.clip_writer import write_clip
+
+PAR = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4), num_classes=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    for split in ("train", "val"):
+        for name in [f"{('jump', 'wave')[i % 2]}/{i}" for i in range(8)]:
+            write_clip(root / split / f"{name}.mp4", 40)
+    return DataConfig(
+        dataset="clips", path=str(root), image_size=16, num_frames=5, frame_rate=5.0, num_threads=0
+    )
+
+
+def run(data, **fields):
+    every = EveryConfig(log=1, evaluate=2, save=2, sample=2)
+    return TrainConfig(num_steps=2, batch_size=8, data=data, every=every, **fields)
+
+
+@pytest.mark.slow
+def test_a_tokenizer_and_a_transformer_learn_from_clips(data, tmp_path):
+    views = dataclasses.replace(data, random_views=True)
+    weights = TokenizerLossConfig(l1_weight=1.0)
+    train(tiny.VIDEO, run(views, tokenizer_loss=weights), tmp_path / "tokenizer")
+    export_run(tmp_path / "models" / "tokenizer", tmp_path / "tokenizer")
+    config = run(data, tokenizer=str(tmp_path / "models" / "tokenizer"))
+    train(PAR, config, tmp_path / "par")
+    export_run(tmp_path / "models" / "par", tmp_path / "par")
+    for part in ("tokenizer", "par"):
+        (sample, *_) = (tmp_path / part / "samples").glob("*.png")
+        assert np.asarray(Image.open(sample)).std() > 1
+    pipe = lpd_jax.Pipeline.from_pretrained(tmp_path / "models" / "par")
+    assert pipe.class_names == ["jump", "wave"]
+    assert pipe(["wave"]).shape == (1, 5, 16, 16, 3)
+
+
+@pytest.mark.parametrize("section", ["adversarial", "fid", "evaluation"])
+def test_what_judges_pictures_does_not_judge_clips(section, data, tmp_path):
+    asked = {
+        "adversarial": AdversarialConfig(weight=0.1),
+        "fid": FIDConfig(num_images=8, network="avatars12"),
+        "evaluation": EvaluationConfig(num_images=8, network="avatars12"),
+    }
+    with pytest.raises(ValueError, match=rf"^{section}\.\w+: got .*, allowed where images"):
+        train(tiny.VIDEO, run(data, **{section: asked[section]}), tmp_path / "run")
+
+
+def test_a_tokenizer_of_pictures_does_not_take_clips(data, tmp_path):
+    with pytest.raises(ValueError, match="^data.image_size: got 5x16x16 pixels, allowed are a hei"):
+        train(tiny.VQ, run(data), tmp_path / "run")
+    assert not list(tmp_path.glob("run/checkpoints/*"))
