@@ -84,9 +84,8 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux tells of a process")
-@pytest.mark.parametrize(
-    ("num_requests", "most"), [(8, 2), pytest.param(300, 8, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_requests", "most"), [(8, 2), (300, 8)])
 def test_a_server_does_not_die_of_variety(tmp_path, one_scan, num_requests, most):
     """Maps and memory level off, and the oldest program draws the same once it is made anew."""
     pipe = lpd_jax.Pipeline.from_pretrained(tiny.write_model_directory(tmp_path / "tiny"))

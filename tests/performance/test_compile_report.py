@@ -62,6 +62,7 @@ def test_a_train_step_is_reported_as_it_is_compiled(model):
     assert 0 < low <= high and 0 < report.efficiency[0] <= report.efficiency[1] <= 1
 
 
+@pytest.mark.slow
 def test_a_tokenizers_step_is_reported_with_its_networks(monkeypatch):
     """No weights of a frozen network are read: only their shapes count."""
     monkeypatch.setattr(tokenizer_updates, "load_perceptual", None)
