@@ -5,14 +5,12 @@ batch (2B under guidance).
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import Step, StepRows
-from lpd_jax.decoding.schedule import GroupSchedule, default_num_steps, make_schedule
+from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_step_table
 from lpd_jax.models.arpg import (
     ARPG,
@@ -22,17 +20,15 @@ from lpd_jax.models.arpg import (
     decode_step,
     init_cache,
 )
-from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
+from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.settings import Generation
-from lpd_jax.models.token_loss import random_orders
 from lpd_jax.models.transformer import cast_matrices, unstack_blocks
 from lpd_jax.models.transformer_family import TeacherForced
-from lpd_jax.runtime.arguments import check_choice, check_whole
+from lpd_jax.runtime.arguments import check_choice
 
 CURVES = ("arccos", "cosine")
 PUBLISHED_STEPS = {256: 64, 1024: 64}
-TIMES_DEFAULT = 64 / 20  # its steps over those of `default_num_steps`, where none are published
 # Width -> steps of 256 tokens -> guidance scale: 64 of the released code, the others of the paper.
 PUBLISHED_SCALES = {
     1024: {64: 5.0, 32: 5.4, 16: 7.8, 24: 6.1, 128: 4.6, 256: 4.3},
@@ -42,13 +38,15 @@ PUBLISHED_SCALES = {
 
 
 @register
-class ARPGFamily(BlockFamily):
+class ARPGFamily(OneByOneFamily):
     """Random order, by queries that look at one shared memory."""
 
     name = "arpg"
     title = "ARPG"
     config_type = ARPGConfig
     models = ARPG_MODELS
+    published_steps = PUBLISHED_STEPS
+    times_default = 64 / 20
 
     config: ARPGConfig
 
@@ -71,18 +69,8 @@ class ARPGFamily(BlockFamily):
         scale = scales.get(steps or 0, scales.get(PUBLISHED_STEPS[256], 1.0))
         return self.defaults().updated({"num_steps": steps, "guidance_scale": scale})
 
-    def schedule(
-        self, num_steps: int | None = None, group_sizes: Iterable[int] | None = None
-    ) -> GroupSchedule:
-        """Along the arccos, in 64 steps for 256 tokens; or sizes of one's own."""
-        num_tokens = self.config.num_tokens
-        if group_sizes is not None:
-            return make_schedule(num_tokens, num_steps, tuple(group_sizes))
-        if num_steps is None:
-            own = round(TIMES_DEFAULT * default_num_steps(num_tokens))
-            num_steps = PUBLISHED_STEPS.get(num_tokens, min(num_tokens, own))
-        num_steps = check_whole("num_steps", num_steps, 1, num_tokens)
-        return GroupSchedule(arpg_group_sizes(num_tokens, num_steps))
+    def group_sizes(self, num_steps: int) -> tuple[int, ...]:
+        return arpg_group_sizes(self.config.num_tokens, num_steps)
 
     def decoder(
         self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
@@ -111,23 +99,6 @@ class ARPGFamily(BlockFamily):
             {"params": params}, *inputs, train, rngs=rngs
         )
         return logits_BNV
-
-    def training_inputs(
-        self,
-        key: jax.Array,
-        tokens_BN: jax.Array,
-        labels_B: jax.Array,
-        train: bool,
-        num_size_lists: int = 1,
-    ) -> tuple[TeacherForced, jax.Array]:
-        """A fresh random order for each image, one token a step; in validation labels stay."""
-        del num_size_lists
-        order_key, label_key, dropout_key = jax.random.split(key, 3)
-        order_BN = random_orders(order_key, tokens_BN.shape)
-        if train:
-            labels_B = self.drop_labels(label_key, labels_B)
-        group_N = jnp.arange(self.config.num_tokens)
-        return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key
 
     def forward_flops(self) -> float:
         """Of N rows that are read and N that ask, and N logits."""

@@ -5,17 +5,16 @@ batch (2B under guidance).
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 
 from lpd_jax.decoding.scan import Step, StepRows
-from lpd_jax.decoding.schedule import GroupSchedule, default_num_steps, make_schedule
+from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_segments, make_step_table
-from lpd_jax.models.block_family import BlockFamily
 from lpd_jax.models.family import register
+from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.randar import (
     RANDAR_MODELS,
     PairedCache,
@@ -25,10 +24,8 @@ from lpd_jax.models.randar import (
     init_cache,
 )
 from lpd_jax.models.settings import Generation
-from lpd_jax.models.token_loss import random_orders
 from lpd_jax.models.transformer import cast_matrices, class_rows, unstack_blocks
 from lpd_jax.models.transformer_family import RowCount, TeacherForced
-from lpd_jax.runtime.arguments import check_whole
 
 PUBLISHED_STEPS = {256: 88}
 # Tokens, width, codes -> guidance scale of the released weights.
@@ -38,17 +35,18 @@ PUBLISHED_SCALES = {
     (256, 1536, 16384): 4.0,  # of XL: these weights are not released
     (256, 1024, 1024): 4.0,
 }
-TIMES_DEFAULT = 88 / 20  # its steps over those of `default_num_steps`, where none are published
 
 
 @register
-class RandARFamily(BlockFamily):
+class RandARFamily(OneByOneFamily):
     """Random order, with an instruction before each token."""
 
     name = "randar"
     title = "RandAR"
     config_type = RandARConfig
     models = RANDAR_MODELS
+    published_steps = PUBLISHED_STEPS
+    times_default = 88 / 20
     class_leaves = ("class_embed",)
 
     config: RandARConfig
@@ -69,18 +67,8 @@ class RandARFamily(BlockFamily):
         }
         return self.defaults().updated(chosen)
 
-    def schedule(
-        self, num_steps: int | None = None, group_sizes: Iterable[int] | None = None
-    ) -> GroupSchedule:
-        """The released code's cosine, in 88 steps for 256 tokens; or sizes of one's own."""
-        num_tokens = self.config.num_tokens
-        if group_sizes is not None:
-            return make_schedule(num_tokens, num_steps, tuple(group_sizes))
-        if num_steps is None:
-            own = round(TIMES_DEFAULT * default_num_steps(num_tokens))
-            num_steps = PUBLISHED_STEPS.get(num_tokens, min(num_tokens, own))
-        num_steps = check_whole("num_steps", num_steps, 1, num_tokens)
-        return GroupSchedule(randar_group_sizes(num_tokens, num_steps))
+    def group_sizes(self, num_steps: int) -> tuple[int, ...]:
+        return randar_group_sizes(self.config.num_tokens, num_steps)
 
     def decoder(
         self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
@@ -116,23 +104,6 @@ class RandARFamily(BlockFamily):
             rngs=rngs,
         )
         return logits_BNV
-
-    def training_inputs(
-        self,
-        key: jax.Array,
-        tokens_BN: jax.Array,
-        labels_B: jax.Array,
-        train: bool,
-        num_size_lists: int = 1,
-    ) -> tuple[TeacherForced, jax.Array]:
-        """A fresh random order for each image, one token a step; in validation labels stay."""
-        del num_size_lists
-        order_key, label_key, dropout_key = jax.random.split(key, 3)
-        order_BN = random_orders(order_key, tokens_BN.shape)
-        if train:
-            labels_B = self.drop_labels(label_key, labels_B)
-        group_N: Any = np.arange(self.config.num_tokens, dtype=np.int32)
-        return TeacherForced(tokens_BN, labels_B, order_BN, group_N), dropout_key
 
     def forward_flops(self) -> float:
         """Of 2N rows and N logits."""

@@ -4,13 +4,66 @@ import dataclasses
 from typing import Any, TypeVar
 
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.from_torch.state_dict_shapes import Tell
+from lpd_jax.weights.from_torch.state_dict_shapes import (
+    Shapes,
+    Tell,
+    common_size,
+    count_numbers,
+)
 
 # Width of a published model -> its attention heads, which no weight tells.
 PUBLISHED_HEADS = {768: 12, 1024: 16, 1280: 20, 1536: 24, 2560: 40, 2048: 32, 3200: 32, 4096: 32}
 MLP_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # the published one first
 
+# Our leaves -> LlamaGen's names.
+NAMES = {
+    "class_embed": "cls_embedding.embedding_table.weight",
+    "token_embed": "tok_embeddings.weight",
+    "attention_norm": "attention_norm",
+    "qkv": "attention.wqkv",
+    "proj": "attention.wo",
+    "mlp_norm": "ffn_norm",
+    "gate": "feed_forward.w1",
+    "up": "feed_forward.w3",
+    "down": "feed_forward.w2",
+    "norm": "norm",
+    "head": "output",
+}
+
 Config = TypeVar("Config", bound=Any)
+
+
+def told_sizes(shapes: Shapes) -> dict[str, Any]:
+    """The sizes that LlamaGen's own weights tell, by the fields of a config.
+
+    Raises UserError for grouped queries, and for a width that no such model has.
+    """
+    norms = [r"norm\.weight", r"layers\.\d+\.(attention|ffn)_norm\.weight"]
+    width = common_size(shapes, *((norm, 0) for norm in norms))
+    check_width(width)
+    rows = common_size(shapes, (r"layers\.\d+\.attention\.wqkv\.weight", 0), default=3 * width)
+    if rows != 3 * width:
+        raise UserError(
+            f"layers.0.attention.wqkv.weight: got {rows} rows, allowed are {3 * width}: "
+            "grouped queries, whose heads share keys and values, are not known"
+        )
+    classes = common_size(shapes, (r"cls_embedding\.embedding_table\.weight", 0))
+    return {
+        "num_layers": count_numbers(shapes, r"layers\.(\d+)\..*"),
+        "embed_dim": width,
+        "codebook_size": common_size(
+            shapes, (r"tok_embeddings\.weight", 0), (r"output\.weight", 0)
+        ),
+        "num_classes": max(1, classes - 1),
+    }
+
+
+def fit_told_mlp(config: Config, shapes: Shapes) -> Config:
+    """With the width of the MLP that LlamaGen's weights have."""
+    ffn = r"layers\.\d+\.feed_forward\."
+    sources = (rf"{ffn}w[13]\.weight", 0), (rf"{ffn}w2\.weight", 1)
+    hidden = common_size(shapes, *sources, default=config.mlp_dim)
+    return fit_mlp(config, hidden, "layers.0.feed_forward.w1.weight")
 
 
 def check_width(width: int, name: str = "norm.weight") -> None:

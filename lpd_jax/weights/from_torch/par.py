@@ -9,21 +9,20 @@ import math
 
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights.from_torch.llama_shapes import NAMES as LLAMAGEN_NAMES
 from lpd_jax.weights.from_torch.llama_shapes import (
     by,
     check_published,
-    check_width,
     checked_grid,
-    fit_mlp,
+    fit_told_mlp,
     published_heads,
+    told_sizes,
 )
 from lpd_jax.weights.from_torch.state_dict_shapes import (
     OfficialNames,
     Shapes,
     Tell,
     Weight,
-    common_size,
-    count_numbers,
     transformer_weights,
 )
 
@@ -33,20 +32,7 @@ TITLES = "PAR or LlamaGen"
 ANGLES = "freqs_cis"
 TRANSITIONS = "spe_tok_embeddings.special_embeddings.weight"
 CAPTIONS = ("cls_embedding.cap_proj.", "cls_embedding.uncond_embedding")
-NAMES = {
-    "class_embed": "cls_embedding.embedding_table.weight",
-    "token_embed": "tok_embeddings.weight",
-    "transition_embed": TRANSITIONS,
-    "attention_norm": "attention_norm",
-    "qkv": "attention.wqkv",
-    "proj": "attention.wo",
-    "mlp_norm": "ffn_norm",
-    "gate": "feed_forward.w1",
-    "up": "feed_forward.w3",
-    "down": "feed_forward.w2",
-    "norm": "norm",
-    "head": "output",
-}
+NAMES = {**LLAMAGEN_NAMES, "transition_embed": TRANSITIONS}
 
 
 def par_weights(path: str, shape: tuple[int, ...]) -> list[Weight]:
@@ -64,29 +50,10 @@ def draft_par(shapes: Shapes) -> PARConfig:
             f"{captions[0]}: got a LlamaGen that draws from text; allowed are those that draw from "
             f"classes, with {NAMES['class_embed']}"
         )
-    norms = [r"norm\.weight", r"layers\.\d+\.(attention|ffn)_norm\.weight"]
-    width = common_size(shapes, *((norm, 0) for norm in norms))
-    check_width(width)
-    rows = common_size(shapes, (r"layers\.\d+\.attention\.wqkv\.weight", 0), default=3 * width)
-    if rows != 3 * width:
-        raise UserError(
-            f"layers.0.attention.wqkv.weight: got {rows} rows, allowed are {3 * width}: "
-            "grouped queries, whose heads share keys and values, are not known"
-        )
-    num_parallel = _num_parallel(shapes)
-    config = PARConfig(
-        num_layers=count_numbers(shapes, r"layers\.(\d+)\..*"),
-        embed_dim=width,
-        num_heads=1,
-        num_parallel=num_parallel,
-        grid_size=(math.isqrt(num_parallel),) * 2,
-        codebook_size=common_size(shapes, (r"tok_embeddings\.weight", 0), (r"output\.weight", 0)),
-        num_classes=max(1, common_size(shapes, (r"cls_embedding\.embedding_table\.weight", 0)) - 1),
-    )
-    ffn = r"layers\.\d+\.feed_forward\."
-    sources = (rf"{ffn}w[13]\.weight", 0), (rf"{ffn}w2\.weight", 1)
-    hidden = common_size(shapes, *sources, default=config.mlp_dim)
-    return fit_mlp(config, hidden, "layers.0.feed_forward.w1.weight")
+    sizes, num_parallel = told_sizes(shapes), _num_parallel(shapes)
+    smallest = (math.isqrt(num_parallel),) * 2
+    config = PARConfig(num_heads=1, num_parallel=num_parallel, grid_size=smallest, **sizes)
+    return fit_told_mlp(config, shapes)
 
 
 def complete_par(
