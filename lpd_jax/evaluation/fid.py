@@ -151,10 +151,19 @@ def measure_fid(fid: FID, draw: DrawBatch, params: Any) -> float:
 
 def shared_features(network: FeatureNetwork, images_BHWC: np.ndarray) -> np.ndarray:
     """Features of images that all processes hold; each computes those of a part of them."""
+    features_BF: np.ndarray = shared(network.features, images_BHWC)
+    return features_BF
+
+
+def shared(judge: Callable[[np.ndarray], Any], images_BHWC: np.ndarray) -> Any:
+    """Features `[B, F]` of images that all processes hold, or a tree of such features.
+
+    Each process computes those of a part of the images.
+    """
     count, processes = len(images_BHWC), jax.process_count()
     rows = -(-count // processes)
     mine = np.minimum(jax.process_index() * rows + np.arange(rows), count - 1)
-    return gather(network.features(images_BHWC[mine]))[:count]
+    return jax.tree.map(lambda rows_BF: gather(rows_BF)[:count], judge(images_BHWC[mine]))
 
 
 def measure_training_images(

@@ -20,7 +20,7 @@ import numpy as np
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import open_images
 from lpd_jax.evaluation.drawn_pictures import DrawingPlan
-from lpd_jax.evaluation.fid import DrawBatch, gather
+from lpd_jax.evaluation.fid import DrawBatch, shared
 from lpd_jax.evaluation.judges import Judge, open_judge
 from lpd_jax.evaluation.picture_sets import DataSet
 from lpd_jax.evaluation.references import (
@@ -147,15 +147,11 @@ def feature_parts(
     test: PictureTest, draw: DrawBatch, params: Any
 ) -> Iterator[dict[str, np.ndarray]]:
     """Tap -> features, batch by batch; each process computes those of a part of the pictures."""
-    done, processes = 0, jax.process_count()
+    done = 0
     while (left := test.config.num_images - done) > 0:
         images_BHWC = draw(params, done)[:left]
-        count = len(images_BHWC)
-        rows = -(-count // processes)
-        mine = np.minimum(jax.process_index() * rows + np.arange(rows), count - 1)
-        taps = test.judge.taps(images_BHWC[mine])
-        yield {tap: gather(features_BF)[:count] for tap, features_BF in taps.items()}
-        done += count
+        yield shared(test.judge.taps, images_BHWC)
+        done += len(images_BHWC)
 
 
 # (parameters, first, count, sharding) -> uint8 [count, H, W, 3]
