@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from tests import avatars, tiny
+from tests.launch import one_process
+
+SCRIPT = tiny.REPOSITORY / "launch" / "study_contexts.py"
+WRONG = [
+    (["--models="], ["models", "at least one"]),
+    (["--num_images=25"], ["num_images", "25", "12 classes"]),
+    (["--num_images=1212"], ["num_images", "1212"]),
+    (["--steps=few"], ["steps", "'few'", "whole numbers"]),
+    (["--steps=17"], ["num_steps", "17", "16"]),
+    (["--orders=zigzag"], ["order", "zigzag"]),
+    (["--models=PAR"], ["models", "PAR", "order of its own"]),
+    (["--output=nowhere/m"], ["output", "nowhere"]),
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    lpd = avatars.write_model_directory(folder / "any_order", order="halton")
+    return lpd, avatars.write_model_directory(folder / "four_at_once", avatars.PAR)
+
+
+@pytest.mark.slow  # a process that compiles a model for each schedule
+def test_each_model_is_judged_in_each_context_and_no_row_twice(models, tmp_path):
+    options = [f"--models={models[0]}", "--num_images=12", "--steps=16,2", "--output=c"]
+    options += ["--orders=random,raster"]
+    first, again = one_process.run_cases(
+        SCRIPT, [(tmp_path, options), (tmp_path, options)], tmp_path, one_process.FEW_PICTURES
+    )
+    assert first.code == again.code == 0, first.err
+    study = json.loads(again.files["c.json"])
+    (row,) = study["rows"]
+    assert row["nats"].keys() == {"random", "raster"}
+    assert all(nats.keys() == {"16", "2"} for nats in row["nats"].values())
+    assert all(0 < x < 20 for nats in row["nats"].values() for x in nats.values())
+    assert json.loads(first.files["c.json"]) == study
+
+
+@pytest.fixture(scope="module")
+def refusals(models, tmp_path_factory):
+    common = [f"--models={models[0]}", "--num_images=12", "--steps=4", "--output=m"]
+    cases = [
+        [*common, *(option.replace("PAR", str(models[1])) for option in options)]
+        for options, _ in WRONG
+    ]
+    return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: WRONG[case][0][0])
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, models, case):
+    words = [str(models[1]) if word == "PAR" else word for word in WRONG[case][1]]
+    one_process.check_refusal(refusals[case], words)
