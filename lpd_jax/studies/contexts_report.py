@@ -23,9 +23,7 @@ def markdown(study: Mapping[str, Any]) -> str:
     orders = list(dict.fromkeys(order for row in rows for order in row["nats"]))
     steps = list(dict.fromkeys(n for row in rows for nats in row["nats"].values() for n in nats))
     lines = ["# Nats of real pictures, by context", ""]
-    lines += ["Mean nats a token of validation pictures, lower is better. In each cell: as drawn"]
-    lines += [f"in {' / '.join(steps)} steps. Tokens of one step are independent given those before."]
-    ]
+    lines += ["Mean nats a token of validation pictures, lower is better, as drawn in"]
     lines += [f"{' / '.join(steps)} steps. Tokens of one step are independent given those before."]
     lines += [""]
     table = ([row["name"], str(row["parameters"]), *cells(row["nats"], orders)] for row in rows)
