@@ -11,7 +11,6 @@ from lpd_jax.runtime.errors import UserError, shown
 
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FOLDER = FOLDER / "model"
-TOKENIZER_FOLDER = FOLDER / "tokenizer"
 
 CLASS_NAMES = (
     "pixelArt",

@@ -28,7 +28,7 @@ class ComputeConfig:
         (bfloat16 products, for CPUs that have them).
     products: of what numbers the matrix products are: "plain", of `dtype`; "bfloat16", rounded to
         it and summed in float32 while all between stays float32. That is faster than either dtype
-        on CPUs with bfloat16 units (AMX).
+        on CPUs with bfloat16 units (AMX). With a dtype of bfloat16 they are the same.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
         fit; the update is that of the whole batch.
     """
@@ -49,11 +49,6 @@ class ComputeConfig:
                     f"compute.{name}: got {shown(getattr(self, name))}, allowed are "
                     f"{', '.join(allowed)}"
                 )
-        if self.products == "bfloat16" and self.dtype != "float32":
-            raise UserError(
-                f"compute.products: got {shown(self.products)}, allowed with compute.dtype="
-                f"{shown(self.dtype)} is 'plain': its products are of bfloat16 already"
-            )
         if self.accumulate_steps < 1:
             raise UserError(
                 f"compute.accumulate_steps: got {self.accumulate_steps}, allowed is at least 1"
@@ -79,7 +74,7 @@ def transformer_options(
         platform = platform or jax.default_backend()
         kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
     options = {"dtype": dtype, "attention": kernel, "remat": compute.remat}
-    if compute.products == "plain":
+    if compute.products == "plain" or compute.dtype == "bfloat16":
         return options
     check_rounded_products()
     if compute.attention == "auto" and kernel == "einsum":

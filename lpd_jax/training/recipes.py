@@ -4,6 +4,8 @@ Each function gives a new ConfigDict, a section of a config or the start of a wh
 takes the parts of its paper, then sets what differs in its own run.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from lpd_jax.models.family import config_to_dict, find_model
@@ -177,6 +179,66 @@ def avatars_run(num_steps: int, batch_size: int) -> ConfigDict:
     config.compute = ConfigDict({"dtype": "float32"})
     config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
     return config
+
+
+def avatars_transformer_run(num_steps: int, cosine_steps: int) -> ConfigDict:
+    """A run on the tokens of the bundled tokenizer, without its model, for two CPU cores.
+
+    Muon at a constant rate, then a cosine; an average of the weights; products of bfloat16, which
+    a processor with AMX takes (`--config.compute.products=plain` where there is none).
+    """
+    config = avatars_run(num_steps=num_steps, batch_size=16)
+    config.tokenizer = "lpd_jax/bundled/model"
+    config.compute.products = "bfloat16"
+    config.optimizer = avatars_optimizer(
+        learning_rate=5e-3, cosine_steps=cosine_steps, weight_decay=0.02
+    )
+    config.optimizer.name = "muon"
+    config.ema_decay = 0.999
+    config.generation = ConfigDict({})
+    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 200, "sample": 1000})
+    return config
+
+
+def avatars_transformer(family: str, **fields: Any) -> ConfigDict:
+    """The section `model` of a transformer of the bundled size: 4 layers of width 192."""
+    return ConfigDict(
+        {
+            "family": family,
+            "num_layers": 4,
+            "embed_dim": 192,
+            "num_heads": 3,
+            "grid_size": (16, 16),
+            "codebook_size": 4096,
+            "num_classes": 12,
+            "label_drop_rate": 0.1,
+            "dropout_rate": 0.0,
+            **fields,
+        }
+    )
+
+
+def avatars_tokenizer() -> ConfigDict:
+    """The section `model` of the bundled tokenizer."""
+    return ConfigDict(
+        {
+            "family": "vq",
+            "base_channels": 32,
+            "channel_multipliers": (1, 2),
+            "num_res_blocks": 1,
+            "z_channels": 64,
+            "codebook_size": 4096,
+            "codebook_dim": 4,
+            "patch_size": 2,
+            "decoder_channels": 64,
+            "decoder_blocks": 1,
+            "pixel_channels": 16,
+            "upsampling": "subpixel",
+            "attention": "middle",
+            "quantizer": "fsq",
+            "fsq_levels": (8, 8, 8, 8),
+        }
+    )
 
 
 def avatars_optimizer(learning_rate: float, cosine_steps: int, weight_decay: float) -> ConfigDict:

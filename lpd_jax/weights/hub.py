@@ -13,7 +13,7 @@ from lpd_jax.weights.published import PUBLISHED, find_published
 
 BUNDLED_MODELS = {
     "avatars12": bundled.MODEL_FOLDER,
-    "avatars12_tokenizer": bundled.TOKENIZER_FOLDER,  # a better one, which no model here draws with
+    "avatars12_tokenizer": bundled.MODEL_FOLDER,  # the model's own, by the name it first had
 }
 DEFAULT_MODEL = "avatars12"
 ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"

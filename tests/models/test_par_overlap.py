@@ -135,6 +135,7 @@ def test_a_step_feeds_one_row_more_than_it_fed_back():
     assert family.count_rows(family.schedule()).padded == 576
 
 
+@pytest.mark.slow
 def test_it_is_asked_for_by_its_number_of_steps(tmp_path):
     path = tiny.write_model_directory(
         tmp_path / "llamagen", transformer=LLAMAGEN, order="raster", num_steps=None

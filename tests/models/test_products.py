@@ -61,7 +61,10 @@ def test_bfloat16_products_round_their_factors_and_nothing_else():
     np.testing.assert_allclose(dweights_DF, want_DF, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["LPD", "PAR", "RANDAR", "ARPG"])
+@pytest.mark.parametrize(
+    "name",
+    ["LPD", *(pytest.param(name, marks=pytest.mark.slow) for name in ("PAR", "RANDAR", "ARPG"))],
+)
 def test_a_model_of_bfloat16_products_learns_about_the_same(name):
     model = getattr(tiny, name)
     family, params = transformer_of(model), tiny.random_params(model)

@@ -156,7 +156,7 @@ def small_clip():
     return tokenizer_of(config), params, clips_BTHWC
 
 
-@pytest.mark.parametrize("tokens_at_once", [1, 6])
+@pytest.mark.parametrize("tokens_at_once", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_chunks_of_any_length_equal_the_whole(tokens_at_once):
     family, params, clips_BTHWC = small_clip()
     whole_Bthw = quick(functools.partial(family.encode, tokens_at_once=99))(params, clips_BTHWC)

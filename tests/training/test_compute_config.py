@@ -58,10 +58,6 @@ def test_bfloat16_is_near(plain):
         ({"remat": "all"}, r"^compute.remat: got 'all', allowed are none, minimal, full$"),
         ({"attention": "flash"}, r"^compute.attention: got 'flash', allowed are auto, einsum"),
         ({"products": "int8"}, r"^compute.products: got 'int8', allowed are plain, bfloat16$"),
-        (
-            {"products": "bfloat16", "dtype": "bfloat16"},
-            r"^compute.products: got 'bfloat16', allowed with compute.dtype='bfloat16' is 'plain'",
-        ),
         ({"accumulate_steps": 0}, r"^compute.accumulate_steps: got 0, allowed is at least 1$"),
     ],
 )
@@ -81,6 +77,13 @@ def test_bfloat16_products_bring_an_attention_of_such_products():
     chosen = ComputeConfig(products="bfloat16", attention="xla")
     assert transformer_options(chosen, tiny.LPD, platform="cpu")["attention"] == "xla"
     assert "products" not in transformer_options(ComputeConfig(), tiny.LPD, platform="cpu")
+
+
+def test_where_all_is_bfloat16_its_products_are_so_already():
+    both = ComputeConfig(products="bfloat16", dtype="bfloat16")
+    plain = ComputeConfig(dtype="bfloat16")
+    options = [transformer_options(c, tiny.LPD, platform="cpu") for c in (both, plain)]
+    assert options[0] == options[1]
 
 
 def test_a_device_without_bfloat16_products_is_told(monkeypatch):

@@ -108,7 +108,7 @@ def test_muon_turns_the_matrices_of_blocks_and_adamw_moves_the_rest():
     updates = {}
     for name in ("adamw", "muon"):
         optimizer = make_optimizer(OptimizerConfig(name=name, **common), num_steps=1)
-        updates[name] = optimizer.update(grads, optimizer.init(params), params)[0]
+        updates[name] = jax.jit(optimizer.update)(grads, optimizer.init(params), params)[0]
     flat = {name: flatten_dict(update, sep="/") for name, update in updates.items()}
     for path, update in flat["muon"].items():
         if path.startswith("blocks/") and path.endswith("kernel"):

@@ -65,7 +65,7 @@ def written_out(adversary, params, norm, critic_params):
     return generator, critic
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("norm", [pytest.param("none", marks=pytest.mark.slow), "batch"])
 def test_both_get_the_gradients_of_their_own_losses(norm):
     before, after, metrics = run(rule_of(norm))
     adversary = before.adversary
@@ -177,6 +177,7 @@ def test_a_resumed_run_is_the_unbroken_one(toy, tmp_path):
     assert float(whole.code_usage.max()) > 1.5 * float(whole.code_usage.min())
 
 
+@pytest.mark.slow
 def test_a_step_is_compiled_once(toy, tmp_path):
     config = toy_tokenizer.config
     with compilations.counted() as few:

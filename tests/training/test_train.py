@@ -39,6 +39,7 @@ def test_two_steps_and_two_more_are_four(tmp_path):
     chex.assert_trees_all_equal(resumed, whole)
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(tmp_path):
     """Else the test above could not fail."""
     one = train(toy.MODEL, toy.config(2), tmp_path / "one")
@@ -66,6 +67,7 @@ def test_a_running_average_is_resumed_validated_and_exported(tmp_path, monkeypat
     assert plain.ema_params is None
 
 
+@pytest.mark.slow
 def test_a_run_whose_average_lies_in_the_optimizers_state_goes_on(tmp_path):
     """As checkpoints were written before it was a field of the training state."""
     config = toy.config(2, ema_decay=0.9)
@@ -89,7 +91,7 @@ def test_a_run_whose_average_lies_in_the_optimizers_state_goes_on(tmp_path):
     assert isinstance(resumed, TrainState) and len(resumed.opt_state) == len(half.opt_state)
 
 
-@pytest.mark.parametrize("scheme", ["gs", "s3"])
+@pytest.mark.parametrize("scheme", ["gs", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_run_in_a_bucket_goes_on(tmp_path, scheme):
     every = dataclasses.replace(toy.NEVER, log=1)
     with folder_buckets(tmp_path):
@@ -101,6 +103,7 @@ def test_a_run_in_a_bucket_goes_on(tmp_path, scheme):
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
     params = toy.init_boxed(None, jax.random.key(9))
     monkeypatch.setattr(train_module, "initial_params", lambda *inputs: params)
@@ -128,6 +131,7 @@ def test_a_new_class_table_is_said_at_the_start(tmp_path, monkeypatch, capsys):
         train(toy.MODEL, dataclasses.replace(config, init_from=""), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_longer_run_says_where_its_learning_rate_jumps(tmp_path, capsys):
     falling = OptimizerConfig(learning_rate=0.1, warmup_steps=1, cosine_steps=1)
     train(toy.MODEL, toy.config(2, optimizer=falling), tmp_path)

@@ -87,6 +87,7 @@ def test_a_sharded_step_is_the_unsharded_step(unsharded, sharded):
     np.testing.assert_allclose(losses, unsharded[1][:2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_on_eight_devices_it_goes_on_on_two(unsharded, sharded, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     checkpoints.save(2, sharded[0], {}, {})
@@ -195,6 +196,7 @@ def test_parts_draw_different_random_numbers():
     assert len(losses) == 3
 
 
+@pytest.mark.slow
 def test_lists_of_group_sizes_are_those_of_their_parts_on_any_mesh(unsharded):
     """Drawn for 8 parts of a batch: on one device, and on four shards of two parts each."""
     state, _ = unsharded

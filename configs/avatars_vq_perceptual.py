@@ -1,10 +1,10 @@
-"""The second bundled tokenizer, second part: by what EfficientNet sees and a discriminator too.
+"""The bundled tokenizer, taken on: by what EfficientNet sees and a discriminator too.
 
     pip install 'lpd_jax[perceptual]'
-    python launch/train.py --config=configs/avatars_vq2_perceptual.py \
-      --workdir=runs/avatars_vq2_perceptual
+    python launch/train.py --config=configs/avatars_vq_perceptual.py \
+      --workdir=runs/avatars_vq_perceptual
 
-It goes on from the average of the weights of `runs/avatars_vq2` (configs/avatars_vq2.py). At these
+It goes on from the average of the weights of `runs/avatars_vq` (configs/avatars_vq.py). At these
 weights the gradients of the perceptual term in a picture are about as long as those of its pixels;
 the discriminator, late and light, pulls a tenth as much at the last layer.
 """
@@ -16,26 +16,8 @@ from lpd_jax.training import recipes
 
 def get_config() -> ConfigDict:
     config = recipes.avatars_run(num_steps=3000, batch_size=8)
-    config.init_from = "runs/avatars_vq2"
-    config.model = ConfigDict(
-        {
-            "family": "vq",
-            "base_channels": 32,
-            "channel_multipliers": (1, 2),
-            "num_res_blocks": 1,
-            "z_channels": 64,
-            "codebook_size": 4096,
-            "codebook_dim": 4,
-            "patch_size": 2,
-            "decoder_channels": 64,
-            "decoder_blocks": 1,
-            "pixel_channels": 16,
-            "upsampling": "subpixel",
-            "attention": "middle",
-            "quantizer": "fsq",
-            "fsq_levels": (8, 8, 8, 8),
-        }
-    )
+    config.init_from = "runs/avatars_vq"
+    config.model = recipes.avatars_tokenizer()
     config.tokenizer_loss = ConfigDict(
         {"l2_weight": 1.0, "l1_weight": 0.5, "perceptual_weight": 0.002}
     )
