@@ -1,4 +1,4 @@
-"""Judges a model or pictures, and writes one record with all that the numbers depend on.
+"""Judges a model, pictures or clips, and writes one record with all that the numbers depend on.
 
     python launch/evaluate.py
     python launch/evaluate.py --model=DIR --num_images=2400 --num_steps=12 --guidance_scale=2
@@ -9,6 +9,8 @@
         --network=efficientnet --perceptual=efficientnet_lite0
     python launch/evaluate.py --make_reference=real.npz --pictures=tfds:imagenet2012 \\
         --split=validation --image_size=256 --network=inception.pth
+    python launch/evaluate.py --model=DIR --network=i3d_pretrained_400.pt \\
+        --reference=UCF-101 --lists=ucfTrainTestlist --num_images=10000 --labels=uniform
 
 Writes OUTPUT/evaluation.json and OUTPUT/evaluation.md. Stopped, even by kill -9, the same command
 goes on where it was. On several machines all processes write to one shared folder. What is left out
@@ -28,9 +30,11 @@ from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
 
 with command_line.imports_of("train"):
+    from lpd_jax.data.clip_folder import NUM_LISTS
     from lpd_jax.data.token_cache import INDEX_FILE, open_token_cache
+    from lpd_jax.evaluation.clip_sets import WINDOWS, ClipChoices, open_clip_set
     from lpd_jax.evaluation.drawn_pictures import LABELS, Drawer, check_plan
-    from lpd_jax.evaluation.judges import default_network, open_judge
+    from lpd_jax.evaluation.judges import Judge, default_network, open_judge
     from lpd_jax.evaluation.picture_sets import (
         SPLITS,
         PictureSet,
@@ -61,7 +65,9 @@ NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 0, "Default: 50 of each class, or all that there are.", lower_bound=0
 )
 LABEL_KIND = flags.DEFINE_enum("labels", LABELS[0], list(LABELS), "Classes in turn, or at random.")
-NETWORK = flags.DEFINE_string("network", "", "avatars12, efficientnet, or Inception's weights.")
+NETWORK = flags.DEFINE_string(
+    "network", "", "avatars12, efficientnet, or Inception's weights; of clips I3D's."
+)
 TOKENIZER = flags.DEFINE_string(
     "tokenizer", "", "Judge what it makes of --pictures; of a token cache, decode that."
 )
@@ -70,7 +76,16 @@ PERCEPTUAL = flags.DEFINE_enum(
 )
 REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
 MAKE_REFERENCE = flags.DEFINE_string("make_reference", None, "Write this .npz of --pictures.")
-SUITES = flags.DEFINE_list("suites", [], "adm, torch_fidelity. Default: all that fit the network.")
+SUITES = flags.DEFINE_list(
+    "suites", [], "adm, torch_fidelity; of clips styleganv, tats. Default: all that fit."
+)
+FRAME_RATE = flags.DEFINE_float("frame_rate", 8.0, "Frames a second of clips in folders.")
+NUM_FRAMES = flags.DEFINE_integer("num_frames", 17, "Frames of clips in --pictures.")
+WINDOW = flags.DEFINE_enum("window", WINDOWS[0], list(WINDOWS), "Which part of clips in folders.")
+LISTS = flags.DEFINE_string("lists", "", "UCF-101's lists, by which clips in folders are split.")
+LIST_NUMBER = flags.DEFINE_integer(
+    "list_number", 1, "Which of its splits.", lower_bound=1, upper_bound=NUM_LISTS
+)
 OUTPUT = flags.DEFINE_string("output", "", "Folder. Default: one for each choice of options.")
 SHARD = flags.DEFINE_integer("shard_size", SHARD_SIZE, "Pictures that a kill may cost.")
 SAVE = flags.DEFINE_enum("save", "", list(KINDS), "Keep the pictures: png files, or one npz.")
@@ -90,15 +105,16 @@ def main() -> None:
 
 def write_reference(path: str) -> None:
     target = check_output_file("make_reference", path, (".npz",))
-    pictures = asked_pictures()
-    save_reference(target, make_reference(pictures, open_judge(NETWORK.value)))
-    print(f"wrote {target}, of {pictures.count:,} pictures")
+    judge = open_judge(NETWORK.value)
+    pictures = asked_pictures(judge)
+    save_reference(target, make_reference(pictures, judge))
+    print(f"wrote {target}, of {pictures.count:,} {'clips' if judge.judges_clips else 'pictures'}")
 
 
 def judge_pictures() -> None:
     if PICTURES.value is not None or TOKENIZER.value:
-        pictures = asked_pictures()
         judge = open_judge(NETWORK.value)
+        pictures = asked_pictures(judge)
     else:
         files = load_models(MODEL.value)
         generation = files.config.generation.updated(read_flags(CHOICES))
@@ -108,7 +124,7 @@ def judge_pictures() -> None:
         pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
     suites_for(judge, SUITES.value)
     originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
-    reference = open_reference(REFERENCE.value, pictures, judge, originals)
+    reference = open_reference(REFERENCE.value, pictures, judge, originals, asked_clips())
     folder = check_output_folder(
         "output", OUTPUT.value or default_folder(pictures, judge, SHARD.value)
     )
@@ -134,17 +150,34 @@ def tell(record: dict[str, Any], warning: str) -> None:
         print(f"This is {warning}.")
 
 
-def asked_pictures() -> PictureSet:
+def asked_clips() -> ClipChoices:
+    return ClipChoices(
+        NUM_FRAMES.value,
+        FRAME_RATE.value,
+        WINDOW.value,
+        LISTS.value,
+        LIST_NUMBER.value,
+        SPLIT.value,
+    )
+
+
+def originals_for(judge: Judge) -> PictureSet:
+    """Of --pictures, which are what the network judges: pictures or clips."""
+    name, count, size = PICTURES.value or "", NUM_IMAGES.value, IMAGE_SIZE.value
+    if judge.judges_clips:
+        return open_clip_set(name, image_size=size, choices=asked_clips(), num_clips=count)
+    return open_pictures(name, split=SPLIT.value, image_size=size, num_images=count)
+
+
+def asked_pictures(judge: Judge) -> PictureSet:
     """Of --pictures, and of what --tokenizer makes of them."""
     name, count = PICTURES.value or "", NUM_IMAGES.value
     if not TOKENIZER.value:
-        return open_pictures(name, split=SPLIT.value, image_size=IMAGE_SIZE.value, num_images=count)
+        return originals_for(judge)
     tokenizer = asked_tokenizer(TOKENIZER.value)
     if name and (buckets.located("pictures", name) / INDEX_FILE).is_file():
         return first_pictures(TokenPictures(open_token_cache(name), tokenizer, name), count, name)
-    originals = open_pictures(
-        name, split=SPLIT.value, image_size=IMAGE_SIZE.value, num_images=count
-    )
+    originals = originals_for(judge)
     distance = None
     if PERCEPTUAL.value:
         loss = load_perceptual(PerceptualConfig(network=PERCEPTUAL.value))

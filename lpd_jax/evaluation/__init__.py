@@ -1,8 +1,9 @@
-"""Pictures judged: the protocol, the metrics, the references, and the networks.
+"""Pictures and clips judged: the protocol, the metrics, the references, and the networks.
 
 A network makes features of pictures (`open_judge` by name, or `load_inception`,
-`load_efficientnet`, and `load_classifier` for the bundled avatars); the functions of `metrics`
-compare features and know no network. `evaluate` is what launch/evaluate.py runs.
+`load_efficientnet`, and `load_classifier` for the bundled avatars), or of clips (`load_i3d`); the
+functions of `metrics`, and `fvd`, compare features and know no network. `evaluate` is what
+launch/evaluate.py runs.
 """
 
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
         Classifier,
         load_classifier,
     )
+    from lpd_jax.evaluation.clip_sets import (
+        ClipChoices,
+        open_clip_set,
+    )
     from lpd_jax.evaluation.drawn_pictures import (
         Drawer,
         DrawnPictures,
@@ -24,6 +29,13 @@ if TYPE_CHECKING:
     )
     from lpd_jax.evaluation.fid import (
         FIDConfig,
+    )
+    from lpd_jax.evaluation.frechet_video import (
+        fvd,
+    )
+    from lpd_jax.evaluation.i3d import (
+        I3D,
+        load_i3d,
     )
     from lpd_jax.evaluation.inception import (
         Inception,
@@ -65,7 +77,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "I3D",
     "Classifier",
+    "ClipChoices",
     "Drawer",
     "DrawnPictures",
     "EfficientNet",
@@ -81,15 +95,18 @@ __all__ = [
     "feature_statistics",
     "frechet_distance",
     "frechet_spread",
+    "fvd",
     "inception_score",
     "kernel_distance",
     "load_classifier",
     "load_efficientnet",
+    "load_i3d",
     "load_inception",
     "load_reference",
     "load_statistics",
     "make_reference",
     "measure_reconstruction",
+    "open_clip_set",
     "open_judge",
     "open_pictures",
     "precision_recall",
@@ -103,10 +120,12 @@ __getattr__ = on_first_use(
     __name__,
     {
         "Classifier": "avatar_classifier",
+        "ClipChoices": "clip_sets",
         "Drawer": "drawn_pictures",
         "DrawnPictures": "drawn_pictures",
         "EfficientNet": "efficientnet",
         "FIDConfig": "fid",
+        "I3D": "i3d",
         "Inception": "inception",
         "Judge": "judges",
         "PictureSet": "picture_sets",
@@ -118,15 +137,18 @@ __getattr__ = on_first_use(
         "feature_statistics": "metrics",
         "frechet_distance": "metrics",
         "frechet_spread": "metrics",
+        "fvd": "frechet_video",
         "inception_score": "metrics",
         "kernel_distance": "metrics",
         "load_classifier": "avatar_classifier",
         "load_efficientnet": "efficientnet",
+        "load_i3d": "i3d",
         "load_inception": "inception",
         "load_reference": "references",
         "load_statistics": "metrics",
         "make_reference": "references",
         "measure_reconstruction": "reconstruction",
+        "open_clip_set": "clip_sets",
         "open_judge": "judges",
         "open_pictures": "picture_sets",
         "precision_recall": "metrics",

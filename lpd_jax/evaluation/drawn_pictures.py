@@ -53,12 +53,12 @@ class DrawingPlan:
         self.request = make_request(config, self.labels_B[:1], **vars(generation))
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
+    def size(self) -> tuple[int, ...]:
+        """(height, width) in pixels, or of clips (frames, height, width)."""
         grid = self.config.need("transformer").grid_size
-        height, width = tokenizer_of(self.config.need("tokenizer")).size_of(grid)
+        *frames, height, width = tokenizer_of(self.config.need("tokenizer")).size_of(grid)
         out = self.request.generation.output_size or height
-        return out, round(width * out / height)
+        return *frames, out, round(width * out / height)
 
     @functools.cached_property
     def orders(self) -> np.ndarray:

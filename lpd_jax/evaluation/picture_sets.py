@@ -24,21 +24,24 @@ from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_pictu
 PICTURES_AT_ONCE = 64
 ARRAYS = "arr_0.npy"  # where ADM's files hold their pictures
 SPLITS = ("train", "validation")
-WHAT = "allowed are a folder of pictures, an .npz with arr_0, avatars12 and tfds:NAME"
+WHAT = (
+    "allowed are a folder of pictures, an .npz with arr_0, avatars12 and tfds:NAME; of clips, with "
+    "network=i3d, a folder and an .npz"
+)
 
 
 class PictureSet(abc.ABC):
     """Pictures 0, 1, ...: whoever asks for some gets the same, whoever else asks for others.
 
     count: how many there are.
-    size: (height, width) of each.
+    size: (height, width) of each; of clips, which are sets of their own, (frames, height, width).
     labels: classes int `[B]`, where they are known.
     class_names: one a class, or none.
     extras: numbers that come with each picture, by name: how many.
     """
 
     count: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     extras: Mapping[str, int] = {}
@@ -124,7 +127,8 @@ class ArraySet(PictureSet):
 
     def __init__(self, path: Any, field: str = "pictures"):
         """Args:
-        path: local file; `arr_0` uint8 `[B, H, W, 3]`, and perhaps `arr_1`, labels `[B]`.
+        path: local file; `arr_0` uint8 `[B, H, W, 3]`, of clips `[B, T, H, W, 3]`, and perhaps
+            `arr_1`, labels `[B]`.
         field: what the user calls the file.
         """
         self.path, self.field = path, field
@@ -143,14 +147,14 @@ class ArraySet(PictureSet):
             raise UserError(
                 f"{field}: got {shown_path(path)}, which holds no pictures ({problem}); {WHAT}"
             ) from None
-        if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or fortran:
+        if dtype != np.uint8 or len(shape) not in (4, 5) or shape[-1] != 3 or fortran:
             raise UserError(
                 f"{field}: got {shown_path(path)} whose arr_0 is {dtype} {shape}, allowed is uint8 "
-                "[images, height, width, 3]"
+                "[images, height, width, 3], or [clips, frames, height, width, 3]"
             )
         if self.labels is not None and self.labels.shape != shape[:1]:
             self.labels = None
-        self.count, self.size = shape[0], (shape[1], shape[2])
+        self.count, self.size = shape[0], shape[1:-1]
 
     def settings(self) -> dict[str, Any]:
         return {"pictures": str(self.path), "count": self.count, "size": list(self.size)}
@@ -255,9 +259,10 @@ def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
     raise UserError(f"{field}: {got}; {WHAT}")
 
 
-def parts_of(rows: range) -> Iterator[range]:
-    for first in range(rows.start, rows.stop, PICTURES_AT_ONCE):
-        yield range(first, min(first + PICTURES_AT_ONCE, rows.stop))
+def parts_of(rows: range, at_once: int = 0) -> Iterator[range]:
+    at_once = at_once or PICTURES_AT_ONCE
+    for first in range(rows.start, rows.stop, at_once):
+        yield range(first, min(first + at_once, rows.stop))
 
 
 def preprocessing(image_size: int) -> str:

@@ -117,6 +117,7 @@ def write_record(folder: Any, record: dict[str, Any]) -> None:
 COLUMNS = {  # of a table, by suite and number
     "fid": "FID",
     "sfid": "sFID",
+    "fvd": "FVD",
     "frechet_distance": "Fréchet distance (no FID)",
     "inception_score": "IS",
     "precision": "precision",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.data.token_cache import TokenSource
+from lpd_jax.evaluation.clip_sets import CLIPS_AT_ONCE
 from lpd_jax.evaluation.picture_sets import PICTURES_AT_ONCE, PictureSet, parts_of
 from lpd_jax.evaluation.reconstruction import Distance, Rebuilder
 from lpd_jax.generation.batches import pad_rows
@@ -53,7 +54,7 @@ class RebuiltPictures(PictureSet):
         self.extras = {"psnr": 1, "ssim": 1, "tokens": math.prod(grid)}
         if distance is not None:
             self.extras["perceptual"] = 1
-        self.rebuild = Rebuilder(tokenizer, distance, PICTURES_AT_ONCE)
+        self.rebuild = Rebuilder(tokenizer, distance, at_once_of(self.size))
 
     def settings(self) -> dict[str, Any]:
         said = {
@@ -71,6 +72,11 @@ class RebuiltPictures(PictureSet):
 
     def measured(self, rows: range) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         for images_BHWC in self.originals.batches(rows):
+            yield from self.rebuilt(images_BHWC)
+
+    def rebuilt(self, all_BHWC: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        for start in range(0, len(all_BHWC), self.rebuild.batch_size):
+            images_BHWC = all_BHWC[start : start + self.rebuild.batch_size]
             rebuilt_BHWC, tokens, numbers = self.rebuild(images_BHWC)
             extras = {name: value_B[:, None] for name, value_B in numbers.items()}
             yield rebuilt_BHWC, extras | {"tokens": tokens.reshape(len(tokens), -1)}
@@ -87,6 +93,11 @@ class RebuiltPictures(PictureSet):
         codes = summarize_codes({"code_shares": counts_V / counts_V.sum()})
         means = {name: total / self.count for name, total in sums.items()}
         return {RECONSTRUCTION: means | codes}
+
+
+def at_once_of(size: tuple[int, ...]) -> int:
+    """How many pictures, or clips, the tokenizer sees at a time."""
+    return PICTURES_AT_ONCE if len(size) == 2 else CLIPS_AT_ONCE
 
 
 class TokenPictures(PictureSet):
@@ -109,8 +120,7 @@ class TokenPictures(PictureSet):
                 f"the token cache of {made.dataset}"
             )
         self.count, self.class_names = len(cache), tuple(made.class_names)
-        height, width = tokenizer_of(tokenizer.config).size_of(tuple(made.grid_size))
-        self.size = height, width
+        self.size = tokenizer_of(tokenizer.config).size_of(tuple(made.grid_size))
         decode = functools.partial(decode_images, grid_size=tuple(made.grid_size))
         self.decode = jax.jit(decode, static_argnums=0)
 
@@ -124,8 +134,9 @@ class TokenPictures(PictureSet):
         }
 
     def batches(self, rows: range) -> Iterator[np.ndarray]:
-        for part in parts_of(rows):
+        at_once = at_once_of(self.size)
+        for part in parts_of(rows, at_once):
             tokens_BN = np.stack([self.cache.view(row, 0)["tokens"] for row in part])
-            padded_BN = jnp.asarray(pad_rows(tokens_BN, PICTURES_AT_ONCE - len(part)))
+            padded_BN = jnp.asarray(pad_rows(tokens_BN, at_once - len(part)))
             images_BHWC = self.decode(self.tokenizer.config, self.tokenizer.params, padded_BN)
             yield np.asarray(images_BHWC)[: len(part)]

@@ -22,7 +22,7 @@ from lpd_jax.data.batches import Source
 from lpd_jax.evaluation.judges import FeatureNetwork
 from lpd_jax.evaluation.metrics import RunningStatistics, frechet_distance
 from lpd_jax.generation.batches import pad_rows
-from lpd_jax.images import image_grid, to_model_range, to_uint8
+from lpd_jax.images import image_grid, to_model_range
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.tokenizer_family import EXACT
 from lpd_jax.models.tokenizer_loss import summarize_codes
@@ -165,19 +165,21 @@ class Rebuilder:
 def judge_batch(
     config: Any, distance: Distance | None, params: Any, images_BHWC: jax.Array
 ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-    """Reconstructions uint8 `[B, H, W, 3]`, tokens `[B, h, w]`, numbers `[B]` of uint8 pictures."""
+    """Reconstructions uint8 `[B, H, W, 3]`, tokens `[B, h, w]`, numbers `[B]` of uint8 pictures.
+
+    Of clips `[B, T, H, W, 3]` and `[B, t, h, w]`; their numbers are means over frames.
+    """
     family = tokenizer_of(config)
     with jax.default_matmul_precision(EXACT):
         tokens = family.encode(params, images_BHWC)
-    rebuilt_BHWC = to_uint8(family.decode(params, tokens))
-    numbers = {
-        "psnr": psnr(images_BHWC, rebuilt_BHWC),
-        "ssim": ssim(images_BHWC, rebuilt_BHWC),
-    }
+    rebuilt_BHWC = family.to_bytes(family.decode(params, tokens))
+    shape = (-1, *images_BHWC.shape[-3:])
+    pair = images_BHWC.reshape(shape), rebuilt_BHWC.reshape(shape)
+    numbers = {"psnr": psnr(*pair), "ssim": ssim(*pair)}
     if distance is not None:
-        pair = to_model_range(images_BHWC), to_model_range(rebuilt_BHWC)
-        numbers["perceptual"] = distance(*pair)
-    return rebuilt_BHWC, tokens, numbers
+        numbers["perceptual"] = distance(*map(to_model_range, pair))
+    means = {x: value.reshape(len(images_BHWC), -1).mean(1) for x, value in numbers.items()}
+    return rebuilt_BHWC, tokens, means
 
 
 def psnr(images_BHWC: jax.Array, others_BHWC: jax.Array) -> jax.Array:

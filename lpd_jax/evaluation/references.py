@@ -7,6 +7,7 @@ Letters: F features, R real pictures.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import zipfile
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lpd_jax.evaluation.clip_sets import ClipChoices, check_same_clips, open_clip_set
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
 from lpd_jax.evaluation.gaussian_files import DAMAGE, problem_of
 from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bundled
@@ -32,6 +34,8 @@ WANTED = (
     "allowed is an .npz with mu [F] and sigma [F, F], as ADM, torch-fidelity and --make_reference "
     "write it, or with pictures arr_0"
 )
+
+OTHERS = f"a folder of pictures, {AVATARS} and tfds:NAME"
 
 
 class Reference(NamedTuple):
@@ -113,7 +117,11 @@ def bundled_reference(judge: Judge) -> Reference:
 
 
 def open_reference(
-    name: str, pictures: PictureSet, judge: Judge, originals: PictureSet | None = None
+    name: str,
+    pictures: PictureSet,
+    judge: Judge,
+    originals: PictureSet | None = None,
+    clips: ClipChoices | None = None,
 ) -> Reference:
     """What pictures are compared with, by what a user calls it.
 
@@ -124,6 +132,7 @@ def open_reference(
         pictures: that are to be judged.
         judge: the network.
         originals: what pictures are reconstructions of.
+        clips: what is taken of clips in a folder; their frames are as many as are judged.
 
     Raises:
         UserError: names what it is, and what was wanted.
@@ -134,17 +143,26 @@ def open_reference(
     if not name and is_bundled(pictures.class_names, pictures.size):
         name = AVATARS
     if not name:
-        raise UserError(
-            f"reference: missing; {WANTED}, a folder of pictures, {AVATARS} and tfds:NAME"
-        )
+        others = "a folder of clips" if judge.judges_clips else OTHERS
+        raise UserError(f"reference: missing; {WANTED}, {others}")
     if name == AVATARS:
         return bundled_reference(judge)
     if name.startswith("tfds:") or buckets.located("reference", name).is_dir():
-        height, width = pictures.size
-        size = height if height == width else 0
-        return make_reference(open_pictures(name, image_size=size, field="reference"), judge, name)
+        return make_reference(real_pictures(name, pictures, clips), judge, name)
     with buckets.local_file("reference", name) as path:
-        return load_reference(path, judge, pictures.size)._replace(name=name)
+        reference = load_reference(path, judge, pictures.size)._replace(name=name)
+    check_same_clips(reference.about.get("pictures"), pictures, name)
+    return reference
+
+
+def real_pictures(name: str, pictures: PictureSet, clips: ClipChoices | None) -> PictureSet:
+    """Those of a folder or a data set, of the kind and size of those that are judged."""
+    *frames, height, width = pictures.size
+    size = height if height == width else 0
+    if not frames:
+        return open_pictures(name, image_size=size, field="reference")
+    choices = dataclasses.replace(clips or ClipChoices(), num_frames=frames[0])
+    return open_clip_set(name, image_size=size, choices=choices, field="reference")
 
 
 def save_reference(path: Any, reference: Reference) -> None:
@@ -161,7 +179,7 @@ def save_reference(path: Any, reference: Reference) -> None:
 
 
 def load_reference(
-    path: Any, judge: Judge, size: tuple[int, int] | None = None, field: str = "reference"
+    path: Any, judge: Judge, size: tuple[int, ...] | None = None, field: str = "reference"
 ) -> Reference:
     """Reads a reference and checks that it is one for this network and these pictures.
 
@@ -262,7 +280,7 @@ def read_statistics(
 
 
 def check_pictures(
-    path: Any, pictures: PictureSet, size: tuple[int, int] | None, judge: Judge, field: str
+    path: Any, pictures: PictureSet, size: tuple[int, ...] | None, judge: Judge, field: str
 ) -> None:
     judge.check_size(pictures.size)
     if size is not None and tuple(size) != tuple(pictures.size):

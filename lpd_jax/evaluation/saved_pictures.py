@@ -3,6 +3,7 @@
 Letters: B pictures, H height, W width.
 """
 
+import math
 import shutil
 import zipfile
 from types import TracebackType
@@ -67,7 +68,7 @@ class PngSaver(Saver):
 
 
 class ArraySaver(Saver):
-    """FOLDER/pictures.npz with `arr_0` and, where classes are known, `arr_1`.
+    """FOLDER/pictures.npz with `arr_0` and, where classes are known, `arr_1`; clips likewise.
 
     Pixels lie beside the features until all are there, and are then put into one file.
     """
@@ -88,9 +89,8 @@ class ArraySaver(Saver):
     def has(self, rows: range) -> bool:
         if self.target.is_file():
             return True
-        height, width = self.pictures.size
         found = sum(file.stat().st_size for file in self.files(rows))
-        return found == len(rows) * height * width * 3
+        return found == len(rows) * math.prod(self.pictures.size) * 3
 
     def files(self, rows: range) -> list[Any]:
         """Those of these pictures, in order."""
@@ -138,9 +138,11 @@ def open_saver(kind: str, folder: Any, shards: Shards, pictures: PictureSet) -> 
     """What keeps pictures, by the name of a kind of file; "" keeps none.
 
     Raises:
-        UserError: no such kind.
+        UserError: no such kind, or one that does not hold clips.
     """
     check_choice("save", kind, KINDS)
+    if kind == "png" and len(pictures.size) > 2:
+        raise UserError("save: got 'png', allowed for clips is npz")
     if kind == "png":
         return PngSaver(folder)
     return ArraySaver(folder, shards, pictures) if kind else Saver()

@@ -1,7 +1,8 @@
 """Suites of metrics under their own names: numbers of one suite do not compare with another's.
 
 "adm" is what ADM's evaluator prints, "torch_fidelity" what torch-fidelity does, both of Inception's
-features. "features" is for other networks, whose distances are no FID.
+features. "styleganv" and "tats" are the two formulas of FVD, of I3D's features of clips. "features"
+is for other networks, whose distances are no FID.
 
 Letters: B pictures, F features.
 """
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpd_jax.evaluation.frechet import frechet_distance
+from lpd_jax.evaluation.frechet_video import FORMULAS, STYLEGANV
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
 from lpd_jax.evaluation.inception_scores import inception_score
-from lpd_jax.evaluation.judges import FEATURES, INCEPTION, SPATIAL, Judge
+from lpd_jax.evaluation.judges import FEATURES, I3D, INCEPTION, SPATIAL, Judge
 from lpd_jax.evaluation.kernel import kernel_distance
 from lpd_jax.evaluation.neighbours import precision_recall
 from lpd_jax.evaluation.references import Reference
@@ -57,7 +59,7 @@ def suites_for(judge: Judge, asked: Iterable[str] = ()) -> tuple[str, ...]:
     Raises:
         UserError: a suite that needs another network.
     """
-    fitting = (ADM, TORCH_FIDELITY) if judge.name == INCEPTION else (OTHER,)
+    fitting = {INCEPTION: (ADM, TORCH_FIDELITY), I3D: tuple(FORMULAS)}.get(judge.name, (OTHER,))
     chosen = tuple(dict.fromkeys(asked)) or fitting
     for name in chosen:
         if name not in fitting:
@@ -109,11 +111,24 @@ def features(drawn: Evidence, reference: Reference, judge: Judge) -> Numbers:
     return numbers
 
 
+def fvd_by(formula: str) -> Callable[[Evidence, Reference, Judge], Numbers]:
+    """A suite of one number."""
+
+    def suite(drawn: Evidence, reference: Reference, judge: Judge) -> Numbers:
+        del judge
+        real = reference.statistics[FEATURES]
+        if formula == STYLEGANV and not real.num_images:  # its file does not say
+            return {"fvd": None}
+        return {"fvd": FORMULAS[formula](real, drawn.statistics[FEATURES])}
+
+    return suite
+
+
 SUITES: dict[str, Callable[[Evidence, Reference, Judge], Numbers]] = {
     ADM: adm,
     TORCH_FIDELITY: torch_fidelity,
     OTHER: features,
-}
+} | {name: fvd_by(name) for name in FORMULAS}
 
 
 def distance(drawn: Evidence, reference: Reference, tap: str) -> float | None:

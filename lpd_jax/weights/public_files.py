@@ -25,7 +25,8 @@ HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./-]+)")  # "owner/name/FILE"
 class PublicFile(NamedTuple):
     """A published file of weights.
 
-    sha256: of the file, or the first digits of it, where its publisher states no more.
+    sha256: of the file, or the first digits of it, where its publisher states no more; "" where
+        none is stated: names and shapes of its weights must do.
     package: the installed package that ships it, and path_in_package, where in there.
     how_to_get: a clause for an error, "install ..." or "fetch ...".
     """
@@ -62,6 +63,13 @@ INCEPTION = PublicFile(
     "6726825d",
     "fetch https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth",
+)
+
+
+I3D = PublicFile(
+    "i3d_pretrained_400.pt",
+    "",
+    "fetch it as https://github.com/JunyaoHu/common_metrics_on_video_quality says",
 )
 
 
