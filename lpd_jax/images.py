@@ -19,6 +19,7 @@ from lpd_jax.bundled import captions
 from lpd_jax.runtime.arguments import as_array, as_list, check_text, check_whole
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.buckets import local_file, located
+from lpd_jax.runtime.clip_files import write_gif
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.picture_files import BLACK, UnreadablePicture, read_picture
 
@@ -281,19 +282,5 @@ def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=12
     if len({frame.shape for frame in frames}) != 1:
         raise UserError(f"frames: got {len(frames)} of several sizes or none, allowed {PICTURES}")
     times = _check_times(milliseconds, len(frames))
-    # One palette for the whole film, or flat areas would flicker from frame to frame.
-    sample = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
-    palette = Image.fromarray(sample).quantize(256)
-    pictures = [
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
-    ]
     with replacing_file(located("path", path), "the animation") as temporary:
-        pictures[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=times,
-            loop=0,
-        )
+        write_gif(temporary, frames, times)

@@ -47,6 +47,17 @@ def test_clips_become_tokens_and_clips_again(pipe):
     np.testing.assert_array_equal(pipe.encode(longer_BTHWC)[:, :2].reshape(3, -1), tokens_BN)
 
 
+def test_clips_of_pillow_are_lists_of_frames(pipe):
+    clips = pipe(["cat", "owl"], output_type="pil")
+    assert [len(frames) for frames in clips] == [5, 5]
+    assert {frame.size for frames in clips for frame in frames} == {(16, 16)}
+    clips_BTHWC = pipe(["cat", "owl"])
+    np.testing.assert_array_equal(np.stack([np.stack(frames) for frames in clips]), clips_BTHWC)
+    np.testing.assert_array_equal(pipe.encode(clips), pipe.encode(clips_BTHWC))
+    with pytest.raises(ValueError, match="^images: got clips of 4x16x16, 5x16x16 pixels, allowed"):
+        pipe.encode([clips[0], clips[1][:4]])
+
+
 def test_what_is_no_clip_is_named(pipe):
     clips_BTHWC = np.zeros((1, 5, 16, 16, 3), np.uint8)
     for bad, message in (

@@ -1,9 +1,10 @@
-"""Draws pictures and writes them as one labelled grid.
+"""Draws pictures, or clips, and writes them as one labelled grid.
 
     python launch/generate.py
     python launch/generate.py --labels=micah,lorelei --num_images=8 --animate=drawing.gif
     python launch/generate.py --model=DIR --num_steps=32 --order=halton
     python launch/generate.py --num_images=1000 --output_dir=pictures --npz=pictures.npz
+    python launch/generate.py --model=DIR_OF_CLIPS --output=clips.mp4 --contact_sheet=clips.png
 
 What is left out is what the model was made for. Any other file is written only on request; with
 --output_dir or --npz the grid is one of them. PNG files say in a text chunk, "lpd_jax", how they
@@ -25,6 +26,7 @@ from lpd_jax import images
 from lpd_jax.generation.animation import replay
 from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.generation.clip_pictures import ClipFolder, contact_sheet, film
 from lpd_jax.generation.model_help import model_help
 from lpd_jax.generation.picture_sinks import (
     AdmArray,
@@ -34,8 +36,10 @@ from lpd_jax.generation.picture_sinks import (
 )
 from lpd_jax.generation.request import MOST_IMAGES, Request, make_request, names_of
 from lpd_jax.pipeline import Drawn, Pipeline
-from lpd_jax.runtime import command_line
+from lpd_jax.runtime import clip_files, command_line
+from lpd_jax.runtime.arguments import check_number
 from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder, replacing_file
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import directory_digest, read_directory_config
@@ -50,8 +54,14 @@ NUM_IMAGES = flags.DEFINE_integer(
     upper_bound=MOST_IMAGES,
 )
 CHOICES = define_flags()
-OUTPUT = flags.DEFINE_string("output", "lpd_samples.png", "The grid to write.")
-OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "A folder to write: a PNG file a picture.")
+OUTPUT = flags.DEFINE_string(
+    "output", "lpd_samples.png", "The grid to write; of clips .gif, .webp, .mp4, or .png of frames."
+)
+CONTACT_SHEET = flags.DEFINE_string("contact_sheet", None, "A .png to write: the clips' frames.")
+FRAME_RATE = flags.DEFINE_float("frame_rate", 8.0, "Frames a second of the clips in files.")
+OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "A folder to write: a PNG file a picture, an MP4 a clip."
+)
 NPZ = flags.DEFINE_string("npz", None, "A .npz to write, as ADM's evaluator reads it.")
 ANIMATE = flags.DEFINE_string("animate", None, "A .gif to write: the pictures, step by step.")
 SAVE_TOKENS = flags.DEFINE_string("save_tokens", None, "A .npy to write: tokens, raster order.")
@@ -59,20 +69,26 @@ SAVE_TOKENS = flags.DEFINE_string("save_tokens", None, "A .npy to write: tokens,
 MAX_DEFAULT_IMAGES = 16
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 2500
+CLIPS_OUTPUT = "lpd_samples.gif"  # where nobody says
+PICTURES_AND_CLIPS = (".png", *clip_files.WRITTEN)
+OF_CLIPS = ("contact_sheet", "frame_rate")
 
 
 def main() -> None:
     # All that can be wrong is found before the weights are read.
     outputs = checked_outputs()
+    frame_rate = check_number("frame_rate", FRAME_RATE.value, 0.01, clip_files.HIGHEST_RATE)
     directory = find_model_directory(MODEL.value)
     config = read_directory_config(directory)
     config.need("tokenizer")
     request = checked_request(config)
+    outputs = outputs_for(config, outputs)
 
     facts = {
         "model": MODEL.value,
         "weights": directory_digest(directory),
         "class_names": config.class_names,
+        "frame_rate": frame_rate,
     }
     start = time.perf_counter()
     pipe = Pipeline.from_pretrained(directory)
@@ -82,9 +98,10 @@ def main() -> None:
     start = time.perf_counter()
     drawn = draw(pipe, request, outputs, facts)
     count, seconds = len(request.labels), time.perf_counter() - start
+    noun = "clips" if draws_clips(config) else "pictures"
     print(
-        f"drew {count} pictures in {request.schedule.num_steps} steps each: "
-        f"{seconds:.1f} s, {seconds / count:.2f} s per picture",
+        f"drew {count} {noun} in {request.schedule.num_steps} steps each: "
+        f"{seconds:.1f} s, {seconds / count:.2f} s per {noun[:-1]}",
         flush=True,
     )
     write_outputs(outputs, pipe, request, drawn, facts)
@@ -94,18 +111,46 @@ def checked_outputs() -> dict[str, Path]:
     """The files to write, by flag."""
     many = OUTPUT_DIR.value is not None or NPZ.value is not None
     wanted = (
-        ("output", None if many and not flags.FLAGS["output"].present else OUTPUT.value, ".png"),
-        ("animate", ANIMATE.value, ".gif"),
-        ("save_tokens", SAVE_TOKENS.value, ".npy"),
-        ("npz", NPZ.value, ".npz"),
+        ("output", None if many and not was_given("output") else OUTPUT.value, PICTURES_AND_CLIPS),
+        ("contact_sheet", CONTACT_SHEET.value, (".png",)),
+        ("animate", ANIMATE.value, (".gif",)),
+        ("save_tokens", SAVE_TOKENS.value, (".npy",)),
+        ("npz", NPZ.value, (".npz",)),
     )
     outputs = {
-        name: check_output_file(name, path, (suffix,))
-        for name, path, suffix in wanted
+        name: check_output_file(name, path, suffixes)
+        for name, path, suffixes in wanted
         if path is not None
     }
     if OUTPUT_DIR.value is not None:
         outputs["output_dir"] = check_output_folder("output_dir", OUTPUT_DIR.value)
+    return outputs
+
+
+def was_given(flag: str) -> bool:
+    return flags.FLAGS[flag].present > 0
+
+
+def draws_clips(config: DirectoryConfig) -> bool:
+    return len(config.need("transformer").grid_size) > 2
+
+
+def outputs_for(config: DirectoryConfig, outputs: dict[str, Path]) -> dict[str, Path]:
+    """The same, once it is known whether pictures or clips are drawn."""
+    if not draws_clips(config):
+        for flag in OF_CLIPS:
+            if was_given(flag):
+                raise UserError(
+                    f"{flag}: got {shown(flags.FLAGS[flag].value)}, allowed with a model of "
+                    "clips; this one draws pictures"
+                )
+        if "output" in outputs:
+            check_output_file("output", OUTPUT.value, (".png",))
+        return outputs
+    if "output" in outputs and not was_given("output"):
+        outputs = outputs | {"output": check_output_file("output", CLIPS_OUTPUT)}
+    if ".mp4" in {file.suffix.lower() for file in outputs.values()} or "output_dir" in outputs:
+        clip_files.import_av()
     return outputs
 
 
@@ -130,12 +175,12 @@ def draw(
         All pictures and tokens, as far as a file of all of them is wanted.
     """
     count, parts = len(request.labels), []
-    keeps_pictures = not outputs.keys().isdisjoint({"output", "animate"})
+    keeps_pictures = not outputs.keys().isdisjoint({"output", "animate", "contact_sheet"})
     keeps_tokens = not outputs.keys().isdisjoint({"save_tokens", "animate"})
     with contextlib.ExitStack() as stack:
         sinks: list[PictureSink] = []
         if folder := outputs.get("output_dir"):
-            sinks.append(stack.enter_context(PictureFolder(folder, request, facts)))
+            sinks.append(stack.enter_context(open_folder(folder, pipe, request, facts)))
         if file := outputs.get("npz"):
             sinks.append(stack.enter_context(AdmArray(file, request)))
         one_batch = count <= batch_size_for(count)
@@ -150,6 +195,15 @@ def draw(
     return Drawn(*map(np.concatenate, zip(*parts, strict=True)))
 
 
+def open_folder(
+    folder: Path, pipe: Pipeline, request: Request, facts: Mapping[str, Any]
+) -> PictureSink:
+    """Takes pictures, or clips, one a file."""
+    if draws_clips(pipe.config):
+        return ClipFolder(folder, facts["frame_rate"])
+    return PictureFolder(folder, request, facts)
+
+
 def write_outputs(
     outputs: Mapping[str, Path],
     pipe: Pipeline,
@@ -158,13 +212,18 @@ def write_outputs(
     facts: Mapping[str, Any],
 ) -> None:
     names = names_of(request.labels, pipe.class_names)
-    if "output" in outputs:
-        grid = images.labelled_grid(drawn.images, names)
-        images.save_png(outputs["output"], grid, describe_picture(request, None, facts))
+    side_by_side = contact_sheet if draws_clips(pipe.config) else images.labelled_grid
+    for name in ("output", "contact_sheet"):
+        if name in outputs and outputs[name].suffix.lower() == ".png":
+            grid = side_by_side(drawn.images, names)
+            images.save_png(outputs[name], grid, describe_picture(request, None, facts))
+        elif name in outputs:
+            frames_THWC = film(drawn.images, names)
+            clip_files.write_clip(outputs[name], frames_THWC, facts["frame_rate"])
     if "animate" in outputs:
         start = time.perf_counter()
         steps = replay(pipe, request, drawn)
-        frames = [images.labelled_grid(pictures, names) for pictures in steps]
+        frames = [side_by_side(pictures, names) for pictures in steps]
         print(f"decoded {len(frames)} frames in {time.perf_counter() - start:.1f} s", flush=True)
         times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
         images.save_gif(outputs["animate"], frames, times)

@@ -44,6 +44,18 @@ class PictureSink(abc.ABC):
         """The next pictures, uint8."""
 
 
+def make_folder(folder: Any) -> None:
+    """Raises UserError for one that cannot be made."""
+    if is_bucket(folder):  # where folders come with the files in them
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"output_dir: got {shown_path(folder)}, which cannot be made ({error.strerror})"
+        ) from None
+
+
 class PictureFolder(PictureSink):
     """000000.png, 000001.png, ...: each says in a text chunk how it was drawn."""
 
@@ -57,14 +69,7 @@ class PictureFolder(PictureSink):
             UserError: a folder that cannot be made or written to.
         """
         self.folder, self.request, self.facts, self.count = folder, request, facts, 0
-        if is_bucket(folder):  # where folders come with the files in them
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"output_dir: got {shown_path(folder)}, which cannot be made ({error.strerror})"
-            ) from None
+        make_folder(folder)
 
     def add(self, images_BHWC: np.ndarray) -> None:
         for image_HWC in images_BHWC:
@@ -76,6 +81,7 @@ class PictureFolder(PictureSink):
 class AdmArray(PictureSink):
     """One .npz as ADM's evaluator reads it: `arr_0` uint8 [B, H, W, 3], `arr_1` labels int64 [B].
 
+    Clips likewise, `arr_0` uint8 [B, T, H, W, 3].
     Written as pictures come: 50,000 of them never stand in memory.
     """
 

@@ -1,21 +1,31 @@
 """Clips as people have them: AVI, MP4, WebM, GIF; any frame rate, even none; turned cameras.
 
-PyAV reads them. What it gives is what a player shows: frames upright, each from its own time on.
-Letters: F frames of a file, H height, W width.
+PyAV reads them, and writes MP4. What it gives is what a player shows: frames upright, each from its
+own time on. Pillow writes GIF and WebP, which need nothing more.
+
+Letters: F frames of a file, T frames of a clip, H height, W width.
 """
 
 import contextlib
+import fractions
 import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from lpd_jax.runtime.arguments import as_array, check_number
+from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
 from lpd_jax.runtime.errors import UserError
 
 ENDINGS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 MOST_FRAMES = 2**17  # an hour at 30 a second
+WRITTEN = (".gif", ".mp4", ".webp")
+PALETTE_FRAMES = 17  # of a GIF, that its colours are taken from
+HIGHEST_RATE = 1000.0
+QUALITY = {"libx264": {"crf": "14"}, "mpeg4": {"qscale": "2"}}  # encoders of MP4, best first
 LEAST_SHARE = 0.9  # of the frames that a file announces, which are often one or two too many
 
 
@@ -119,3 +129,103 @@ def import_av() -> Any:
             f"clips: PyAV cannot be imported ({error}); install it: pip install 'lpd_jax[video]'"
         ) from None
     return av
+
+
+def check_clip_output(name: str, path: Any) -> Any:
+    """The path of a clip to write, before the work that fills it; see `check_output_file`.
+
+    Raises:
+        UserError: as there, an ending that is not written, or MP4 where PyAV is missing.
+    """
+    file = check_output_file(name, path, WRITTEN)
+    if file.suffix.lower() == ".mp4":
+        import_av()
+    return file
+
+
+def write_clip(path: Any, frames_THWC: Any, frame_rate: float = 8.0) -> None:
+    """Writes a clip that plays for ever where the format can; whole or not at all.
+
+    GIF has 256 colours and times of a hundredth of a second; WebP keeps each pixel; MP4 is H.264,
+    whose sides are even: an odd one grows by a pixel, its last one again.
+
+    Args:
+        path: its ending says the format: .gif, .webp, .mp4.
+        frames_THWC: uint8 `[T, H, W, 3]`.
+        frame_rate: frames a second.
+
+    Raises:
+        UserError: frames of another type or shape, another ending, or no PyAV for MP4.
+    """
+    allowed = "are uint8 [frames, height, width, 3]"
+    frames_THWC = as_array("frames", frames_THWC, allowed)
+    shape = frames_THWC.shape
+    good = len(shape) == 4 and shape[-1] == 3 and min(shape) > 0
+    if frames_THWC.dtype != np.uint8 or not good:
+        raise UserError(f"frames: got {frames_THWC.dtype} {shape}, allowed {allowed}")
+    rate = check_number("frame_rate", frame_rate, 0.01, HIGHEST_RATE)
+    file = check_clip_output("path", path)
+    with replacing_file(file, "the clip") as temporary:
+        if file.suffix.lower() == ".mp4":
+            write_video(temporary, frames_THWC, rate)
+        elif file.suffix.lower() == ".gif":
+            write_gif(temporary, list(frames_THWC), shown_for(len(frames_THWC), rate, 10))
+        else:
+            write_webp(temporary, frames_THWC, shown_for(len(frames_THWC), rate, 1))
+
+
+def shown_for(count: int, rate: float, unit: int) -> list[int]:
+    """Milliseconds of each frame, multiples of a unit: rounding does not add up."""
+    ends = np.rint(np.arange(count + 1) * 1000 / rate / unit).astype(int) * unit
+    return np.maximum(np.diff(ends), unit).tolist()
+
+
+def write_gif(file: Any, frames: Sequence[np.ndarray], milliseconds: int | list[int]) -> None:
+    """Frames uint8 `[H, W]` or `[H, W, C]`, each shown so long, again and again."""
+    # One palette for the whole film, or flat areas would flicker from frame to frame.
+    some = np.unique(np.linspace(0, len(frames) - 1, PALETTE_FRAMES).astype(int))
+    sample = np.concatenate([frames[i] for i in some])
+    palette = Image.fromarray(sample).quantize(256)
+    pictures = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    pictures[0].save(
+        file,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=milliseconds,
+        loop=0,
+    )
+
+
+def write_webp(file: Any, frames_THWC: np.ndarray, milliseconds: list[int]) -> None:
+    pictures = [Image.fromarray(frame_HWC) for frame_HWC in frames_THWC]
+    pictures[0].save(
+        file,
+        format="WEBP",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=milliseconds,
+        loop=0,
+        lossless=True,
+    )
+
+
+def write_video(file: Any, frames_THWC: np.ndarray, rate: float) -> None:
+    """MP4 that every player shows."""
+    av = import_av()
+    codec = next(name for name in QUALITY if name in av.codecs_available)
+    odd = [(0, side % 2) for side in frames_THWC.shape[1:3]]
+    even_THWC = np.pad(frames_THWC, ((0, 0), *odd, (0, 0)), mode="edge")
+    with av.open(str(file), "w", format="mp4") as container:
+        rational = fractions.Fraction(rate).limit_denominator(1001)
+        stream = container.add_stream(codec, rate=rational, options=QUALITY[codec])
+        stream.height, stream.width = even_THWC.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # the same file on every machine
+        for frame_HWC in even_THWC:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

@@ -72,7 +72,7 @@ def fetch_published(entry: Published, tell: Tell) -> Path:
     facts = ModelFacts(
         name=entry.name,
         licence=entry.licence,
-        data="ImageNet (ILSVRC 2012)",
+        data=entry.data,
         source=", ".join(f"{part.repository}/{part.file}".rstrip("/") for part in parts),
     )
     save_model_directory(folder, config, **weights, card=model_card(config, facts, entry.name))

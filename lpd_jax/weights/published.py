@@ -8,6 +8,7 @@ import dataclasses
 
 MIT, NONE = "MIT", "none stated"
 TOKENIZER = "vq16"
+IMAGENET, UCF = "ImageNet (ILSVRC 2012)", "UCF-101"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Published:
     sha256: of the file; "" where it is not known.
     grid: tokens per side, where the file need not tell and the published model of its width has
         others; 0: none of that.
+    data: that they were trained on.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Published:
     tokenizer: str = TOKENIZER
     sha256: str = ""
     grid: int = 0
+    data: str = IMAGENET
 
     @property
     def size(self) -> str:
@@ -44,6 +47,7 @@ class Published:
 LLAMAGEN, PAR = "FoundationVision/LlamaGen", "Epiphqny/PAR"
 RANDAR, RANDAR_RUN = "ziqipang/RandAR", "llamagen_360k_bs_1024_lr_0.0004.safetensors"
 ARPG = "hp-l33/ARPG"
+NBP = "ShuhuaiRen/NBP-tokenizer-ucf"  # of clips
 PUBLISHED = {
     entry.name: entry
     for entry in (
@@ -70,6 +74,7 @@ PUBLISHED = {
         Published("arpg_xxl_256", ARPG, "arpg_1b.pt", 1_302_449_664, MIT),
         Published("vq16", LLAMAGEN, "vq_ds16_c2i.pt", 71_883_403, MIT, ""),
         Published("vq8", LLAMAGEN, "vq_ds8_c2i.pt", 70_109_835, MIT, ""),
+        Published("nbp_video", NBP, "magvit2_ucf.pt", 370_372_105, MIT, "", data=UCF),
     )
 }
 
