@@ -176,7 +176,11 @@ def image_grid(images_BHWC, columns: int | None = None, padding: int = 2) -> np.
 
 
 def labelled_grid(
-    images_BHWC, labels: Sequence[str], columns: int | None = None, scale: int = 2
+    images_BHWC,
+    labels: Sequence[str],
+    columns: int | None = None,
+    scale: int = 2,
+    padding: int | None = None,
 ) -> np.ndarray:
     """`image_grid` of pictures enlarged `scale` times, each with its label below it."""
     images_BHWC = _check_images(images_BHWC)
@@ -189,7 +193,7 @@ def labelled_grid(
     width = large_BHWC.shape[2]
     strips_BHWC = captions.draw(labels, width, BACKGROUND)
     cells_BHWC = np.concatenate([large_BHWC, strips_BHWC], axis=1)
-    return image_grid(cells_BHWC, columns, padding=max(4, width // 16))
+    return image_grid(cells_BHWC, columns, max(4, width // 16) if padding is None else padding)
 
 
 def _check_images(images_BHWC) -> np.ndarray:

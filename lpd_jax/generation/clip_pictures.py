@@ -12,7 +12,7 @@ from lpd_jax.generation.picture_sinks import PictureSink, make_folder
 from lpd_jax.images import image_grid, labelled_grid
 from lpd_jax.runtime.clip_files import import_av, write_clip
 
-SHEET_PADDING = 2  # pixels between frames
+SHEET_PADDING, EDGE = 2, 8  # pixels between frames, and around the rows
 
 
 def film(clips_BTHWC: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -25,7 +25,7 @@ def film(clips_BTHWC: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def contact_sheet(clips_BTHWC: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """A picture uint8 `[H, W, 3]`: a row for each clip, its frames from left to right."""
     strips = [image_grid(clip, columns=len(clip), padding=SHEET_PADDING) for clip in clips_BTHWC]
-    return labelled_grid(np.stack(strips), names, columns=1, scale=1)
+    return labelled_grid(np.stack(strips), names, columns=1, scale=1, padding=EDGE)
 
 
 class ClipFolder(PictureSink):

@@ -9,6 +9,7 @@ Letters: F frames of a file, T frames of a clip, H height, W width.
 import contextlib
 import fractions
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from lpd_jax.runtime.errors import UserError
 ENDINGS = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 MOST_FRAMES = 2**17  # an hour at 30 a second
 WRITTEN = (".gif", ".mp4", ".webp")
-PALETTE_FRAMES = 17  # of a GIF, that its colours are taken from
+PALETTE_FRAMES, PALETTE_PIXELS = 17, 2**18  # of a GIF, that its colours are taken from
 HIGHEST_RATE = 1000.0
 QUALITY = {"libx264": {"crf": "14"}, "mpeg4": {"qscale": "2"}}  # encoders of MP4, best first
 LEAST_SHARE = 0.9  # of the frames that a file announces, which are often one or two too many
@@ -184,8 +185,10 @@ def write_gif(file: Any, frames: Sequence[np.ndarray], milliseconds: int | list[
     """Frames uint8 `[H, W]` or `[H, W, C]`, each shown so long, again and again."""
     # One palette for the whole film, or flat areas would flicker from frame to frame.
     some = np.unique(np.linspace(0, len(frames) - 1, PALETTE_FRAMES).astype(int))
-    sample = np.concatenate([frames[i] for i in some])
-    palette = Image.fromarray(sample).quantize(256)
+    apart = math.ceil(math.sqrt(len(some) * math.prod(frames[0].shape[:2]) / PALETTE_PIXELS))
+    sample = np.concatenate([frames[i][::apart, ::apart] for i in some])
+    # Refined, or a small thing of its own colour turns grey.
+    palette = Image.fromarray(sample).quantize(256, kmeans=2)
     pictures = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames

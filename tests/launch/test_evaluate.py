@@ -1,11 +1,13 @@
 """The command from a shell: what it writes, and what it refuses before it draws anything."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from tests import avatars, tiny
+from tests.clip_writer import write_clip
 from tests.evaluation import judging
 from tests.launch import one_process
 
@@ -26,6 +28,10 @@ WRONG = [
     (["--tokenizer=avatars", "--network=avatars12"], ["pictures", "missing"]),
     (["--make_reference=out.txt", "--pictures=small.npz"], ["make_reference", ".npz"]),
     (["--shard_size=0"], ["shard_size", "0"]),
+    (["--model=clips"], ["network", "missing", "i3d"]),
+    (["--model=clips", "--network=avatars12"], ["'avatars12'", "pictures", "5x16x16", "i3d"]),
+    (["--pictures=films", "--network=avatars12"], ["films", "no pictures", "network=i3d"]),
+    (["--window=first"], ["window", "first", "middle", "random"]),
 ]
 
 # Of many calls in one process only the first could join a job: each is told that there is none.
@@ -39,13 +45,18 @@ jax.distributed.initialize = initialize
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two models, one of the avatars and one of other pictures; an array of small pictures."""
+    """Models of avatars, of other pictures, of clips; an array of pictures, a folder of clips."""
     folder = tmp_path_factory.mktemp("models")
     avatars.write_model_directory(
         folder / "avatars", order="locality", num_steps=4, guidance_scale=2.0
     )
     tiny.write_model_directory(folder / "cats")
     judging.write_pictures(folder / "small.npz")
+    par = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4))
+    tiny.write_model_directory(
+        folder / "clips", par, tiny.VIDEO, (5, 16, 16), order="region", num_steps=None
+    )
+    write_clip(folder / "films" / "a.mp4", 3)
     return folder
 
 
@@ -54,7 +65,7 @@ def filled_in(folder, options):
     found = []
     for option in options:
         name, _, value = option.partition("=")
-        there = value in ("avatars", "cats", "small.npz")
+        there = value in ("avatars", "cats", "small.npz", "clips", "films")
         found.append(f"{name}={folder / value}" if there else option)
     return found
 

@@ -64,6 +64,27 @@ def test_one_frame_is_a_clip(tmp_path):
         assert (tmp_path / f"one{suffix}").stat().st_size > 0
 
 
+def turned_file(path):
+    """A clip whose file says that its camera was held upright: to be turned clockwise."""
+    write_clip(path, clip(3))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # the matrix of the track: nine numbers
+    one, minus_one, whole = 1 << 16, -(1 << 16), 1 << 30
+    matrix = np.array([one, 0, 0, 0, one, 0, 0, 0, whole], ">i4")
+    assert content[start : start + 36] == matrix.tobytes()
+    matrix[:5] = 0, one, 0, minus_one, 0
+    content[start : start + 36] = matrix.tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def test_a_turned_camera_is_seen_upright(tmp_path):
+    (frame_HWC,) = read_frames(turned_file(tmp_path / "turned.mp4"), [2])
+    assert frame_HWC.shape == (48, 32, 3)
+    # The darker half, which lay on the left, is on top now.
+    assert frame_HWC[:20].mean() < 0.7 * frame_HWC[28:].mean()
+
+
 @pytest.mark.parametrize(
     ("name", "frames", "rate", "message"),
     [
