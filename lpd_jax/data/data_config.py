@@ -7,7 +7,8 @@ from lpd_jax.runtime.config_fields import check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
 MOST_THREADS = 1024
-DATASETS = ("avatars12", "tfds", "folder", "clips", "tokens")
+DATASETS = ("avatars12", "moving_avatars", "tfds", "folder", "clips", "tokens")
+CLIP_DATASETS = ("moving_avatars", "clips")
 BAD_IMAGES = ("fail", "skip")
 EXIF = ("upright", "stored")
 # Fields of DataConfig that a dataset must have, and those that mean nothing to it.
@@ -19,6 +20,7 @@ REQUIRED = {
 }
 UNUSED = {
     "avatars12": ("name", "path", "train_split", "validation_split", "lists"),
+    "moving_avatars": ("name", "path", "train_split", "validation_split", "image_size", "lists"),
     "tfds": ("lists",),
     "folder": ("name", "lists"),
     "clips": ("name",),
@@ -31,9 +33,9 @@ class DataConfig:
     """Which images to train on, and how to read them.
 
     Attributes:
-        dataset: "avatars12", the bundled pictures; "tfds", a prepared TensorFlow dataset;
-            "folder", a folder of class folders of images; "clips", the same of clips; "tokens", a
-            token cache that launch/cache_tokens.py made.
+        dataset: "avatars12", the bundled pictures; "moving_avatars", clips made of them; "tfds", a
+            prepared TensorFlow dataset; "folder", a folder of class folders of images; "clips", the
+            same of clips; "tokens", a token cache that launch/cache_tokens.py made.
         name: of the TFDS dataset: "imagenet2012", "imagenet2012:5.1.0".
         path: the root folder or the token cache, local or of a bucket; or the data_dir of TFDS (""
             is its default), a local one.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lpd_jax.bundled import CLASS_NAMES, IMAGE_SIZE, load_avatars
-from lpd_jax.data.data_config import DataConfig
+from lpd_jax.data.data_config import CLIP_DATASETS, DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop, random_crop
@@ -189,7 +189,7 @@ def image_size(config: DataConfig) -> int:
 
 def image_shape(config: DataConfig) -> tuple[int, ...]:
     """(height, width) of the images, or (frames, height, width) of clips."""
-    frames = (config.num_frames,) if config.dataset == "clips" else ()
+    frames = (config.num_frames,) if config.dataset in CLIP_DATASETS else ()
     return (*frames, image_size(config), image_size(config))
 
 
@@ -214,6 +214,10 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
         from lpd_jax.data import clips  # which are pictures, and more
 
         return clips.open_dataset(config, split, own_name, size, skips)
+    if config.dataset == "moving_avatars":
+        from lpd_jax.data.moving_avatars import MovingAvatars
+
+        return MovingAvatars(split, config.num_frames)
     pictures: Pictures
     if config.dataset == "avatars12":
         pictures = AvatarPictures(split)
@@ -225,7 +229,7 @@ def open_images(config: DataConfig, split: str, size: int = 0) -> ImageSource:
     else:
         raise UserError(
             f"data.dataset: got {shown(config.dataset)}, which holds no images; allowed are "
-            "avatars12, tfds, folder and clips"
+            "avatars12, moving_avatars, tfds, folder and clips"
         )
     if not len(pictures):
         raise UserError(f"data: got {pictures.description}, which holds no images")
