@@ -125,6 +125,24 @@ class Unfold(nn.Module):
         return x_BTHWC if goes_on else x_BTHWC[:, self.factors[0] - 1 :]
 
 
+class Fold(nn.Module):
+    """Pixels to channels: the inverse of `Unfold`, of squares within frames."""
+
+    factors: Sizes
+
+    def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
+        del goes_on
+        return space_to_depth(x_BTHWC, self.factors)
+
+
+def space_to_depth(x_BTHWC: jax.Array, factors: Sizes) -> jax.Array:
+    """`[B, T t, H h, W w, C]` -> `[B, T, H, W, t h w C]`, for factors (t, h, w)."""
+    B, T, H, W, C = x_BTHWC.shape
+    t, h, w = factors
+    x = x_BTHWC.reshape(B, T // t, t, H // h, h, W // w, w, C)
+    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(B, T // t, H // h, W // w, -1)
+
+
 def depth_to_space(x_BTHWC: jax.Array, factors: Sizes) -> jax.Array:
     """`[B, T, H, W, t h w C]` -> `[B, T t, H h, W w, C]`, for factors (t, h, w)."""
     B, T, H, W, C = x_BTHWC.shape

@@ -25,6 +25,9 @@ from lpd_jax.models.video_tokenizer import (
     VideoConfig,
     VideoTokenizer,
     decoder_layers,
+    encoder_layers,
+    last_convolution,
+    multiply_adds,
 )
 from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut
 
@@ -112,9 +115,19 @@ class VideoFamily(TokenizerFamily):
             shares_V = code_shares(tokens_Bthw, self.config.codebook_size)
             return Rebuilt(rebuilt_BTHWC * 2.0 - 1.0, jnp.zeros(()), shares_V)
 
-        last = f"layers_{len(decoder_layers(self.config)) - 1}"
         compare = picture_comparison(weights, perceptual)
-        return LossParts(rebuild, compare, ("decoder", last, "conv", "kernel"))
+        last = ("decoder", last_convolution(self.config), "conv", "kernel")
+        return LossParts(rebuild, compare, last)
+
+    def part_flops(self, part: str, grid: tuple[int, ...]) -> float:
+        """Convolutions of a clip as a whole; chunks have the same."""
+        params = jax.eval_shape(self.init, jax.random.key(0))
+        if part == "encoder":
+            layers, size = encoder_layers(self.config), self.size_of(grid)
+        else:
+            layers, size = decoder_layers(self.config), grid
+        frames, height, width = size
+        return 2.0 * multiply_adds(layers, params[part], (frames, height, width))
 
     def part_bytes(self, part: str) -> int:
         params = jax.eval_shape(self.init, jax.random.key(0))

@@ -9,6 +9,8 @@ a code.
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +21,7 @@ from lpd_jax.models.size_limits import MOST_WIDTH
 from lpd_jax.models.video_blocks import (
     NORM_GROUPS,
     CausalConv,
+    Fold,
     FrameNorm,
     Pointwise,
     ResidualUnit,
@@ -27,12 +30,12 @@ from lpd_jax.models.video_blocks import (
     Unfold,
 )
 from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.config_fields import check_sizes, check_types
+from lpd_jax.runtime.config_fields import check_sizes, check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
 IMAGE_CHANNELS = 3
 SIZES = {"base_channels": MOST_WIDTH, "num_res_blocks": 16}  # the most that anything is built of
-MOST_MIDDLE_BLOCKS, MOST_RESOLUTIONS, MOST_LEVELS = 16, 8, 16
+MOST_MIDDLE_BLOCKS, MOST_RESOLUTIONS, MOST_LEVELS, MOST_PATCH = 16, 8, 16, 16
 TIME_STRIDES = (1, 2)
 
 
@@ -43,6 +46,11 @@ class VideoConfig:
     `time_strides` says of each halving of height and width whether it halves the frames, too: 2, or
     1. `middle_blocks` more units are at the lowest resolution, in encoder and decoder each. The
     levels of FSQ are the codes: there are as many as their product.
+
+    Three more are for small tokenizers: squares of `patch_size` pixels are one place of the highest
+    resolution, which saves most of the work; `res_blocks` says of each resolution how many units it
+    has, where they are not `num_res_blocks`; with `narrow_unfolding` a decoder's channels become
+    fewer where they unfold, not in the unit after.
     """
 
     base_channels: int = 128
@@ -51,6 +59,9 @@ class VideoConfig:
     middle_blocks: int = 4
     time_strides: tuple[int, ...] = (1, 2, 2)
     fsq_levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    patch_size: int = later_field(1)
+    res_blocks: tuple[int, ...] = later_field(())
+    narrow_unfolding: bool = later_field(False)
 
     def __post_init__(self):
         check_types(self)
@@ -74,6 +85,14 @@ class VideoConfig:
                     f"{shown(self.channel_multipliers)}, allowed are products that are multiples "
                     f"of {NORM_GROUPS} up to {MOST_WIDTH}"
                 )
+        check_whole("patch_size", self.patch_size, 1, MOST_PATCH)
+        if self.res_blocks and len(self.res_blocks) != resolutions:
+            raise UserError(
+                f"res_blocks: got {shown(self.res_blocks)}, allowed are () and one number for each "
+                f"of the {resolutions} resolutions"
+            )
+        for blocks in self.res_blocks:
+            check_whole("res_blocks", blocks, 0, MOST_MIDDLE_BLOCKS)
         strides = self.time_strides
         if len(strides) != resolutions - 1 or not set(strides) <= set(TIME_STRIDES):
             raise UserError(
@@ -101,7 +120,17 @@ class VideoConfig:
 
     @property
     def pixels_per_token(self) -> int:
-        return 2 ** len(self.time_strides)
+        return self.patch_size * 2 ** len(self.time_strides)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Residual units of each resolution, highest first."""
+        return self.res_blocks or (self.num_res_blocks,) * len(self.channel_multipliers)
+
+    @property
+    def patch(self) -> Sizes:
+        """Frames, height and width in pixels of a place of the highest resolution."""
+        return (1, self.patch_size, self.patch_size)
 
 
 # The public weights were trained on UCF-101, 17 frames of 128x128 at 8 frames a second.
@@ -164,23 +193,59 @@ class Stack(nn.Module):
 
 def encoder_layers(config: VideoConfig) -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
-    widths, blocks = config.widths, config.num_res_blocks
-    layers: list[nn.Module] = [CausalConv(config.base_channels)]
-    for width, strides in itertools.zip_longest(widths, config.strides):
+    layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
+    layers += [CausalConv(config.base_channels)]
+    for width, blocks, strides in resolutions(config):
         layers += [ResidualUnit(width) for _ in range(blocks)]
         if strides is not None:
             layers += [CausalConv(width, strides=strides)]
-    layers += [ResidualUnit(widths[-1]) for _ in range(config.middle_blocks)]
+    layers += [ResidualUnit(config.widths[-1]) for _ in range(config.middle_blocks)]
     return [*layers, FrameNorm(), Swish(), Pointwise(len(config.fsq_levels), (1, 1, 1))]
 
 
 def decoder_layers(config: VideoConfig) -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
-    widths, blocks = config.widths[::-1], config.num_res_blocks
+    widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [CausalConv(widths[0])]
     layers += [ResidualUnit(widths[0]) for _ in range(config.middle_blocks)]
-    for width, factors in itertools.zip_longest(widths, config.strides[::-1]):
-        layers += [ResidualUnit(width) for _ in range(blocks)]
+    narrower = widths[1:] if config.narrow_unfolding else widths
+    for width, unfolded, count, factors in itertools.zip_longest(
+        widths, narrower, blocks, config.strides[::-1]
+    ):
+        layers += [ResidualUnit(width) for _ in range(count)]
         if factors is not None:
-            layers += [CausalConv(width * math.prod(factors)), Unfold(factors)]
-    return [*layers, FrameNorm(), Swish(), CausalConv(IMAGE_CHANNELS)]
+            layers += [CausalConv(unfolded * math.prod(factors)), Unfold(factors)]
+    layers += [FrameNorm(), Swish(), CausalConv(IMAGE_CHANNELS * math.prod(config.patch))]
+    return layers if config.patch_size == 1 else [*layers, Unfold(config.patch)]
+
+
+def multiply_adds(layers: list[nn.Module], params: Mapping[str, Any], size: Sizes) -> int:
+    """Multiplications of a clip on its way through layers, edges counted as if they saw pixels.
+
+    Args:
+        layers: of `encoder_layers` or `decoder_layers`.
+        params: shapes of theirs.
+        size: frames, height and width of what they begin with.
+    """
+    total, (frames, height, width) = 0, size
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Fold | CausalConv):
+            t, h, w = layer.factors if isinstance(layer, Fold) else layer.strides
+            frames, height, width = (frames - 1) // t + 1, height // h, width // w
+        elif isinstance(layer, Unfold):
+            t, h, w = layer.factors
+            frames, height, width = 1 + (frames - 1) * t, height * h, width * w
+        kernels = [leaf for leaf in jax.tree.leaves(params.get(f"layers_{i}", {})) if leaf.ndim > 1]
+        total += frames * height * width * sum(leaf.size for leaf in kernels)
+    return total
+
+
+def last_convolution(config: VideoConfig) -> str:
+    """The name of the decoder's layer that writes pixels."""
+    layers = decoder_layers(config)
+    return f"layers_{max(i for i, x in enumerate(layers) if isinstance(x, CausalConv))}"
+
+
+def resolutions(config: VideoConfig) -> Iterator[tuple[int, int, Sizes | None]]:
+    """Width, units and the strides to the next of each resolution, highest first."""
+    return itertools.zip_longest(config.widths, config.blocks, config.strides)

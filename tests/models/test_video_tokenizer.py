@@ -11,15 +11,27 @@ import pytest
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.quantizers import FSQ
-from lpd_jax.models.video_blocks import CausalConv, ResidualUnit, depth_to_space
+from lpd_jax.models.video_blocks import CausalConv, ResidualUnit, depth_to_space, space_to_depth
 from lpd_jax.models.video_tokenizer import VIDEO_MODELS, VideoConfig, VideoTokenizer
 from lpd_jax.models.vq_loss import TokenizerLossConfig
+from lpd_jax.performance.traced_flops import traced_flops
 from tests import tiny
 from tests.video_golden import GOLDEN, channels_last, converted
 
 CLIP, IMAGE = "clip", "image"
 TAGS = (CLIP, IMAGE)
 SMALL = tiny.VIDEO
+# With all that is for small tokenizers; tokens of 4x4 pixels, too.
+FOLDED = VideoConfig(
+    base_channels=32,
+    channel_multipliers=(1, 2),
+    res_blocks=(0, 1),
+    middle_blocks=1,
+    time_strides=(2,),
+    fsq_levels=(8, 4),
+    patch_size=2,
+    narrow_unfolding=True,
+)
 quick = functools.partial(jax.jit, compiler_options=tiny.QUICK_TO_COMPILE)
 
 
@@ -148,8 +160,8 @@ def test_the_published_sizes():
 
 
 @functools.cache
-def small_clip():
-    config, params = SMALL, tiny.random_params(SMALL)
+def small_clip(config=SMALL):
+    params = tiny.random_params(config)
     frames, side = 1 + 9 * config.frames_per_token, 2 * config.pixels_per_token
     shape = (2, frames, side, 2 * side, 3)
     clips_BTHWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -167,6 +179,44 @@ def test_chunks_of_any_length_equal_the_whole(tokens_at_once):
     decode = quick(functools.partial(family.decode, tokens_at_once=tokens_at_once))
     np.testing.assert_allclose(decode(params, whole_Bthw), whole_BTHWC, atol=1e-4)
     assert whole_BTHWC.shape == clips_BTHWC.shape
+
+
+def test_folded_squares_in_chunks_equal_the_whole():
+    family, params, clips_BTHWC = small_clip(FOLDED)
+    whole_Bthw = quick(functools.partial(family.encode, tokens_at_once=99))(params, clips_BTHWC)
+    assert whole_Bthw.shape == (2, 10, 2, 4)
+    encode = quick(functools.partial(family.encode, tokens_at_once=2))
+    np.testing.assert_array_equal(encode(params, clips_BTHWC), whole_Bthw)
+    assert quick(family.decode)(params, whole_Bthw).shape == clips_BTHWC.shape
+
+
+def test_folding_and_unfolding_undo_each_other():
+    clips_BTHWC = np.random.default_rng(0).normal(size=(2, 3, 4, 6, 5)).astype(np.float32)
+    folded = space_to_depth(clips_BTHWC, (1, 2, 2))
+    assert folded.shape == (2, 3, 2, 3, 20)
+    np.testing.assert_array_equal(depth_to_space(folded, (1, 2, 2)), clips_BTHWC)
+
+
+@pytest.mark.parametrize("config", [SMALL, FOLDED], ids=["small", "folded"])
+def test_flops_are_those_of_the_traced_program(config):
+    family, grid = tokenizer_of(config), (3, 2, 2)
+    params = tiny.random_params(config)
+    for part, method, shape in (
+        ("encoder", "to_latents", (*family.size_of(grid), 3)),
+        ("decoder", "to_pixels", (*grid, len(config.fsq_levels))),
+    ):
+        run = functools.partial(VideoTokenizer(config).apply, method=method)
+        traced = jax.make_jaxpr(run)({"params": params}, jnp.zeros((1, *shape)))
+        assert family.part_flops(part, grid) == traced_flops(traced.jaxpr)
+
+
+def test_the_last_convolution_writes_pixels():
+    for config in (SMALL, FOLDED):
+        *path, name = tokenizer_of(config).loss_parts(TokenizerLossConfig()).last_layer
+        leaf = tiny.random_params(config)
+        for key in (*path, name):
+            leaf = leaf[key]
+        assert leaf.shape[-1] == 3 * config.patch_size**2
 
 
 def test_no_frame_sees_a_later_one():
@@ -225,6 +275,13 @@ def test_clips_that_are_no_whole_tokens_are_named(size, got):
         ("fsq_levels", (), "fsq_levels: got"),
         ("num_res_blocks", 0, "num_res_blocks: got 0"),
         ("middle_blocks", -1, "middle_blocks: got -1"),
+        ("patch_size", 0, "patch_size: got 0"),
+        (
+            "res_blocks",
+            (1, 1),
+            "res_blocks: got .*, allowed are .. and one number for each of the 4",
+        ),
+        ("res_blocks", (1, 1, -1, 1), "res_blocks: got -1"),
     ],
 )
 def test_sizes_that_no_video_tokenizer_has_are_named(field, value, message):
