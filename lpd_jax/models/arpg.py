@@ -115,7 +115,8 @@ class ARPG(nn.Module):
 
     `dtype` is that of matrix products and of what lies between them; the sums that run through the
     layers stay in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
+    matrix to who asked: what it reads comes in place of logits.
     """
 
     config: ARPGConfig
@@ -123,6 +124,7 @@ class ARPG(nn.Module):
     attention: str = "einsum"
     remat: str = "none"
     products: str = "plain"
+    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -196,7 +198,9 @@ class ARPG(nn.Module):
         return KVCache(rotate(k_BHTK, rope_BTK2), v_BHTK)
 
     def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
+        read_BQD = self.norm(x_BQD)
+        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

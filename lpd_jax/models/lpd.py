@@ -90,7 +90,8 @@ class LPD(nn.Module):
     `dtype` is that of matrix products and of what lies between them; the input norm and the sum
     that runs through the layers stay in float32, where each of many small additions counts.
     `attention` is a key of `attention.ATTENTION`, `remat` one of `transformer.REMAT` and `products`
-    one of `products.PRODUCTS`, all for the teacher-forced pass.
+    one of `products.PRODUCTS`, all for the teacher-forced pass. `headless` leaves the last
+    matrix to who asked: what it reads comes in place of logits.
     """
 
     config: LPDConfig
@@ -98,6 +99,7 @@ class LPD(nn.Module):
     attention: str = "einsum"
     remat: str = "none"
     products: str = "plain"
+    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -179,7 +181,9 @@ class LPD(nn.Module):
         return self.input_norm(x_BTD + whole(self.position_embed)[rows_BT])
 
     def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
+        read_BQD = self.norm(x_BQD)
+        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

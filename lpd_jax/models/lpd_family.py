@@ -50,6 +50,7 @@ class LPDFamily(BlockFamily):
     config_type = LPDConfig
     models = LPD_MODELS
     class_leaves = ("class_embed", "null_class_embed")
+    has_head = True
     draws_sizes = True
 
     config: LPDConfig

@@ -24,6 +24,7 @@ class OneByOneFamily(BlockFamily):
     times_default: its steps over those of `default_num_steps`, where none are published.
     """
 
+    has_head = True
     published_steps: ClassVar[Mapping[int, int]]
     times_default: ClassVar[float]
 

@@ -27,7 +27,8 @@ class PAR(nn.Module):
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
     layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
+    matrix to who asked: what it reads comes in place of logits.
     """
 
     config: PARConfig
@@ -35,6 +36,7 @@ class PAR(nn.Module):
     attention: str = "einsum"
     remat: str = "none"
     products: str = "plain"
+    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -73,7 +75,12 @@ class PAR(nn.Module):
         rope_TK2 = jnp.asarray(rope_table(cfg))
         mask_TT = jnp.asarray(slot_mask(cfg))
         x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_TK2, train)
-        return self.head(self.norm(x_BTD)).astype(jnp.float32)
+        return self.to_logits(x_BTD)
+
+    def to_logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Float32 `[B, T, V]`; `[B, T, D]`, what the head reads, where that is left out."""
+        read_BTD = self.norm(x_BTD)
+        return (read_BTD if self.headless else self.head(read_BTD)).astype(jnp.float32)
 
     def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
         """What the slots hold, `[B, N, D]`: class, single tokens, n - 1 transitions, tokens."""
@@ -137,7 +144,7 @@ def decode_step(
             config, layer_params, x_BTD, mask_TM, rope_TK2, start, layer_cache
         )
         new_cache.append(new_layer_cache)
-    return model.head(model.norm(x_BTD)).astype(jnp.float32), tuple(new_cache)
+    return model.to_logits(x_BTD), tuple(new_cache)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -47,7 +47,11 @@ PUBLISHED_SCALES = {
     (576, 4, 3200): 1.345,
     (576, 16, 1536): 1.435,  # of 4x: the paper names none
     (576, 16, 3200): 1.5,
+    (1280, 1, 1280): 1.15,  # clips
+    (1280, 4, 1280): 1.15,
+    (1280, 16, 1280): 1.15,
 }
+PUBLISHED_TOP_K = {1280: 8000}  # tokens -> of clips; pictures take all
 JUDGED_AT = {576: 256}  # tokens -> pixels: drawn at 384, resized for every published figure
 # Single tokens, the transition, groups: cut there, no step is padded.
 NUM_SEGMENTS = 3
@@ -63,6 +67,7 @@ class PARFamily(BlockFamily):
     models = PAR_MODELS
     any_order = False
     class_leaves = ("class_embed",)
+    has_head = True
 
     config: PARConfig
 
@@ -80,6 +85,7 @@ class PARFamily(BlockFamily):
         chosen = {
             "num_steps": num_steps,
             "guidance_scale": PUBLISHED_SCALES.get(sizes, 1.0),
+            "top_k": PUBLISHED_TOP_K.get(self.config.num_tokens, 0),
             "output_size": JUDGED_AT.get(self.config.num_tokens),
         }
         return self.defaults().updated(chosen)

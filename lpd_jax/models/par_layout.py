@@ -136,6 +136,18 @@ PAR_MODELS = {
 PAR_MODELS |= {
     f"llamagen_{size}": PARConfig(*sizes, num_parallel=1) for size, sizes in LLAMAGEN_SIZES.items()
 }
+# Clips of UCF-101 by the tokens of `nbp_video` (arXiv 2412.15119, section 4.3). The paper counts
+# 792 M parameters; XL's layers with 64,000 codes have 895 M, both their tables among them.
+PAR_MODELS |= {
+    f"par_video_xl_{n}x": PARConfig(
+        *LLAMAGEN_SIZES["xl"],
+        num_parallel=n,
+        grid_size=(5, 16, 16),
+        codebook_size=64_000,
+        num_classes=101,
+    )
+    for n in (1, 4, 16)
+}
 
 
 def par_order(config: PARConfig) -> np.ndarray:

@@ -129,7 +129,7 @@ def overlap_step(
         new_layers.append(new_layer)
     row_Q = jnp.where(left_Q == NOTHING, num_previous, left_Q - previous_start)
     x_RQD = jnp.take(x_RTD, jnp.clip(row_Q, 0, num_previous), axis=1)
-    logits_RQV = model.head(model.norm(x_RQD)).astype(jnp.float32)
+    logits_RQV = model.to_logits(x_RQD)
     return logits_RQV, OverlapCache(tuple(new_layers), tokens_R1M)
 
 

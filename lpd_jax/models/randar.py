@@ -45,7 +45,8 @@ class RandAR(nn.Module):
 
     `dtype` is that of matrix products and of what lies between them; the sum that runs through the
     layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`.
+    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
+    matrix to who asked: what it reads comes in place of logits.
     """
 
     config: RandARConfig
@@ -53,6 +54,7 @@ class RandAR(nn.Module):
     attention: str = "einsum"
     remat: str = "none"
     products: str = "plain"
+    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -127,7 +129,9 @@ class RandAR(nn.Module):
         return rotate(query_BHTK, rope_BTK2).swapaxes(1, 2).reshape(B, T, H * K)
 
     def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        return self.head(self.norm(x_BQD)).astype(jnp.float32)
+        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
+        read_BQD = self.norm(x_BQD)
+        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
 # What the backward pass finds of a block's forward pass: all, the matrix products, its input.
@@ -47,6 +48,23 @@ def class_rows(table_CD: jax.Array, labels_B: jax.Array) -> jax.Array:
         jnp.asarray(whole(table_CD)).at[labels_B].get(mode="fill", wrap_negative_indices=False)
     )
     return class_BD[:, None]
+
+
+def apply_head(
+    head: Any, read_BND: jax.Array, dtype: Any = jnp.float32, products: str = "plain", **_: Any
+) -> jax.Array:
+    """Logits `[B, N, V]` by the last matrix of a transformer, as the transformer itself makes them.
+
+    Args:
+        head: its parameters, a kernel `[D, V]`.
+        read_BND: what it reads.
+        dtype, products: options of the transformer; it has others, which do not count here.
+    """
+    dense = nn.Dense(
+        head["kernel"].shape[-1], use_bias=False, dtype=dtype, dot_general=PRODUCTS[products]
+    )
+    logits_BNV: Any = dense.apply({"params": head}, read_BND)
+    return logits_BNV
 
 
 def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat: str) -> Any:

@@ -4,6 +4,7 @@ Letters: B images, N tokens of an image, R rows of the batch (2B under guidance)
 """
 
 import abc
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -19,7 +20,8 @@ from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import make_segments, padded_rows
 from lpd_jax.models.order_mix import OrderMix, mix_orders
 from lpd_jax.models.settings import Generation
-from lpd_jax.models.token_loss import drop_labels, judge_tokens
+from lpd_jax.models.token_loss import drop_labels, judge_in_chunks, judge_tokens
+from lpd_jax.models.transformer import apply_head
 
 MIX_KEY = 1  # of the numbers that choose orders, so that all others stay as they were
 
@@ -75,6 +77,8 @@ class Family(abc.ABC):
     class_leaves: the parameters, by their top names, that speak of classes and of nothing else;
         where none is named, weights cannot be taken over to other classes.
     draws_sizes: whether training draws lists of group sizes.
+    has_head: whether its last step is a matrix without bias, `head` of its parameters, which
+        `logits` with the option `headless` leaves out.
     """
 
     name: ClassVar[str]
@@ -84,6 +88,7 @@ class Family(abc.ABC):
     any_order: ClassVar[bool] = True
     class_leaves: ClassVar[tuple[str, ...]] = ()
     draws_sizes: ClassVar[bool] = False
+    has_head: ClassVar[bool] = False
 
     def __init__(self, config: Any):
         self.config = config
@@ -210,6 +215,7 @@ class Family(abc.ABC):
         train: bool,
         num_size_lists: int = 1,
         order_mix: OrderMix | None = None,
+        loss_chunk: int = 0,
         **options: Any,
     ) -> LossFunction:
         """Mean cross-entropy over `{"tokens": [B, N] raster order, "labels": [B]}`.
@@ -218,6 +224,7 @@ class Family(abc.ABC):
             train: drop labels and activations.
             num_size_lists: see `training_inputs`.
             order_mix: orders that take the place of a share of its own.
+            loss_chunk: so many tokens of an image have their logits at once; 0: all of them.
             options: of `logits`.
         """
 
@@ -228,8 +235,13 @@ class Family(abc.ABC):
             )
             if order_mix is not None:
                 inputs = mix_orders(order_mix, jax.random.fold_in(key, MIX_KEY), inputs)
-            logits_BNV = self.logits(params, inputs, train, dropout_key, **options)
-            return judge_tokens(logits_BNV, jnp.take_along_axis(tokens_BN, inputs.order_BN, axis=1))
+            targets_BN = jnp.take_along_axis(tokens_BN, inputs.order_BN, axis=1)
+            if not loss_chunk:
+                logits_BNV = self.logits(params, inputs, train, dropout_key, **options)
+                return judge_tokens(logits_BNV, targets_BN)
+            read_BND = self.logits(params, inputs, train, dropout_key, headless=True, **options)
+            to_logits = functools.partial(apply_head, **options)
+            return judge_in_chunks(to_logits, params["head"], read_BND, targets_BN, loss_chunk)
 
         return loss_function
 

@@ -29,6 +29,8 @@ class ComputeConfig:
     products: of what numbers the matrix products are: "plain", of `dtype`; "bfloat16", rounded to
         it and summed in float32 while all between stays float32. That is faster than either dtype
         on CPUs with bfloat16 units (AMX). With a dtype of bfloat16 they are the same.
+    loss_chunk: how many tokens of each image have logits in memory at once, a divisor of all of
+        them; 0: all. Nothing is computed twice; of large codebooks it saves much memory.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
         fit; the update is that of the whole batch.
     """
@@ -37,6 +39,7 @@ class ComputeConfig:
     remat: str = "none"
     attention: str = "auto"
     products: str = later_field("plain")
+    loss_chunk: int = later_field(0)
     accumulate_steps: int = 1
 
     def __post_init__(self):
@@ -49,6 +52,8 @@ class ComputeConfig:
                     f"compute.{name}: got {shown(getattr(self, name))}, allowed are "
                     f"{', '.join(allowed)}"
                 )
+        if self.loss_chunk < 0:
+            raise UserError(f"compute.loss_chunk: got {self.loss_chunk}, allowed is 0 or more")
         if self.accumulate_steps < 1:
             raise UserError(
                 f"compute.accumulate_steps: got {self.accumulate_steps}, allowed is at least 1"
@@ -100,10 +105,11 @@ def loss_options(
     num_size_lists: int,
     platform: str | None = None,
 ) -> dict[str, Any]:
-    """Options of `Family.loss` in training: those of `transformer_options`, and the lists.
+    """Options of `Family.loss` in training: of `transformer_options`, the lists, the chunks.
 
     Raises:
-        UserError: as that; several lists for a family that draws none, or a kernel with one mask.
+        UserError: as that; several lists for a family that draws none, or a kernel with one mask;
+            chunks that do not divide the tokens.
     """
     options = transformer_options(compute, model, platform)
     family = transformer_of(model)
@@ -117,4 +123,15 @@ def loss_options(
             f"num_size_lists: got {num_size_lists}, allowed with compute.attention='splash' is 1: "
             "its mask is one for all images"
         )
+    if compute.loss_chunk:
+        if not family.has_head:
+            raise UserError(
+                f"compute.loss_chunk: got {compute.loss_chunk}, allowed for {family.title} is 0"
+            )
+        if model.num_tokens % compute.loss_chunk:
+            raise UserError(
+                f"compute.loss_chunk: got {compute.loss_chunk}, allowed are 0 and divisors of the "
+                f"{model.num_tokens} tokens"
+            )
+        options["loss_chunk"] = compute.loss_chunk
     return {"num_size_lists": num_size_lists, **options}

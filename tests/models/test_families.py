@@ -240,6 +240,27 @@ def test_its_loss_is_the_mean_nats_of_its_logits_and_reaches_every_weight(name):
 
 
 @every_transformer
+def test_in_chunks_its_loss_and_gradients_are_the_same(name):
+    config, params = weights(name)
+    family = transformer_of(config)
+    assert family.has_head
+    rng = np.random.default_rng(0)
+    tokens_BN = rng.integers(config.codebook_size, size=(BATCH, config.num_tokens), dtype=np.int32)
+    batch = {"tokens": tokens_BN, "labels": np.arange(BATCH, dtype=np.int32)}
+
+    def run(loss_chunk):
+        loss = family.loss(train=True, loss_chunk=loss_chunk)
+        # A factor of its own, which must reach the gradients.
+        double = lambda *inputs: jax.tree.map(lambda x: 2 * x, loss(*inputs))  # noqa: E731
+        step = jax.jit(
+            jax.value_and_grad(double, has_aux=True), compiler_options=tiny.QUICK_TO_COMPILE
+        )
+        return step(params, batch, jax.random.key(3))
+
+    chex.assert_trees_all_close(run(loss_chunk=4), run(loss_chunk=0), rtol=1e-4, atol=1e-6)
+
+
+@every_transformer
 def test_under_bfloat16_the_sum_through_the_layers_stays_float32(name):
     config, params = weights(name)
     order_BN, ranked_BN, drawn_BNV = draw(name, dtype=jnp.bfloat16)

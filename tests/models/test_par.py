@@ -215,6 +215,7 @@ def test_another_schedule_is_refused(converted):
         ("par_xxl_16x", 1_410_995_712),
         ("par_3b_4x", 3_096_668_800),
         ("par_3b_16x", 3_096_707_200),
+        ("par_video_xl_4x", 895_449_600),
     ],
 )
 def test_parameter_counts_are_the_published_ones(name, count):

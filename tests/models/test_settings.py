@@ -146,6 +146,13 @@ def test_par_is_drawn_from_as_its_authors_do(name):
         Generation.published(find_model(name), 20)
 
 
+@pytest.mark.parametrize("num_parallel", [1, 4, 16])
+def test_clips_are_drawn_as_the_authors_of_par_do(num_parallel):
+    generation = Generation.published(find_model(f"par_video_xl_{num_parallel}x"))
+    assert (generation.guidance_scale, generation.top_k) == (1.15, 8000)
+    assert (generation.output_size, generation.temperature) == (None, 1.0)
+
+
 def test_a_size_of_no_paper_is_drawn_from_without_guidance():
     for config in (tiny.LPD, tiny.PAR):
         generation = Generation.published(config)

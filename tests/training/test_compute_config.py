@@ -103,3 +103,15 @@ def test_several_size_lists_need_a_family_that_draws_them_and_a_mask_for_each_im
         loss_options(ComputeConfig(), tiny.PAR, 4)
     with pytest.raises(ValueError, match="^num_size_lists: got 4, allowed with compute.attention="):
         loss_options(ComputeConfig(attention="splash"), model, 4, "tpu")
+
+
+def test_chunks_of_the_loss_divide_the_tokens_and_need_a_last_matrix(monkeypatch):
+    assert "loss_chunk" not in loss_options(ComputeConfig(), tiny.PAR, 1)
+    assert loss_options(ComputeConfig(loss_chunk=8), tiny.PAR, 1)["loss_chunk"] == 8
+    with pytest.raises(ValueError, match="^compute.loss_chunk: got 5, allowed are 0 and divisors"):
+        loss_options(ComputeConfig(loss_chunk=5), tiny.PAR, 1)
+    with pytest.raises(ValueError, match="^compute.loss_chunk: got -1, allowed is 0 or more"):
+        ComputeConfig(loss_chunk=-1)
+    monkeypatch.setattr(type(transformer_of(tiny.PAR)), "has_head", False)
+    with pytest.raises(ValueError, match="^compute.loss_chunk: got 8, allowed for PAR is 0"):
+        loss_options(ComputeConfig(loss_chunk=8), tiny.PAR, 1)

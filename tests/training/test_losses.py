@@ -14,7 +14,7 @@ from lpd_jax.models import vq_loss
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.lpd import LPD
 from lpd_jax.models.par import PAR
-from lpd_jax.models.token_loss import cross_entropy, random_orders
+from lpd_jax.models.token_loss import cross_entropy, judge_in_chunks, judge_tokens, random_orders
 from lpd_jax.models.tokenizer_loss import batch_codes
 from lpd_jax.models.vq_loss import TokenizerLossConfig, codebook_entropy_loss
 from lpd_jax.models.vq_tokenizer import VQTokenizer
@@ -31,6 +31,24 @@ def test_cross_entropy_is_the_mean_over_all_queries():
     np.testing.assert_allclose(
         cross_entropy(logits_BNV, targets_BN), -(np.log(0.5) + np.log(0.1)) / 2, rtol=1e-6
     )
+
+
+def test_in_chunks_no_more_logits_are_there_than_those_of_a_chunk():
+    """Neither forward nor backward; the loss alone is what is asked of one that is not trained."""
+    B, N, D, V = 2, 12, 3, 500
+    read_BND = jax.random.normal(jax.random.key(0), (B, N, D))
+    head_DV = jax.random.normal(jax.random.key(1), (D, V))
+    targets_BN = jax.random.randint(jax.random.key(2), (B, N), 0, V)
+
+    def judge(head_DV, read_BND):
+        return judge_in_chunks(lambda head, read: read @ head, head_DV, read_BND, targets_BN, 4)
+
+    whole, _ = judge_tokens(read_BND @ head_DV, targets_BN)
+    np.testing.assert_allclose(judge(head_DV, read_BND)[0], whole, rtol=1e-6)
+    gradient = jax.value_and_grad(judge, argnums=(0, 1), has_aux=True)
+    for function in (judge, gradient):
+        text = str(jax.make_jaxpr(function)(head_DV, read_BND))
+        assert f"{B},4,{V}" in text and f"{B},{N},{V}" not in text and f"3,{B},4,{V}" not in text
 
 
 def test_each_picture_gets_its_own_order():
