@@ -8,8 +8,11 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from lpd_jax.data import moving_avatars
+from lpd_jax.data.pictures import image_shape
 from lpd_jax.models.discriminator import DiscriminatorConfig
-from lpd_jax.models.family import published_models
+from lpd_jax.models.family import published_models, tokenizer_of, transformer_of
+from lpd_jax.models.parameters import count_params
 from lpd_jax.training import recipes
 from lpd_jax.training.config import read_config
 
@@ -42,6 +45,8 @@ RUNS = {
 }
 # Name -> fsdp, guidance: told in steps, not in epochs.
 RANDAR_RUNS = {"randar_l": (1, 3.4), "randar_xl": (4, 4.0), "randar_xxl": (8, 4.0)}
+# Tokens at a time -> decoding steps, published FVD.
+VIDEO_RUNS = {1: (1280, 94.1), 4: (323, 99.5), 16: (95, 103.4)}
 EVERY_RUN = [*RUNS, *RANDAR_RUNS]
 TOKENIZERS = {"vq16", "vq8", "vq16_finetune"}
 # Of each paper: final rate, weight decay, longest gradient, gradient that ends the run.
@@ -77,9 +82,9 @@ def from_command_line(name, *overrides):
 
 
 def test_every_published_run_is_in_the_table():
-    ours = ("avatars", "photos")
+    ours = ("avatars", "photos", "clips")
     named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith(ours)}
-    assert named == set(EVERY_RUN) | TOKENIZERS
+    assert named == set(EVERY_RUN) | TOKENIZERS | {f"par_video_xl_{n}x" for n in VIDEO_RUNS}
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZERS))
@@ -146,6 +151,40 @@ def test_a_run_of_randar_is_the_released_one(name):
     generation = config.generation
     assert (config.mesh.fsdp, generation.guidance_scale) == RANDAR_RUNS[name]
     assert (generation.order, generation.num_steps) == ("random", 88)
+
+
+@pytest.mark.parametrize("num_parallel", VIDEO_RUNS)
+def test_a_run_on_clips_is_the_published_one(num_parallel):
+    name, (steps, distance) = f"par_video_xl_{num_parallel}x", VIDEO_RUNS[num_parallel]
+    model, config = read_config(load(name).get_config().to_dict())
+    assert model == published_models()[name] and model.num_parallel == num_parallel
+    assert transformer_of(model).schedule().num_steps == steps
+    epoch = 9_537 // 256
+    assert (config.num_steps, config.batch_size) == (3000 * epoch, 256)
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.final_learning_rate) == (1e-4, 0.0)
+    assert (optimizer.warmup_steps, optimizer.cosine_steps) == (150 * epoch, 2850 * epoch)
+    assert (optimizer.weight_decay, model.dropout_rate, model.label_drop_rate) == (0.05, 0.1, 0.1)
+    assert (config.generation.guidance_scale, config.generation.top_k) == (1.15, 8000)
+    assert model.num_tokens % config.compute.loss_chunk == 0 < config.compute.loss_chunk
+    header = load(name).__doc__
+    assert (
+        f"FVD {distance} in {steps} steps" in header and f"workdir=gs://BUCKET/{name}\n" in header
+    )
+
+
+@pytest.mark.parametrize("name", ["clips_tokenizer", "clips_par"])
+def test_small_clips_fit_their_tokenizer(name):
+    model, config = read_config(load(name).get_config().to_dict())
+    if name == "clips_tokenizer":
+        assert tokenizer_of(model).grid_of(image_shape(config.data)) == (5, 8, 8)
+    else:
+        tokenizer, _ = read_config(load("clips_tokenizer").get_config().to_dict())
+        assert tokenizer_of(tokenizer).size_of(model.grid_size) == image_shape(config.data)
+        assert model.codebook_size == tokenizer.codebook_size
+        assert model.num_classes == len(moving_avatars.NAMES)
+        # They ship in half precision.
+        assert 2 * (count_params(model) + count_params(tokenizer)) < 25e6
 
 
 @pytest.mark.parametrize("name", EVERY_RUN)

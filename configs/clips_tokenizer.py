@@ -1,0 +1,40 @@
+"""The tokenizer of small clips: 17 frames of 64x64 pixels to 5x8x8 tokens of 4096 codes.
+
+    python launch/train.py --config=configs/clips_tokenizer.py --workdir=runs/clips_tokenizer
+
+6.1 million parameters in the manner of NBP's tokenizer, which PAR's experiments on video use:
+causal convolutions over frames and pixels, FSQ of four numbers of eight levels. Squares of 2x2
+pixels are folded into channels first, so that little is computed at full size.
+
+It learns from `moving_avatars`, clips that are made while it trains of the bundled pictures: 12
+classes of faces that bounce, roll, swing or turn round, anew in every epoch.
+"""
+
+from ml_collections import ConfigDict
+
+from lpd_jax.training import recipes
+
+
+def get_config() -> ConfigDict:
+    config = recipes.clips_run(num_steps=2000, batch_size=4)
+    config.model = ConfigDict(
+        {
+            "family": "video",
+            "base_channels": 32,
+            "channel_multipliers": (1, 2, 4),
+            "res_blocks": (0, 1, 1),
+            "middle_blocks": 1,
+            "time_strides": (2, 2),
+            "patch_size": 2,
+            "narrow_unfolding": True,
+            "fsq_levels": (8, 8, 8, 8),
+        }
+    )
+    config.data.random_views = True
+    config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
+    config.optimizer = recipes.avatars_optimizer(
+        learning_rate=1e-3, cosine_steps=1400, weight_decay=0.0
+    )
+    config.ema_decay = 0.998
+    config.every = ConfigDict({"log": 25, "evaluate": 1000, "save": 250, "sample": 500})
+    return config
