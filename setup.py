@@ -50,7 +50,7 @@ NOTEBOOK = [*HUB, "matplotlib>=3.8", "scipy>=1.14"]
 # Folders of gs:// and s3://.
 BUCKETS = ["gcsfs>=2024.6", "s3fs>=2024.6"]
 # The page to paint on.
-PAGE = ["starlette>=1.0", "uvicorn>=0.30"]
+PAGE = ["scipy>=1.14", "starlette>=1.0", "uvicorn>=0.30"]
 # What `mkdocs build --strict` needs. It reads the source of the package and imports none of it.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings-python>=2.0,<3"]
 TEST = [
@@ -75,6 +75,7 @@ TEST = [
     "mypy>=1.15",
     "nbclient>=0.10",
     "nbformat>=5.10",
+    "playwright>=1.49",  # drives the page in a Chromium that is there; it brings none
     "pytest>=8.4",
     "pytest-xdist>=3.6",
     "ruff>=0.12",

@@ -9,6 +9,8 @@ otherwise. Whoever reaches it can draw: it knows no users. What the page does is
 docs/page.md tells of.
 """
 
+from collections.abc import Mapping
+
 from absl import flags
 
 from lpd_jax.generation.model_help import model_help
@@ -19,8 +21,10 @@ from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import directory_digest
 
 with command_line.imports_of("page"):
+    from lpd_jax.evaluation.avatar_classifier import load_classifier
+    from lpd_jax.evaluation.judges import AVATARS, default_network
     from lpd_jax.web.server import listen, make_app, server_of
-    from lpd_jax.web.studio import Studio
+    from lpd_jax.web.studio import Classifier, Studio
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, a folder, or owner/name.")
 MORE_MODELS = flags.DEFINE_list("more_models", [], "Others, to draw with and to compare.")
@@ -54,7 +58,16 @@ def load_models() -> Studio:
             Pipeline.from_pretrained(directory),
             directory_digest(directory),
         )
-    return Studio(pipes, digests)
+    return Studio(pipes, digests, classifiers_of(pipes))
+
+
+def classifiers_of(pipes: Mapping[str, Pipeline]) -> dict[str, Classifier]:
+    """What says how good a picture is, for models whose pictures it knows."""
+    known = [name for name, pipe in pipes.items() if default_network(pipe.config) == AVATARS]
+    if not known:
+        return {}
+    classifier = Classifier(AVATARS, load_classifier().probabilities)
+    return dict.fromkeys(known, classifier)
 
 
 def run() -> None:

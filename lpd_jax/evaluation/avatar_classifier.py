@@ -100,6 +100,13 @@ class Classifier:
         features_BF = as_features(features_BF, FEATURE_DIM)
         return features_BF @ np.asarray(head["kernel"]) + np.asarray(head["bias"])[None]
 
+    def probabilities(self, image_HWC: np.ndarray) -> np.ndarray:
+        """What one picture is taken for, at once: uint8 `[H, W, 3]` -> float32 `[C]`."""
+        features_BF = np.asarray(_features(self.params["network"], image_HWC[None]))
+        logits_C = self.logits(features_BF)[0]
+        shares_C = np.exp(logits_C - logits_C.max())
+        return (shares_C / shares_C.sum()).astype(np.float32)
+
     def accuracy(self, features_BF: np.ndarray, labels_B: np.ndarray) -> float:
         """Share of pictures whose most likely class is their label."""
         logits_BC = self.logits(features_BF)

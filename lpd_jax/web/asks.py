@@ -104,6 +104,11 @@ def read_ask(kind: str, body: Mapping[str, Any], pipes: Mapping[str, Any]) -> As
 
 def check_can_edit(model: str, pipe: Any) -> None:
     family = transformer_of(pipe.config.need("transformer"))
+    if draws_clips(pipe):
+        raise UserError(
+            f"model: got {shown(model)}, which draws clips; allowed for editing are those of "
+            "pictures"
+        )
     if not family.any_order:
         raise UserError(
             f"model: got {shown(model)}, a {family.title} model, which draws in one order only; "
@@ -111,8 +116,13 @@ def check_can_edit(model: str, pipe: Any) -> None:
         )
 
 
+def draws_clips(pipe: Any) -> bool:
+    return len(pipe.grid_size) == 3
+
+
 def pixels_per_cell(pipe: Any) -> int:
-    return tokenizer_of(pipe.config.need("tokenizer")).size_of((1, 1))[0]
+    axes = (1,) * len(pipe.grid_size)
+    return tokenizer_of(pipe.config.need("tokenizer")).size_of(axes)[-1]
 
 
 def checked_paint(ask: Ask, body: Mapping[str, Any], pipe: Any) -> Ask:

@@ -23,6 +23,7 @@ LONGEST_SIDE = 1024  # of a picture that the page is given back to cut
 MOST_FRAMES = 64
 MOST_SPRITE_PIXELS = 2**24
 FRAME_MILLISECONDS, LAST_FRAME_MILLISECONDS = 160, 2000
+CLIP_MILLISECONDS = 125  # of a frame: models of clips are trained on 8 a second
 
 
 def read_upload(name: str, content: bytes) -> np.ndarray:
@@ -94,8 +95,11 @@ def sprite(frames_BHWC: np.ndarray) -> bytes:
     return png(image_grid(frames_BHWC, columns, padding=0))
 
 
-def animation(content: bytes, count: int) -> bytes:
-    """A lossless WebP that plays the frames of a sprite without end."""
+def animation(content: bytes, count: int, is_clip: bool = False) -> bytes:
+    """A lossless WebP that plays the frames of a sprite without end.
+
+    The last is shown longer, but for clips.
+    """
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         whole_HWC = np.asarray(image.convert("RGB"))
     columns = sprite_columns(count)
@@ -110,7 +114,9 @@ def animation(content: bytes, count: int) -> bytes:
         lossless=True,
         save_all=True,
         append_images=frames[1:],
-        duration=[FRAME_MILLISECONDS] * (count - 1) + [LAST_FRAME_MILLISECONDS],
+        duration=[CLIP_MILLISECONDS] * count
+        if is_clip
+        else [FRAME_MILLISECONDS] * (count - 1) + [LAST_FRAME_MILLISECONDS],
         loop=0,
     )
     return file.getvalue()

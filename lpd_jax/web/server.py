@@ -159,9 +159,12 @@ class Server:
         job, name = self.find(request), request.path_params["file"]
         files = job.result.files if job.result else {}
         if name == "animation.webp" and job.result and "frames.png" in files:
-            count = job.result.facts["frames"]["count"]
+            frames, sprite = job.result.facts["frames"], files["frames.png"][1]
+            is_clip = "steps" not in frames
             async with self.checking:
-                content = await run_in_threadpool(pictures.animation, files["frames.png"][1], count)
+                content = await run_in_threadpool(
+                    pictures.animation, sprite, frames["count"], is_clip
+                )
             return Response(content, media_type="image/webp")
         if name not in files:
             names = ", ".join(files) or "none"

@@ -1,12 +1,12 @@
 """Asks carried out: a picture, how it came about, and all that draws it again.
 
-Letters: B frames, H height, W width, C channels, N tokens of a picture.
+Letters: B pictures or frames, T frames of a clip, H height, W width, C channels, N tokens.
 """
 
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from lpd_jax.generation.picture_sinks import TEXT_KEY, describe_picture, setting
 from lpd_jax.generation.request import Request, names_of
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.settings import FIELDS
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.version import __version__
 from lpd_jax.web import asks, pictures
 from lpd_jax.web.jobs import Result
@@ -25,15 +25,37 @@ from lpd_jax.web.jobs import Result
 Reach = Callable[[str], None]
 
 
+class Classifier(NamedTuple):
+    """What says how good a picture is: by how sure it is of the class that was asked for."""
+
+    name: str
+    probabilities: Callable[[np.ndarray], np.ndarray]  # uint8 `[H, W, 3]` -> `[classes]`
+
+    def judge(self, image_HWC: np.ndarray, label: int) -> dict[str, Any]:
+        shares = self.probabilities(image_HWC)
+        return {
+            "name": self.name,
+            "probability": round(float(shares[label]), 4),
+            "likeliest": int(shares.argmax()),
+        }
+
+
 class Studio:
     """The models of a page and what they are asked for."""
 
-    def __init__(self, pipes: Mapping[str, Any], digests: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        pipes: Mapping[str, Any],
+        digests: Mapping[str, str] | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
+    ):
         """Args:
         pipes: pipelines by the name that the page shows, the first is the default.
         digests: what names the weights of each.
+        classifiers: what judges the pictures of each, where there is something that can.
         """
         self.pipes, self.digests = dict(pipes), dict(digests or {})
+        self.classifiers = dict(classifiers or {})
         self.compile_seconds: float | None = None  # that the last one took
         self.is_warm = False
         self.described = {name: describe(name, pipe) for name, pipe in self.pipes.items()}
@@ -41,7 +63,9 @@ class Studio:
     def warm_up(self) -> None:
         """Compiles what the first visitor asks for."""
         for name, pipe in self.pipes.items():
-            self._compile(pipe, pipe.request([0]), replay=True)
+            self._compile(pipe, pipe.request([0]), replay=not asks.draws_clips(pipe))
+            if name in self.classifiers:
+                self.classifiers[name].judge(np.zeros((*pipe.image_size, 3), np.uint8), 0)
             if self.described[name]["can_edit"]:
                 mask_hw = np.zeros(pipe.grid_size, bool)
                 mask_hw[: max(1, len(mask_hw) // 4)] = True
@@ -74,27 +98,27 @@ class Studio:
 
     def _draw(self, ask: asks.Ask, reach: Reach) -> Result:
         pipe, request = self.pipes[ask.model], ask.request
+        is_clip = asks.draws_clips(pipe)
         reach("compiling")
-        compiled = self._compile(pipe, request, replay=ask.frames)
+        compiled = self._compile(pipe, request, replay=ask.frames and not is_clip)
         reach("drawing")
         start = time.perf_counter()
-        images_BHWC, tokens_BN = pipe.draw(request)
+        images_BHWC, tokens_BN = pipe.draw(request)  # clips are `[B, T, H, W, C]`
         seconds = {"compile": compiled, "draw": time.perf_counter() - start}
+        image_HWC = images_BHWC[0, 0] if is_clip else images_BHWC[0]
         said = describe_picture(request, 0, self._facts(ask.model))[TEXT_KEY]
-        files = {"picture.png": ("image/png", pictures.png(images_BHWC[0], said))}
+        files = {"picture.png": ("image/png", pictures.png(image_HWC, said))}
         facts = self._settings(ask) | {"seconds": seconds} | maps_of(request, pipe.grid_size)
+        if ask.model in self.classifiers:
+            label = int(request.labels[0])
+            facts["classifier"] = self.classifiers[ask.model].judge(image_HWC, label)
         if ask.frames:
-            frames_BHWC, ends = draw_frames(pipe, request, images_BHWC[0], tokens_BN, reach)
-            count, height, width, _ = frames_BHWC.shape
+            ends = None
+            frames_BHWC = images_BHWC[0]
+            if not is_clip:
+                frames_BHWC, ends = draw_frames(pipe, request, image_HWC, tokens_BN, reach)
             files["frames.png"] = ("image/png", pictures.sprite(frames_BHWC))
-            columns = pictures.sprite_columns(count)
-            facts["frames"] = {
-                "count": count,
-                "columns": columns,
-                "height": height,
-                "width": width,
-                "steps": ends,
-            }
+            facts["frames"] = frames_facts(frames_BHWC, ends)
         return Result(facts, files)
 
     def _paint(self, ask: asks.Ask, reach: Reach) -> Result:
@@ -172,10 +196,6 @@ def describe(name: str, pipe: Any) -> dict[str, Any]:
     """What the page needs to know of a model."""
     model = pipe.config.need("transformer")
     pipe.config.need("tokenizer")
-    if len(pipe.grid_size) != 2:
-        raise UserError(
-            f"model: got {shown(name)}, which draws clips; allowed are those of pictures"
-        )
     family, request = transformer_of(model), pipe.request([0])
     return {
         "name": name,
@@ -192,7 +212,8 @@ def describe(name: str, pipe: Any) -> dict[str, Any]:
             if allowed(family.schedule, count, None)
         ],
         "codebook_size": model.codebook_size,
-        "can_edit": family.any_order,
+        "draws_clips": asks.draws_clips(pipe),
+        "can_edit": family.any_order and not asks.draws_clips(pipe),
     }
 
 
@@ -209,6 +230,18 @@ def maps_of(request: Request, grid: tuple[int, ...]) -> dict[str, Any]:
     rank_N = np.argsort(request.order[0])
     step_N = np.repeat(np.arange(request.schedule.num_steps), request.schedule.group_sizes)
     return {"grid": list(grid), "ranks": rank_N.tolist(), "steps": step_N[rank_N].tolist()}
+
+
+def frames_facts(frames_BHWC: np.ndarray, ends: list[int] | None) -> dict[str, Any]:
+    """Where each frame lies in the file of all.
+
+    Args:
+        ends: the step after which each picture is shown; None for the frames of a clip.
+    """
+    count, height, width, _ = frames_BHWC.shape
+    columns = pictures.sprite_columns(count)
+    facts = {"count": count, "columns": columns, "height": height, "width": width}
+    return facts | ({} if ends is None else {"steps": ends})
 
 
 def draw_frames(

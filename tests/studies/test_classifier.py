@@ -39,6 +39,14 @@ def shipped():
     return classifiers.load_classifier()
 
 
+def test_one_picture_is_judged_as_many_are(tiny):
+    images_BHWC, labels_B = colour_squares(2, 4)
+    logits_BC = tiny.logits(tiny.features(images_BHWC))
+    shares_BC = np.stack([tiny.probabilities(image_HWC) for image_HWC in images_BHWC])
+    np.testing.assert_allclose(shares_BC, jax.nn.softmax(logits_BC), atol=1e-5)
+    assert (shares_BC.argmax(axis=1) == labels_B).all()
+
+
 def test_training_learns_and_repeats(tiny):
     assert tiny.validation_accuracy == 1.0
     assert train_tiny().digest == tiny.digest

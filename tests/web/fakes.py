@@ -1,8 +1,15 @@
-"""A pipeline that draws at once, or when it is told to: the picture says its seed and its class."""
+"""A pipeline that draws at once, or when it is told to: the picture says its seed and its class.
+
+And servers: one that a test speaks with directly, one that is reached over real connections.
+"""
 
 import base64
+import contextlib
 import io
+import struct
 import threading
+import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -11,7 +18,7 @@ from starlette.testclient import TestClient
 from lpd_jax.generation.request import make_request
 from lpd_jax.models.settings import Generation
 from lpd_jax.pipeline import Drawn
-from lpd_jax.web.server import make_app
+from lpd_jax.web.server import listen, make_app, server_of
 from lpd_jax.web.studio import Studio
 from lpd_jax.weights.directory_config import DirectoryConfig
 from tests import tiny
@@ -71,6 +78,20 @@ def client_of(pipes, **options) -> TestClient:
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
+@contextlib.contextmanager
+def serving(studio: Studio, **options) -> Iterator[int]:
+    """The port of a server on this machine."""
+    with listen("127.0.0.1", 0) as sock:
+        server = server_of(make_app(studio, **options))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(60)
+
+
 def in_base64(image_HWC: np.ndarray, form: str = "PNG") -> str:
     file = io.BytesIO()
     Image.fromarray(image_HWC).save(file, format=form)
@@ -80,3 +101,16 @@ def in_base64(image_HWC: np.ndarray, form: str = "PNG") -> str:
 def pixels(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is huge."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -1,13 +1,17 @@
 """The API draws and edits what the pipeline does, pixel by pixel."""
 
+import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import lpd_jax
+from lpd_jax.web.server import make_app
+from lpd_jax.web.studio import Classifier, Studio
 from tests import tiny
 from tests.web.fakes import client_of, in_base64, pixels
 
@@ -26,6 +30,8 @@ def client(pipe):
 
 def ask(client, kind, **body):
     answer = client.post(f"/api/{kind}?wait=60", json=body)
+    while answer.status_code == 202:  # compiles, where many share the cores
+        answer = client.get(f"/api/jobs/{answer.json()['job']}?wait=60")
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -96,6 +102,21 @@ def test_the_same_ask_gives_the_same_file_and_the_file_says_how_to_draw_it(clien
     np.testing.assert_array_equal(pixels(first), again[0])
 
 
+def test_a_classifier_says_how_sure_it_is(pipe):
+    seen = []
+
+    def probabilities(image_HWC):
+        seen.append(image_HWC)
+        return np.array([0.25, 0.05, 0.7], np.float32)
+
+    studio = Studio({"tiny": pipe}, classifiers={"tiny": Classifier("its name", probabilities)})
+    with TestClient(make_app(studio), base_url="http://localhost") as client:
+        said = ask(client, "draw", label=0, frames=False, **CHOICES)
+        image = pixels(fetch(client, said, "picture.png"))
+    assert said["classifier"] == {"name": "its name", "probability": 0.25, "likeliest": 2}
+    np.testing.assert_array_equal(seen[-1], image)
+
+
 def test_many_steps_share_frames(client, monkeypatch):
     monkeypatch.setattr("lpd_jax.web.pictures.MOST_FRAMES", 4)
     said = ask(client, "draw", label=0, num_steps=16, order="raster", temperature=0.0)
@@ -157,3 +178,34 @@ def test_a_model_of_one_order_draws_and_says_that_it_cannot_edit(tmp_path, one_s
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error.startswith("model: got 'par', a PAR model") and str(tmp_path) not in error
+
+
+def test_a_model_of_clips_draws_them_and_says_that_it_cannot_edit(tmp_path, one_scan):
+    path = tiny.write_model_directory(
+        tmp_path / "clips",
+        dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4)),
+        tiny.VIDEO,
+        (5, 16, 16),
+        order="region",
+        num_steps=None,
+        guidance_scale=1.0,
+    )
+    pipe = lpd_jax.Pipeline.from_pretrained(path)
+    with client_of({"clips": pipe}) as client:
+        (model,) = client.get("/api/model").json()["models"]
+        assert model["draws_clips"] and not model["can_edit"] and model["cell"] == 4
+        said = ask(client, "draw", label="owl", seed=3)
+        clip_THWC = pipe("owl", seed=3)[0]
+        first, sprite = (pixels(fetch(client, said, f"{x}.png")) for x in ("picture", "frames"))
+        with Image.open(io.BytesIO(fetch(client, said, "animation.webp"))) as film:
+            assert film.n_frames == 5
+        body = {"label": 0, "picture": in_base64(first), "mask": np.ones((4, 4), int).tolist()}
+        refused = client.post("/api/inpaint", json=body)
+    np.testing.assert_array_equal(first, clip_THWC[0])
+    assert said["frames"] == {"count": 5, "columns": 3, "height": 16, "width": 16}
+    assert len(said["ranks"]) == 32 and said["grid"] == [2, 4, 4]
+    for i, frame_HWC in enumerate(clip_THWC):
+        top, left = i // 3 * 16, i % 3 * 16
+        np.testing.assert_array_equal(sprite[top : top + 16, left : left + 16], frame_HWC)
+    assert refused.status_code == 400
+    assert refused.json()["error"].startswith("model: got 'clips', which draws clips")

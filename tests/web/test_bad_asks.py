@@ -2,8 +2,6 @@
 
 import io
 import json
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from PIL import Image
 
 from lpd_jax.runtime.picture_files import read_picture
 from lpd_jax.web import asks, pictures
-from tests.web.fakes import FakePipeline, client_of, in_base64, pixels
+from tests.web.fakes import FakePipeline, bomb, client_of, in_base64, pixels
 
 PICTURE = in_base64(np.zeros((8, 8, 3), np.uint8))
 MASK = [[1, 0, 0, 0]] + [[0] * 4] * 3
@@ -131,19 +129,6 @@ def test_long_bodies_are_not_read(declared, client, monkeypatch):
     answer = client.post("/api/picture", content=content)
     assert answer.status_code == 413
     assert answer.json()["error"] == "body: got more, allowed are 1,000 bytes"
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is huge."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(b"\0" * 1000)
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 @pytest.mark.parametrize(

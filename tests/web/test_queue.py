@@ -13,9 +13,9 @@ import pytest
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.web import jobs as jobs_module
 from lpd_jax.web.jobs import Jobs, QueueFull, Result
-from lpd_jax.web.server import listen, make_app, server_of
+from lpd_jax.web.server import listen
 from lpd_jax.web.studio import Studio
-from tests.web.fakes import FakePipeline, client_of, in_base64, picture_of, pixels
+from tests.web.fakes import FakePipeline, client_of, in_base64, picture_of, pixels, serving
 
 
 @pytest.fixture
@@ -195,11 +195,7 @@ CLIENTS = 50
 def test_fifty_at_once_each_get_their_own_picture(pipe):
     """Over real connections; all are in the queue before the first is drawn."""
     pipe.gate.clear()
-    with listen("127.0.0.1", 0) as sock:
-        port = sock.getsockname()[1]
-        server = server_of(make_app(Studio({"fake": pipe}), most_waiting=CLIENTS))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-        thread.start()
+    with serving(Studio({"fake": pipe}), most_waiting=CLIENTS) as port:
         try:
             with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
                 drawn = [pool.submit(one_client, port, seed) for seed in range(CLIENTS)]
@@ -209,8 +205,6 @@ def test_fifty_at_once_each_get_their_own_picture(pipe):
                 pictures = [one.result(120) for one in drawn]
         finally:
             pipe.gate.set()
-            server.should_exit = True
-            thread.join(60)
     for seed, picture in enumerate(pictures):
         np.testing.assert_array_equal(picture, picture_of(seed, seed % 3))
     assert sorted(pipe.seeds) == list(range(CLIENTS)) and pipe.most_at_once == 1
