@@ -27,7 +27,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.extend.backend import clear_backends  # noqa: E402
 
-from lpd_jax.decoding import scan  # noqa: E402
+from lpd_jax.decoding import device_choices  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -45,7 +45,7 @@ elif jax.default_backend() != "cpu":
 def one_scan():
     """Compiles in less time; that segments change nothing is tested in models/test_families.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "DEFAULT_NUM_SEGMENTS", 1)
+        patch.setattr(device_choices, "NUM_SEGMENTS", 1)
         yield
 
 

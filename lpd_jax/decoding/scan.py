@@ -5,6 +5,7 @@ previous group, guides, samples and writes. Letters: B images, M slots, P rows o
 group, Q query rows, V codebook, R rows of the batch that the model sees: B, or 2B with guidance.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import (
@@ -23,9 +25,6 @@ from lpd_jax.decoding.step_table import (
 )
 from lpd_jax.runtime.errors import UserError
 
-# Measured on 2 cores with LPD-L, 20 steps of 256 tokens: 2, 3, 4, 6 take 4, 7, 9, 14 s to compile,
-# then 3.4, 3.2, 3.0, 2.9 s for a guided picture and 10.2, 9.8, 9.3, 8.5 s for four.
-DEFAULT_NUM_SEGMENTS = 4
 SLOT_AXIS = 2  # of every leaf of a cache
 
 
@@ -84,7 +83,7 @@ def decode_tokens(
         keys_B: one key per image.
         schedule: tokens per step; static.
         num_segments: consecutive scans that the schedule is cut into. More of them pad less and
-            compile longer. None takes the default.
+            compile longer. None takes what suits the device: see `device_choices`.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
@@ -98,7 +97,13 @@ def decode_tokens(
             for those that are not known; or there is less than one segment.
     """
     num_tokens = order_BN.shape[1]
+    choices = device_choices()
+    if num_segments is None:
+        num_segments = choices.num_segments(len(order_BN))
     segments = checked_segments(schedule, num_segments, num_tokens, known)
+    segments = tuple(
+        dataclasses.replace(one, num_slots=choices.padded_slots(one.num_slots)) for one in segments
+    )
     padding = max(max(s.previous_width, s.query_width) for s in segments)
     # By slot: one place for the class in front, room for padded reads and writes behind.
     positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
@@ -135,10 +140,9 @@ def decode_tokens(
 
 
 def checked_segments(
-    schedule: GroupSchedule, num_segments: int | None, num_tokens: int, known: Known | None
+    schedule: GroupSchedule, num_segments: int, num_tokens: int, known: Known | None
 ) -> tuple[Segment, ...]:
     """The scans of `decode_tokens`; with known tokens one more, for the step that feeds them."""
-    num_segments = DEFAULT_NUM_SEGMENTS if num_segments is None else num_segments
     if known is not None:
         most_known, num_steps = known.tokens_BK.shape[1], len(known.table.query_start_S)
         if num_steps != schedule.num_steps or most_known + schedule.num_tokens < num_tokens:

@@ -69,7 +69,7 @@ def generate_ranked_tokens(
         schedule=schedule,
         sampling=sampling,
         guidance=guidance,
-        num_segments=family.num_segments(num_segments),
+        num_segments=family.num_segments(num_segments, len(labels_B)),
         keep_logits=keep_logits,
         known=known,
     )

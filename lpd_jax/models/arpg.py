@@ -17,11 +17,12 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
 from lpd_jax.decoding.step_table import teacher_forcing_mask
-from lpd_jax.models.attention import ATTENTION
+from lpd_jax.models.attention import KERNELS
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.llama_block import (
     LlamaBlock,
     LlamaLayer,
+    cached_kernels,
     matrix,
     rms_norm,
     split_heads,
@@ -89,7 +90,7 @@ class QueryBlock(LlamaLayer):
         h_BQD = rms_norm("attention_norm", self.dtype)(x_BQD)
         query_BQC = self.dense(self.config.embed_dim, "query")(h_BQD)
         q_BHQK = rotate(self.split_heads(query_BQC)[0], rope_BQK2)
-        mixed_BHQK = ATTENTION[self.attention](q_BHQK, *memory, mask_QM)
+        mixed_BHQK = KERNELS[self.attention](q_BHQK, *memory, mask_QM)
         x_BQD = self.add_attended(x_BQD, mixed_BHQK, train)
         return self.add_mlp(x_BQD, train), None
 
@@ -275,7 +276,7 @@ def read_block(
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass that reads. Jitted on its own, it is traced once for all."""
-    block = ContentBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+    block = ContentBlock(config, *cached_kernels(cache)).bind({"params": params})
 
     def remember(k_BHPK: jax.Array, v_BHPK: jax.Array) -> KVCache:
         return put_rows(cache, k_BHPK, v_BHPK, start)
@@ -294,5 +295,5 @@ def ask_block(
     rope_BQK2: jax.Array,
 ) -> jax.Array:
     """One layer of a cached pass that asks."""
-    block = QueryBlock(config, memory.k_BNMK.dtype).bind({"params": params})
+    block = QueryBlock(config, *cached_kernels(memory)).bind({"params": params})
     return block(x_BQD, memory, mask_QM, rope_BQK2)[0]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention_recompute import attend_recomputing
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
@@ -149,6 +150,29 @@ ATTENTION: dict[str, Attend] = {
 }
 
 
+def attend_flash(
+    q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
+) -> jax.Array:
+    """cuDNN's kernel where the program is compiled for an NVIDIA GPU, wherever it is traced."""
+    return jax.lax.platform_dependent(
+        q_BNTK, k_BNMK, v_BNMK, mask_TM, cuda=ATTENTION["cudnn"], default=attend
+    )
+
+
+KERNELS = ATTENTION | {"flash": attend_flash}
+
+
+def cached_attention(dtype: jnp.dtype, head_dim: int) -> str:
+    """The kernel of a cached pass, a key of `KERNELS`, on the device that it is traced for."""
+    flash = device_choices().flash_attention and fits_cudnn(dtype, head_dim)
+    return "flash" if flash else "einsum"
+
+
+def fits_cudnn(dtype: jnp.dtype, head_dim: int) -> bool:
+    is_half = jnp.dtype(dtype).itemsize == 2
+    return is_half and not head_dim % 8 and head_dim <= CUDNN_MAX_HEAD_DIM
+
+
 def choose_attention(
     name: str, platform: str, dtype: jnp.dtype, head_dim: int, num_tokens: int
 ) -> str:
@@ -167,8 +191,7 @@ def choose_attention(
     Raises:
         UserError: an unknown name, or a kernel that cannot run there.
     """
-    cudnn_fits = jnp.dtype(dtype).itemsize == 2 and not head_dim % 8
-    cudnn_fits &= head_dim <= CUDNN_MAX_HEAD_DIM
+    cudnn_fits = fits_cudnn(dtype, head_dim)
     if name == "auto":
         return "cudnn" if platform == "gpu" and cudnn_fits else "einsum"
     if name not in ATTENTION:

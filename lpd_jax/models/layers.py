@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.attention import attend, attend_in_two
+from lpd_jax.decoding.device_choices import device_choices
+from lpd_jax.models.attention import KERNELS, attend_in_two
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
@@ -55,6 +56,49 @@ def write_cache(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: Cac
     return put_rows(cache, k_BNTK[:, :, cut:], v_BNTK[:, :, cut:], write.query_start)
 
 
+def write_groups(
+    cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, write: CacheWrite
+) -> KVCache:
+    """`write_cache` where queries follow the previous group, in as few kernels as the device likes.
+
+    The previous group, without its padding, ends where the queries begin.
+    """
+    if not device_choices().one_write:
+        return write_cache(cache, k_BNTK, v_BNTK, write)
+    put = functools.partial(put_window, window=window_of(write, k_BNTK.shape[2], cache))
+    return KVCache(put(cache.k_BNMK, k_BNTK), put(cache.v_BNMK, v_BNTK))
+
+
+class Window(NamedTuple):
+    """Consecutive slots W that hold both groups, and the row that each of them takes."""
+
+    start: jax.Array
+    row_W: jax.Array
+    is_new_W: jax.Array  # the others stay as they are
+
+
+def window_of(write: CacheWrite, num_rows: int, cache: KVCache) -> Window:
+    num_slots = cache.k_BNMK.shape[2]
+    width = min(num_rows, num_slots)
+    start = jnp.clip(write.query_start - write.num_previous, 0, num_slots - width)
+    slot_W = start + jnp.arange(width)
+    row_W = jnp.where(
+        slot_W < write.query_start,
+        slot_W - write.previous_start,
+        slot_W - write.query_start + write.num_previous,
+    )
+    return Window(start, row_W, (slot_W >= write.previous_start) & (row_W < num_rows))
+
+
+def put_window(cache_BNMK: jax.Array, rows_BNTK: jax.Array, window: Window) -> jax.Array:
+    """Puts rows into the slots of a window."""
+    start, row_W, is_new_W = window
+    old_BNWK = jax.lax.dynamic_slice_in_dim(cache_BNMK, start, len(row_W), axis=2)
+    new_BNWK = jnp.take(rows_BNTK, row_W, axis=2, mode="clip")
+    new_BNWK = jnp.where(is_new_W[:, None], new_BNWK, old_BNWK)
+    return jax.lax.dynamic_update_slice_in_dim(cache_BNMK, new_BNWK, start, axis=2)
+
+
 def put_rows(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, start: jax.Array) -> KVCache:
     """Puts rows into the slots from `start` on."""
     put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=2)
@@ -76,7 +120,7 @@ class Block(nn.Module):
     num_context: int  # the first rows of an uncached pass, which see none of the others
     dropout_rate: float = 0.0
     dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"  # of an uncached pass: a key of `attention.ATTENTION`
+    attention: str = "einsum"  # a key of `attention.KERNELS`
     products: str = "plain"  # a key of `products.PRODUCTS`
 
     @nn.compact
@@ -99,9 +143,9 @@ class Block(nn.Module):
             )
         else:
             old_cache, write = cache_write
-            cache = write_cache(old_cache, k_BNTK, v_BNTK, write)
+            cache = write_groups(old_cache, k_BNTK, v_BNTK, write)
             # All slots: a slice of the cache would be copied in every step.
-            attended_BNTK = attend(q_BNTK, cache.k_BNMK, cache.v_BNMK, mask_TM)
+            attended_BNTK = KERNELS[self.attention](q_BNTK, cache.k_BNMK, cache.v_BNMK, mask_TM)
         h_BTD = attended_BNTK.swapaxes(1, 2).reshape(x_BTD.shape)
         x_BTD += drop(self.dense(self.embed_dim, "proj", ("heads", "embed"))(h_BTD))
         h_BTD = layer_norm("mlp_norm", self.dtype)(x_BTD)

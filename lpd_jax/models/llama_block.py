@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.attention import ATTENTION, attend_in_parts
+from lpd_jax.models.attention import KERNELS, attend_in_parts, cached_attention
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -103,7 +103,7 @@ class LlamaBlock(LlamaLayer):
         cache = None if remember is None else remember(k_BHTK, v_BHTK)
         if cache is None or isinstance(cache, KVCache):
             k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
-            mixed_BHTK = ATTENTION[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+            mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
         else:
             mixed_BHTK = attend_in_parts(q_BHTK, cache, mask_TM)
         x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
@@ -112,6 +112,12 @@ class LlamaBlock(LlamaLayer):
     def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
         """Queries, keys and values, `[B, H, T, K]` each, by one matrix."""
         return self.split_heads(self.dense(3 * self.config.embed_dim, "qkv")(h_BTD), 3)
+
+
+def cached_kernels(cache: KVCache) -> tuple[jnp.dtype, str]:
+    """`dtype` and `attention` of a block that reads a cache."""
+    dtype, head_dim = cache.k_BNMK.dtype, cache.k_BNMK.shape[-1]
+    return dtype, cached_attention(dtype, head_dim)
 
 
 def matrix(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from lpd_jax.decoding.grid import check_picture_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.images import resize_bicubic
+from lpd_jax.models.attention import cached_attention
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.size_limits import (
@@ -257,7 +258,10 @@ def decode_block(
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
     write = CacheWrite(previous_start, query_start, num_previous)
-    block = Block(**block_sizes(config), dtype=cache.k_BNMK.dtype).bind({"params": params})
+    dtype = cache.k_BNMK.dtype
+    attention = cached_attention(dtype, cache.k_BNMK.shape[-1])
+    sizes = block_sizes(config)
+    block = Block(**sizes, dtype=dtype, attention=attention).bind({"params": params})
     x_BTD, new_cache = block(x_BTD, mask_TM, cache_write=(cache, write))
     return x_BTD, cast(KVCache, new_cache)  # None only where none was given
 

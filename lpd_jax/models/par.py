@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
-from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
+from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
 from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
 from lpd_jax.runtime.mesh import constrain
@@ -158,7 +158,7 @@ def decode_block(
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    block = LlamaBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+    block = LlamaBlock(config, *cached_kernels(cache)).bind({"params": params})
 
     def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
         return put_rows(cache, k_BHTK, v_BHTK, start)

@@ -17,7 +17,7 @@ import numpy as np
 from lpd_jax.decoding.scan import SLOT_AXIS, Step, StepRows
 from lpd_jax.decoding.wavefront import step_of_cell, wavefront_order
 from lpd_jax.models.layers import CacheWrite, KVCache, write_cache
-from lpd_jax.models.llama_block import LlamaBlock
+from lpd_jax.models.llama_block import LlamaBlock, cached_kernels
 from lpd_jax.models.par import PAR, init_cache
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.rotary import cell_rope
@@ -167,7 +167,7 @@ def overlap_block(
     cache: KVCache,
 ) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    block = LlamaBlock(config, cache.k_BNMK.dtype).bind({"params": params})
+    block = LlamaBlock(config, *cached_kernels(cache)).bind({"params": params})
 
     def remember(k_RHTK: jax.Array, v_RHTK: jax.Array) -> KVCache:
         # What stands in lies where its row's first token will, which overwrites it.

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
-from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, put_rows, write_cache
+from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, put_rows, write_groups
 from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate
@@ -257,7 +257,7 @@ def decode_block(
         tokens = put_rows(cache.tokens, k_BHTK[:, :, :P], v_BHTK[:, :, :P], previous_start)
         write = CacheWrite(previous_start + 1, query_start, P - 1)
         return PairedCache(
-            write_cache(cache.queries, k_BHTK[:, :, P:], v_BHTK[:, :, P:], write), tokens
+            write_groups(cache.queries, k_BHTK[:, :, P:], v_BHTK[:, :, P:], write), tokens
         )
 
     block = LlamaBlock(config, cache.tokens.k_BNMK.dtype).bind({"params": params})

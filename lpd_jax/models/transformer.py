@@ -1,5 +1,6 @@
 """What the transformers of all families have in common: their tables, and their stacked blocks."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import flax.linen as nn
@@ -112,8 +113,10 @@ def stack_blocks(params: Any) -> Any:
 
 def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:
     """Casts what `nn.Dense` would cast in every step; norms and embeddings add up in float32."""
-
-    def cast_leaf(path: tuple, leaf: jax.Array) -> jax.Array:
-        return leaf.astype(dtype) if path[-1].key == "kernel" else leaf
-
-    return jax.tree_util.tree_map_with_path(cast_leaf, params)
+    if isinstance(params, tuple):
+        return tuple(cast_matrices(layer, dtype) for layer in params)
+    if not isinstance(params, Mapping):
+        return params
+    if "kernel" in params:  # a `nn.Dense`, its bias as well
+        return {name: leaf.astype(dtype) for name, leaf in params.items()}
+    return {name: cast_matrices(part, dtype) for name, part in params.items()}

@@ -1,0 +1,49 @@
+"""What is chosen by device, where there is no other device than the CPU."""
+
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from lpd_jax.decoding import device_choices
+from lpd_jax.decoding.device_choices import PLAIN, Device, capability_of, target_device
+
+
+def choices_on(monkeypatch, device):
+    monkeypatch.setattr(device_choices, "target_device", lambda: device)
+    return device_choices.device_choices()
+
+
+def test_the_mesh_in_force_says_what_is_compiled_for():
+    here = jax.devices()[0]
+    assert target_device() == Device(here.platform, capability_of(here))
+    for kind, platform, want in [
+        ("NVIDIA H100 80GB HBM3", "cuda", Device("gpu", (8, 0))),
+        ("TPU v5 lite", "tpu", Device("tpu")),
+    ]:
+        device = jax.sharding.AbstractDevice(device_kind=kind, num_cores=None, platform=platform)
+        mesh = jax.sharding.AbstractMesh((1,), ("data",), abstract_device=device)
+        with jax.sharding.use_abstract_mesh(mesh):
+            assert target_device() == want
+
+
+@pytest.mark.parametrize(
+    ("told", "capability"), [("9.0", (9, 0)), ("7.5", (7, 5)), ("gfx942", ()), (None, ())]
+)
+def test_only_nvidia_has_a_capability_of_numbers(told, capability):
+    device = SimpleNamespace() if told is None else SimpleNamespace(compute_capability=told)
+    assert capability_of(device) == capability
+
+
+@pytest.mark.parametrize("device", [Device("cpu"), Device("tpu"), Device("gpu")])
+def test_all_but_nvidia_have_the_plain_form(monkeypatch, device):
+    choices = choices_on(monkeypatch, device)
+    assert choices == PLAIN and choices.padded_slots(257) == 257
+    assert choices.num_segments(1) == device_choices.NUM_SEGMENTS
+
+
+def test_gpus_have_few_kernels_and_padded_caches(monkeypatch):
+    old, new = (choices_on(monkeypatch, Device("gpu", x)) for x in ((7, 5), (9, 0)))
+    assert old.one_write and not old.flash_attention and new.flash_attention
+    assert new.padded_slots(257) == 264 and new.padded_slots(264) == 264
+    assert new.num_segments(1) == 1 and new.num_segments(64) == device_choices.NUM_SEGMENTS

@@ -1,0 +1,74 @@
+"""The form that cached passes have on a GPU, on the CPU: what it computes is the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lpd_jax.decoding import device_choices
+from lpd_jax.decoding.device_choices import Device
+from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.step_table import make_segments, make_step_table
+from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.layers import CacheWrite, KVCache, write_groups
+from tests import tiny
+
+BATCH = 2
+OLD_GPU = Device("gpu", (7, 5))  # without flash attention, which a CPU cannot trace
+
+
+def on_a_gpu(monkeypatch, run):
+    with monkeypatch.context() as patch:
+        patch.setattr(device_choices, "target_device", lambda: OLD_GPU)
+        jax.clear_caches()
+        outputs = jax.device_get(run())
+    jax.clear_caches()
+    return outputs
+
+
+@pytest.mark.parametrize("config", [tiny.LPD, tiny.PAR, tiny.RANDAR, tiny.ARPG])
+def test_every_family_draws_the_same_tokens(monkeypatch, config):
+    family, params = transformer_of(config), tiny.random_params(config)
+    schedule = family.schedule()
+
+    def run():
+        return generate_ranked_tokens(
+            config,
+            params,
+            np.arange(BATCH),
+            family.orders(None, schedule, BATCH),
+            image_keys(0, 0, BATCH),
+            schedule=schedule,
+            sampling=Sampling.make(temperature=0),
+            guidance=Guidance.make(3.0),
+            keep_logits=True,
+        )
+
+    tokens_BN, logits_BNV = jax.device_get(run())
+    gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, run)
+    np.testing.assert_array_equal(gpu_BN, tokens_BN)
+    np.testing.assert_allclose(gpu_BNV, logits_BNV, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_segments", [1, 3, 8])
+def test_one_write_puts_what_two_put_where_anybody_looks(monkeypatch, num_segments):
+    schedule = GroupSchedule((1, 1, 2, 3, 2, 5, 4, 6))
+    table = make_step_table(schedule)
+    for segment in make_segments(schedule, num_segments):
+        empty = jnp.full((1, 1, segment.num_slots, 1), -1.0)
+        two = one = KVCache(empty, empty)
+        P, T = segment.previous_width, segment.previous_width + segment.query_width
+        for step in range(segment.first_step, segment.first_step + segment.num_steps):
+            previous_start, query_start, query_end = (int(column[step]) for column in table)
+            rows_BNTK = 100.0 * (1 + step) + jnp.arange(T, dtype=float).reshape(1, 1, T, 1)
+            write = CacheWrite(jnp.int32(previous_start), jnp.int32(query_start), P)
+
+            def put(cache, rows=rows_BNTK, write=write):
+                return write_groups(cache, rows, -rows, write)
+
+            two, one = put(two), on_a_gpu(monkeypatch, lambda put=put, one=one: put(one))
+            for name in KVCache._fields:
+                seen = [getattr(x, name).ravel()[:query_end].tolist() for x in (one, two)]
+                assert seen[0] == seen[1]
