@@ -13,6 +13,7 @@ import numpy as np
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention_recompute import attend_recomputing
+from lpd_jax.models.products import wide_einsum
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
 
@@ -30,18 +31,13 @@ def attend(
     It is one for all images, or `[B, T, M]`, one for each.
     """
     q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
-    scores_BNTM = jnp.einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK, preferred_element_type=jnp.float32)
+    scores_BNTM = wide_einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK)
     scores_BNTM = jnp.where(for_heads(mask_TM), scores_BNTM, -1e30)
     largest_BNT1 = jax.lax.stop_gradient(scores_BNTM.max(-1, keepdims=True))
     weights_BNTM = jnp.exp(scores_BNTM - largest_BNT1)
     # Divided after the product with the values, where the array is smaller.
     total_BNT1 = weights_BNTM.sum(-1, keepdims=True)
-    mixed_BNTK = jnp.einsum(
-        "BNTM,BNMK->BNTK",
-        weights_BNTM.astype(v_BNMK.dtype),
-        v_BNMK,
-        preferred_element_type=jnp.float32,
-    )
+    mixed_BNTK = wide_einsum("BNTM,BNMK->BNTK", weights_BNTM.astype(v_BNMK.dtype), v_BNMK)
     return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
 
 

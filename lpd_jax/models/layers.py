@@ -87,7 +87,8 @@ def window_of(write: CacheWrite, num_rows: int, cache: KVCache) -> Window:
         slot_W - write.previous_start,
         slot_W - write.query_start + write.num_previous,
     )
-    return Window(start, row_W, (slot_W >= write.previous_start) & (row_W < num_rows))
+    # Below 0 in front of the previous group: as an unsigned number, past the end.
+    return Window(start, row_W, row_W.astype(jnp.uint32) < num_rows)
 
 
 def put_window(cache_BNMK: jax.Array, rows_BNTK: jax.Array, window: Window) -> jax.Array:

@@ -8,8 +8,6 @@ V codebook.
 
 import dataclasses
 import functools
-import math
-from collections.abc import Mapping
 from typing import Any, cast
 
 import flax.linen as nn
@@ -18,9 +16,9 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.grid import check_picture_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
-from lpd_jax.images import resize_bicubic
 from lpd_jax.models.attention import cached_attention
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
+from lpd_jax.models.position_tables import resize_position_embedding  # noqa: F401 - its old place
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.size_limits import (
     MOST_CLASSES,
@@ -178,6 +176,18 @@ class LPD(nn.Module):
         """Position query tokens `[B, Q, D]` for raster positions."""
         return self.at_positions(self.query_embed[None], positions_BQ + 1)
 
+    def embed_step(
+        self, tokens_BP: jax.Array, positions_BP: jax.Array, query_positions_BQ: jax.Array
+    ) -> jax.Array:
+        """Rows `[B, P + Q, D]` of a previous group's tokens and the next group's queries."""
+        token_BPD = whole(self.token_embed)[tokens_BP]
+        query_BQD = jnp.broadcast_to(
+            self.query_embed[None], (*query_positions_BQ.shape, token_BPD.shape[-1])
+        )
+        rows_BTD = jnp.concatenate([token_BPD, query_BQD], axis=1)
+        positions_BT = jnp.concatenate([positions_BP, query_positions_BQ], axis=1)
+        return self.at_positions(rows_BTD, positions_BT + 1)
+
     def at_positions(self, x_BTD: jax.Array, rows_BT: jax.Array) -> jax.Array:
         return self.input_norm(x_BTD + whole(self.position_embed)[rows_BT])
 
@@ -214,8 +224,7 @@ def init_cache(
 def decode_step(
     config: LPDConfig,
     params: Any,
-    previous_BPD: jax.Array,
-    query_positions_BQ: jax.Array,
+    x_BTD: jax.Array,
     mask_TM: jax.Array,
     write: CacheWrite,
     cache: tuple[KVCache, ...],
@@ -224,8 +233,7 @@ def decode_step(
 
     Args:
         params: with unstacked blocks; see `unstack_blocks`.
-        previous_BPD: embedded rows of the previous group (at first, of the class), float32.
-        query_positions_BQ: raster positions asked for.
+        x_BTD: embedded rows, float32: of the previous group (at first, of the class), of queries.
         mask_TM: the slots that each of the P + Q rows sees.
         write: the slots that the rows go to.
         cache: keys and values of each layer; the products of the pass are in their dtype.
@@ -234,14 +242,13 @@ def decode_step(
         Float32 logits `[B, Q, V]` and the new cache.
     """
     model = LPD(config, cache[0].k_BNMK.dtype).bind({"params": params})
-    x_BTD = jnp.concatenate([previous_BPD, model.embed_queries(query_positions_BQ)], axis=1)
     new_cache = []
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
         x_BTD, new_layer_cache = decode_block(
             config, write.num_previous, layer_params, x_BTD, mask_TM, *write[:2], layer_cache
         )
         new_cache.append(new_layer_cache)
-    logits_BQV = model.to_logits(x_BTD[:, previous_BPD.shape[1] :])
+    logits_BQV = model.to_logits(x_BTD[:, write.num_previous :])
     return logits_BQV, tuple(new_cache)
 
 
@@ -264,38 +271,3 @@ def decode_block(
     block = Block(**sizes, dtype=dtype, attention=attention).bind({"params": params})
     x_BTD, new_cache = block(x_BTD, mask_TM, cache_write=(cache, write))
     return x_BTD, cast(KVCache, new_cache)  # None only where none was given
-
-
-def resize_position_embedding(
-    params_or_table: Any, from_grid: tuple[int, int], to_grid: tuple[int, int]
-) -> Any:
-    """Bicubic resize of an LPD's position table: 512-pixel training starts from 256 weights.
-
-    The row of the class slot stays as it is. The others, in raster order, are resized as an image
-    of D channels, as torch's `interpolate(mode="bicubic")` resizes.
-
-    Args:
-        params_or_table: the table `[N + 1, D]`, or nested parameters, of which a copy with the new
-            table is returned that shares the other leaves.
-        from_grid: (height, width) of the table.
-        to_grid: (height, width) wanted.
-
-    Raises:
-        ValueError: the table has not the rows of `from_grid`, or `to_grid` is empty.
-    """
-    if isinstance(params_or_table, Mapping):
-        table = resize_position_embedding(params_or_table["position_embed"], from_grid, to_grid)
-        return {**params_or_table, "position_embed": table}
-    table = jnp.asarray(params_or_table)
-    if table.ndim != 2 or table.shape[0] != math.prod(from_grid) + 1:
-        raise ValueError(
-            f"position_embed: got shape {table.shape}, allowed for grid {from_grid} is "
-            f"[{math.prod(from_grid) + 1}, D]"
-        )
-    if len(to_grid) != 2 or min(to_grid) < 1:
-        raise ValueError(f"to_grid: got {to_grid}, allowed is (height, width), each from 1")
-    if tuple(from_grid) == tuple(to_grid):
-        return table
-    image_BHWD = table[1:].astype(jnp.float32).reshape(1, *from_grid, -1)
-    rows_ND = resize_bicubic(image_BHWD, to_grid).reshape(math.prod(to_grid), -1)
-    return jnp.concatenate([table[:1], rows_ND.astype(table.dtype)])

@@ -22,8 +22,8 @@ from lpd_jax.models.lpd import (
     LPDConfig,
     decode_step,
     init_cache,
-    resize_position_embedding,
 )
+from lpd_jax.models.position_tables import resize_position_embedding
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import random_orders
 from lpd_jax.models.transformer import cast_matrices, unstack_blocks
@@ -86,12 +86,14 @@ class LPDFamily(BlockFamily):
 
         def step(rows: StepRows, cache: tuple[KVCache, ...]):
             model = LPD(config, dtype).bind({"params": params})
-            previous_RPD = model.embed_tokens(rows.previous_tokens_RP, rows.previous_positions_RP)
-            is_class_1P1 = (rows.previous_slots_P == 0)[None, :, None]
-            previous_RPD = jnp.where(is_class_1P1, class_R1D, previous_RPD)
-            write = CacheWrite(rows.previous_slots_P[0], rows.query_start, previous_RPD.shape[1])
-            positions_RQ, mask_TM = rows.query_positions_RQ, rows.mask_TM
-            return decode_step(config, params, previous_RPD, positions_RQ, mask_TM, write, cache)
+            start, num_previous = rows.previous_slots_P[0], len(rows.previous_slots_P)
+            x_RTD = model.embed_step(
+                rows.previous_tokens_RP, rows.previous_positions_RP, rows.query_positions_RQ
+            )
+            is_class_T = start + jnp.arange(x_RTD.shape[1]) == 0  # the first row, or none
+            x_RTD = jnp.where(is_class_T[None, :, None], class_R1D, x_RTD)
+            write = CacheWrite(start, rows.query_start, num_previous)
+            return decode_step(config, params, x_RTD, rows.mask_TM, write, cache)
 
         return step, init_cache(config, len(labels_R), 0, dtype)
 

@@ -68,6 +68,42 @@ def gradient_of_product(kept: Any, dy_RF: jax.Array) -> tuple[jax.Array, jax.Arr
 rounded_product.defvjp(keep_for_gradient, gradient_of_product)
 multiply = functools.partial(lax.dot_general, preferred_element_type=jnp.float32)
 
+
+def wide_einsum(spec: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    """An einsum of two arrays summed in float32, as "BNTK,BNMK->BNTM".
+
+    Of two arrays in bfloat16 the gradient's products are so, too. Left alone, JAX multiplies the
+    float32 gradient of what comes out by the arrays in float32, on GPUs at a sixteenth of the rate.
+    """
+    if left.dtype == right.dtype == jnp.bfloat16:
+        return einsum_of_halves(spec, left, right)
+    return jnp.einsum(spec, left, right, preferred_element_type=jnp.float32)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def einsum_of_halves(spec: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.einsum(spec, left, right, preferred_element_type=jnp.float32)
+
+
+def keep_halves(spec: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, Any]:
+    return einsum_of_halves(spec, left, right), (left, right)
+
+
+def gradient_of_einsum(spec: str, kept: Any, dout: jax.Array) -> tuple[jax.Array, jax.Array]:
+    (left, right), (axes, out) = kept, spec.split("->")
+    left_axes, right_axes = axes.split(",")
+    dout = dout.astype(jnp.bfloat16)
+    return tuple(
+        jnp.einsum(back, dout, other, preferred_element_type=jnp.float32).astype(jnp.bfloat16)
+        for back, other in (
+            (f"{out},{right_axes}->{left_axes}", right),
+            (f"{out},{left_axes}->{right_axes}", left),
+        )
+    )  # type: ignore[return-value]
+
+
+einsum_of_halves.defvjp(keep_halves, gradient_of_einsum)
+
 # What `nn.Dense` takes as `dot_general`; both know its one use there.
 PRODUCTS: dict[str, Callable[..., jax.Array]] = {
     "plain": plain_product,

@@ -7,18 +7,21 @@ data-sheet rates, from `topology`.
 
 import dataclasses
 import functools
+import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lpd_jax.generation.generate import generate_images
-from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
+from lpd_jax.models.family import family_of, is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.parameters import abstract_params, count_params
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.performance.kernel_kinds import Outside, outside_of_graphs
 from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
 from lpd_jax.performance.traced_flops import traced_flops
@@ -56,7 +59,7 @@ def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNe
     mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
     step, state, batch = training_program(model, config, mesh, tpu_slice.chip.platform)
     arguments = state, batch, jax.eval_shape(lambda: jax.random.key(0))
-    compiled, seconds = compile_on(mesh, step, *arguments, options=tpu_slice.compiler_options)
+    compiled, seconds, outside = compile_for(tpu_slice, mesh, step, *arguments)
     if is_tokenizer(model):
         flops, compute_seconds = tokenizer_costs(config, compiled, tpu_slice, mesh, step, arguments)
     else:
@@ -72,6 +75,8 @@ def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNe
         compile_seconds=seconds,
         model_flops=flops,
         compute_seconds=compute_seconds,
+        outside_graphs=outside,
+        num_layers=getattr(model, "num_layers", 0),
     )
 
 
@@ -172,9 +177,7 @@ def compile_schedule(
     ]
     images = images_to_draw(batch_per_device * tpu_slice.num_devices, model.num_tokens, mesh)
     function = jax.jit(run, out_shardings=batch_sharding(mesh))
-    compiled, seconds = compile_on(
-        mesh, function, *params, *images, options=tpu_slice.compiler_options
-    )
+    compiled, seconds, outside = compile_for(tpu_slice, mesh, function, *params, *images)
     flops = drawing_flops(model, generation) * batch_per_device
     weights = 2 * sum(leaf.size for leaf in jax.tree.leaves(params[0]))
     return needs_of(
@@ -188,13 +191,17 @@ def compile_schedule(
         compile_seconds=seconds,
         model_flops=flops,
         compute_seconds=decoding_seconds(flops, weights * schedule.num_steps, tpu_slice.chip),
+        outside_graphs=outside,
+        num_layers=getattr(model, "num_layers", 0),
+        num_steps=schedule.num_steps,
     )
 
 
 def params_everywhere(config: Any, dtype: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Shapes of the parameters in `dtype`, whole on every device."""
+    """Shapes of the parameters in `dtype`, prepared for drawing, whole on every device."""
     everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-    return jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), abstract_params(config))
+    params = jax.eval_shape(family_of(config).for_drawing, abstract_params(config))
+    return jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), params)
 
 
 def images_to_draw(count: int, num_tokens: int, mesh: jax.sharding.Mesh) -> Any:
@@ -217,6 +224,19 @@ def drawing_flops(model: TransformerConfig, generation: Generation) -> float:
     """FLOPs of drawing one image: a teacher-forced pass, which has the rows of all steps."""
     forward = transformer_of(model).forward_flops() or 0.0
     return forward * (2 if generation.guidance.active else 1)
+
+
+def compile_for(
+    tpu_slice: Slice, mesh: jax.sharding.Mesh, function: Any, *arguments: Any
+) -> tuple[Any, float, Outside | None]:
+    """`compile_on`, and what the host of a GPU starts outside of graphs."""
+    options = tpu_slice.compiler_options
+    if tpu_slice.chip.platform != "gpu":
+        return *compile_on(mesh, function, *arguments, options=options), None
+    with tempfile.TemporaryDirectory() as folder:
+        options |= {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+        compiled = compile_on(mesh, function, *arguments, options=options)
+        return *compiled, outside_of_graphs(Path(folder))
 
 
 def compile_on(

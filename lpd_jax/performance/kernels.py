@@ -4,6 +4,7 @@ Read from its HLO text, loops counted as often as they run. An upper bound of th
 kernel writes and the next reads may still be in a cache.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,26 +42,64 @@ class Kernels(NamedTuple):
     moved_bytes: int  # read and written
 
 
+class Kernel(NamedTuple):
+    """A kernel of a program's text, as often as it is launched in a run."""
+
+    one: Instruction
+    times: int
+    in_loop: bool
+    home: tuple[Instruction, ...]  # the computation that it stands in
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by the names of the computation."""
+        return {x.name: size_of(x.shapes) for x in self.home}
+
+
+class Program(NamedTuple):
+    """The kernels of a program, and its computations by name, which fusions call."""
+
+    kernels: tuple[Kernel, ...]
+    computations: dict[str, tuple[Instruction, ...]]
+
+
 def count_kernels(text: str) -> Kernels:
     """Of `compiled.as_text()`.
 
     Raises:
         ValueError: no such text, or a loop that does not tell how often it runs.
     """
+    program = find_kernels(text)
+    moved = sum(
+        x.times * moved_by(x.one, sizes, program.computations)
+        for sizes, kernels in by_home(program.kernels)
+        for x in kernels
+    )
+    return Kernels(sum(x.times for x in program.kernels), moved)
+
+
+def by_home(kernels: Sequence[Kernel]) -> Iterator[tuple[dict[str, int], list[Kernel]]]:
+    """Kernels of one computation together, with the sizes of what stands there."""
+    for _, group in itertools.groupby(kernels, key=lambda x: id(x.home)):
+        found = list(group)
+        yield found[0].sizes(), found
+
+
+def find_kernels(text: str) -> Program:
+    """All kernels of `compiled.as_text()`; raises what `count_kernels` does."""
     computations, entry = split_computations(text)
-    parsed = {name: read_instructions(lines) for name, lines in computations.items()}
-    count = moved = 0
-    pending = [(entry, 1)]
+    parsed = {name: tuple(read_instructions(lines)) for name, lines in computations.items()}
+    found: list[Kernel] = []
+    pending = [(entry, 1, False)]
     while pending:
-        name, times = pending.pop()
-        sizes = {one.name: size_of(one.shapes) for one in parsed[name]}
+        name, times, in_loop = pending.pop()
         for one in parsed[name]:
             if one.operation in CONTROL:
-                pending += [(other, times * trips) for other, trips in inside(one, computations)]
+                deeper = in_loop or one.operation == "while"
+                for other, trips in inside(one, computations):
+                    pending.append((other, times * trips, deeper))
             elif one.operation not in NO_KERNEL and not one.operation.endswith("-done"):
-                count += times
-                moved += times * moved_by(one, sizes, parsed)
-    return Kernels(count, moved)
+                found.append(Kernel(one, times, in_loop, parsed[name]))
+    return Program(tuple(found), parsed)
 
 
 def read_instructions(lines: Sequence[str]) -> list[Instruction]:
@@ -92,7 +131,7 @@ def size_of(shapes: str) -> int:
 
 
 def moved_by(
-    one: Instruction, sizes: Mapping[str, int], parsed: Mapping[str, list[Instruction]]
+    one: Instruction, sizes: Mapping[str, int], parsed: Mapping[str, Sequence[Instruction]]
 ) -> int:
     """Bytes that a kernel reads and writes: of an operand that it cuts from, only what it cuts."""
     if one.operation in SLICING:
@@ -118,7 +157,7 @@ def moved_by(
 
 
 def share_read(
-    one: Instruction, body: Sequence[Instruction], parsed: Mapping[str, list[Instruction]]
+    one: Instruction, body: Sequence[Instruction], parsed: Mapping[str, Sequence[Instruction]]
 ) -> float:
     """The part of a value that the inside of a fusion reads."""
     share = 0.0

@@ -6,13 +6,20 @@ from typing import Any
 import jax
 
 from lpd_jax.performance.hlo import find_collectives
+from lpd_jax.performance.kernel_kinds import KernelKinds, Outside, kernel_kinds
 from lpd_jax.performance.kernels import Kernels, count_kernels
 from lpd_jax.performance.topology import Slice
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.markdown import markdown_table
 
-# From one kernel to the next in a CUDA graph; two to three times as long outside of one.
-KERNEL_SECONDS = 1e-6
+# From one kernel to the next in a CUDA graph, and how much more that is outside of one.
+KERNEL_SECONDS, MORE_OUTSIDE_SECONDS = 1e-6, 2e-6
+
+
+KERNEL_COLUMNS = (
+    "kernels", "a step", "a layer", "outside graphs", "casts + copies", "float32 products",
+    "attention", "moved GB",
+)  # fmt: skip
 
 
 class DoesNotFit(UserError):  # noqa: N818 - what it says of the program
@@ -36,11 +43,35 @@ class ProgramNeeds:
     sent_bytes: float  # by a device
     compute_seconds: float
     link_seconds: float
-    kernels: Kernels | None = None  # of a GPU
+    kernels: Kernels | None = None  # of a GPU, as what follows
+    kinds: KernelKinds | None = None
+    outside_graphs: Outside | None = None
+    num_layers: int = 0
+    num_steps: int = 0  # of a decode
 
     @property
     def launch_seconds(self) -> float:
-        return KERNEL_SECONDS * self.kernels.launches if self.kernels else 0.0
+        """Of all kernels, those outside of graphs by what they take there."""
+        if self.kernels is None:
+            return 0.0
+        alone = self.outside_graphs or Outside(0, 0)
+        turns = self.num_steps or self.num_layers * self.parts
+        outside = alone.once + alone.a_turn * turns
+        return KERNEL_SECONDS * self.kernels.launches + MORE_OUTSIDE_SECONDS * outside
+
+    @property
+    def kernels_a_step(self) -> float | None:
+        """Of a decode."""
+        return self.kinds and self.num_steps and self.kinds.in_loops / self.num_steps or None
+
+    @property
+    def kernels_a_layer(self) -> float | None:
+        """Of one layer of one step of a decode, or forward and backward in training."""
+        if self.kinds is None or not self.num_layers:
+            return None
+        if self.num_steps:
+            return self.kinds.in_layers / self.num_steps / self.num_layers
+        return self.kinds.in_loops / self.parts / self.num_layers
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -63,6 +94,7 @@ def needs_of(
     sent = sum(one.sent_bytes for one in find_collectives(text))
     if chip.platform == "gpu":
         known["kernels"] = kernels = count_kernels(text)
+        known["kinds"] = kernel_kinds(text)
         moving_seconds = kernels.moved_bytes / chip.memory_bandwidth
         known["compute_seconds"] = max(known["compute_seconds"], moving_seconds)
     return ProgramNeeds(
@@ -105,16 +137,25 @@ def table(rows: list[ProgramNeeds]) -> list[str]:
     ]  # fmt: skip
     of_gpus = any(row.kernels for row in rows)
     return markdown_table(
-        header + ["kernels", "moved GB"] * of_gpus,
+        header + list(KERNEL_COLUMNS) * of_gpus,
         [cells(row) + cells_of_kernels(row) * of_gpus for row in rows],
         num_texts=3,
     )
 
 
 def cells_of_kernels(row: ProgramNeeds) -> list[str]:
-    if row.kernels is None:
-        return ["-", "-"]
-    return [f"{row.kernels.launches:,}", f"{row.kernels.moved_bytes / 1e9:.2f}"]
+    kernels, kinds, outside = row.kernels, row.kinds, row.outside_graphs
+    if kernels is None or kinds is None:
+        return ["-"] * len(KERNEL_COLUMNS)
+    return [
+        f"{kernels.launches:,}",
+        *(f"{x:.4g}" if x else "-" for x in (row.kernels_a_step, row.kernels_a_layer)),
+        f"{outside.once} + {outside.a_turn}" if outside else "-",
+        f"{kinds.casts} + {kinds.copies}",
+        str(kinds.float32_products),
+        kinds.attention.removeprefix("__cudnn$"),
+        f"{kernels.moved_bytes / 1e9:.2f}",
+    ]
 
 
 def cells(row: ProgramNeeds) -> list[str]:

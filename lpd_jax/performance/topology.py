@@ -58,7 +58,7 @@ class Slice(NamedTuple):
 
     @property
     def compiler_options(self) -> dict[str, Any]:
-        return PRODUCTS[self.products] if self.products else {}
+        return dict(PRODUCTS[self.products]) if self.products else {}
 
 
 def find_slices(name: str, products: Sequence[str] = tuple(PRODUCTS)) -> list[Slice]:

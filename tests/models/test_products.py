@@ -7,7 +7,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import transformer_of
-from lpd_jax.models.products import PRODUCTS
+from lpd_jax.models.products import PRODUCTS, wide_einsum
 from tests import tiny
 
 
@@ -86,3 +86,28 @@ def test_a_model_of_bfloat16_products_learns_about_the_same(name):
             error = np.linalg.norm(rounded[path] - want)
             assert error <= 0.7 * np.linalg.norm(want), path  # ARPG's lively weights: 0.53
             assert error > 0 or not want.any(), path
+
+
+@pytest.mark.parametrize("spec", ["BNTK,BNMK->BNTM", "BNTM,BNMK->BNTK"])
+def test_the_gradient_of_bfloat16_attention_has_no_float32_products(spec):
+    rng = np.random.default_rng(0)
+    sizes = dict(zip("BNTMK", (2, 3, 5, 6, 4), strict=True))
+    axes, out = spec.split("->")
+    shapes = [[sizes[axis] for axis in one] for one in (*axes.split(","), out)]
+    left, right, dout = (jnp.asarray(rng.standard_normal(shape), jnp.bfloat16) for shape in shapes)
+    dout = dout.astype(jnp.float32)
+
+    def gradients(left, right):
+        out, backward = jax.vjp(lambda *x: wide_einsum(spec, *x), left, right)
+        assert out.dtype == jnp.float32
+        return backward(dout)
+
+    traced = jax.make_jaxpr(gradients)(left, right)
+    products = [x for x in traced.eqns if x.primitive.name == "dot_general"]
+    assert len(products) >= 2
+    assert {value.aval.dtype for x in products for value in x.invars} == {jnp.dtype("bfloat16")}
+    wide = [x.astype(jnp.float32) for x in (left, right)]
+    _, backward = jax.vjp(lambda *x: wide_einsum(spec, *x), *wide)
+    for got, want in zip(gradients(left, right), backward(dout), strict=True):
+        assert got.dtype == jnp.bfloat16
+        np.testing.assert_allclose(got.astype(float), want, rtol=2**-7, atol=1e-2)
