@@ -36,6 +36,7 @@ class DeviceChoices(NamedTuple):
         return 1 if num_images <= self.one_segment_up_to else NUM_SEGMENTS
 
     def padded_slots(self, num_slots: int) -> int:
+        """As many, or more that nobody looks at."""
         return -(-num_slots // self.slot_multiple) * self.slot_multiple
 
 

@@ -107,16 +107,26 @@ def sample_tokens(
     The noise of a token derives from its image's key and its rank alone, so a picture depends
     neither on the batch it is drawn in nor on how a schedule is padded.
     """
+    return sample_with(noise_keys(keys_B, rank_Q), logits_BQV, sampling)
+
+
+def noise_keys(keys_B: jax.Array, rank_Q: jax.Array) -> jax.Array:
+    """The keys `[B, Q]` of the noise of tokens, by their images and ranks."""
+    return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(keys_B, rank_Q)
+
+
+def sample_with(keys_BQ: jax.Array, logits_BQV: jax.Array, sampling: Sampling) -> jax.Array:
+    """Draws tokens int32 `[B, Q]` with keys of `noise_keys`."""
     logits_BQV = logits_BQV.astype(jnp.float32)
     if sampling.greedy:
         return jnp.argmax(logits_BQV, axis=-1).astype(jnp.int32)
     logits_BQV = filter_logits(logits_BQV / sampling.temperature, sampling)
     V = logits_BQV.shape[-1]
 
-    def noise(key: jax.Array, rank: jax.Array) -> jax.Array:
-        return jax.random.gumbel(jax.random.fold_in(key, rank), (V,), jnp.float32)
+    def noise(key: jax.Array) -> jax.Array:
+        return jax.random.gumbel(key, (V,), jnp.float32)
 
-    noise_BQV = jax.vmap(jax.vmap(noise, (None, 0)), (0, None))(keys_B, rank_Q)
+    noise_BQV = jax.vmap(jax.vmap(noise))(keys_BQ)
     return jnp.argmax(logits_BQV + noise_BQV, axis=-1).astype(jnp.int32)
 
 

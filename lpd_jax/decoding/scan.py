@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.decoding.device_choices import device_choices
-from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, sample_tokens
+from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, noise_keys, sample_with
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import (
     Segment,
@@ -97,13 +97,10 @@ def decode_tokens(
             for those that are not known; or there is less than one segment.
     """
     num_tokens = order_BN.shape[1]
-    choices = device_choices()
     if num_segments is None:
-        num_segments = choices.num_segments(len(order_BN))
+        num_segments = device_choices().num_segments(len(order_BN))
     segments = checked_segments(schedule, num_segments, num_tokens, known)
-    segments = tuple(
-        dataclasses.replace(one, num_slots=choices.padded_slots(one.num_slots)) for one in segments
-    )
+    segments = with_room(segments, schedule, known)
     padding = max(max(s.previous_width, s.query_width) for s in segments)
     # By slot: one place for the class in front, room for padded reads and writes behind.
     positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
@@ -115,6 +112,7 @@ def decode_tokens(
         )
         table = known.table
     state = DecodeState(tokens_BM, cache)
+    noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
     logits = []
     for segment in segments:
         steps = slice(segment.first_step, segment.first_step + segment.num_steps)
@@ -125,7 +123,8 @@ def decode_tokens(
             logits_RQV, new_cache = step(rows, state.cache)
             rank_Q = rows.query_start - 1 + jnp.arange(segment.query_width)
             logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens, row)
-            tokens_BQ = sample_tokens(keys_B, rank_Q, logits_BQV, sampling)
+            keys_BQ = jax.lax.dynamic_slice_in_dim(noise_keys_BM, rank_Q[0], len(rank_Q), axis=1)
+            tokens_BQ = sample_with(keys_BQ, logits_BQV, sampling)
             tokens_BM = jax.lax.dynamic_update_slice_in_dim(
                 state.tokens_BM, tokens_BQ, rows.query_start, axis=1
             )
@@ -158,6 +157,25 @@ def checked_segments(
             f"{num_tokens} tokens of the order"
         )
     return make_segments(schedule, num_segments)
+
+
+def with_room(
+    segments: tuple[Segment, ...], schedule: GroupSchedule, known: Known | None
+) -> tuple[Segment, ...]:
+    """Segments with as many slots as the device likes a cache to have."""
+    choices, num_slots, roomy = device_choices(), 0, []
+    starts_S = make_step_table(schedule).previous_start_S
+    for one in segments:
+        needed = one.num_slots
+        if choices.one_write:
+            # All rows of the last step; where it begins is data if tokens are known.
+            last = int(starts_S[one.first_step + one.num_steps - 1])
+            if known is not None:
+                last = known.tokens_BK.shape[1] + schedule.num_tokens + 1
+            needed = max(needed, last + one.previous_width + one.query_width)
+        num_slots = max(num_slots, choices.padded_slots(needed))
+        roomy.append(dataclasses.replace(one, num_slots=num_slots))
+    return tuple(roomy)
 
 
 def grow_cache(cache: Any, num_slots: int) -> Any:

@@ -150,6 +150,7 @@ def attend_flash(
     q_BNTK: jax.Array, k_BNMK: jax.Array, v_BNMK: jax.Array, mask_TM: jax.Array
 ) -> jax.Array:
     """cuDNN's kernel where the program is compiled for an NVIDIA GPU, wherever it is traced."""
+    mask_TM = jnp.broadcast_to(mask_TM, (*mask_TM.shape[:-2], q_BNTK.shape[2], mask_TM.shape[-1]))
     return jax.lax.platform_dependent(
         q_BNTK, k_BNMK, v_BNMK, mask_TM, cuda=ATTENTION["cudnn"], default=attend
     )

@@ -61,43 +61,17 @@ def write_groups(
 ) -> KVCache:
     """`write_cache` where queries follow the previous group, in as few kernels as the device likes.
 
-    The previous group, without its padding, ends where the queries begin.
+    The previous group, without its padding, ends where the queries begin, and the cache has room
+    for all rows from where it begins: see `scan.with_room`.
     """
     if not device_choices().one_write:
         return write_cache(cache, k_BNTK, v_BNTK, write)
-    put = functools.partial(put_window, window=window_of(write, k_BNTK.shape[2], cache))
-    return KVCache(put(cache.k_BNMK, k_BNTK), put(cache.v_BNMK, v_BNTK))
-
-
-class Window(NamedTuple):
-    """Consecutive slots W that hold both groups, and the row that each of them takes."""
-
-    start: jax.Array
-    row_W: jax.Array
-    is_new_W: jax.Array  # the others stay as they are
-
-
-def window_of(write: CacheWrite, num_rows: int, cache: KVCache) -> Window:
-    num_slots = cache.k_BNMK.shape[2]
-    width = min(num_rows, num_slots)
-    start = jnp.clip(write.query_start - write.num_previous, 0, num_slots - width)
-    slot_W = start + jnp.arange(width)
-    row_W = jnp.where(
-        slot_W < write.query_start,
-        slot_W - write.previous_start,
-        slot_W - write.query_start + write.num_previous,
-    )
-    # Below 0 in front of the previous group: as an unsigned number, past the end.
-    return Window(start, row_W, row_W.astype(jnp.uint32) < num_rows)
-
-
-def put_window(cache_BNMK: jax.Array, rows_BNTK: jax.Array, window: Window) -> jax.Array:
-    """Puts rows into the slots of a window."""
-    start, row_W, is_new_W = window
-    old_BNWK = jax.lax.dynamic_slice_in_dim(cache_BNMK, start, len(row_W), axis=2)
-    new_BNWK = jnp.take(rows_BNTK, row_W, axis=2, mode="clip")
-    new_BNWK = jnp.where(is_new_W[:, None], new_BNWK, old_BNWK)
-    return jax.lax.dynamic_update_slice_in_dim(cache_BNMK, new_BNWK, start, axis=2)
+    # What lies behind the queries is overwritten before anybody looks at it.
+    T, slot_T = k_BNTK.shape[2], write.previous_start + jnp.arange(k_BNTK.shape[2])
+    to_query = write.num_previous - (write.query_start - write.previous_start)
+    row_T = jnp.arange(T) + jnp.where(slot_T < write.query_start, 0, to_query)
+    k_BNTK, v_BNTK = (jnp.take(x, row_T, axis=2, mode="clip") for x in (k_BNTK, v_BNTK))
+    return put_rows(cache, k_BNTK, v_BNTK, write.previous_start)
 
 
 def put_rows(cache: KVCache, k_BNTK: jax.Array, v_BNTK: jax.Array, start: jax.Array) -> KVCache:

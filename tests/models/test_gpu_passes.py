@@ -8,6 +8,7 @@ import pytest
 from lpd_jax.decoding import device_choices
 from lpd_jax.decoding.device_choices import Device
 from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.scan import with_room
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_segments, make_step_table
 from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
@@ -23,7 +24,7 @@ def on_a_gpu(monkeypatch, run):
     with monkeypatch.context() as patch:
         patch.setattr(device_choices, "target_device", lambda: OLD_GPU)
         jax.clear_caches()
-        outputs = jax.device_get(run())
+        outputs = run()
     jax.clear_caches()
     return outputs
 
@@ -47,7 +48,7 @@ def test_every_family_draws_the_same_tokens(monkeypatch, config):
         )
 
     tokens_BN, logits_BNV = jax.device_get(run())
-    gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, run)
+    gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, lambda: jax.device_get(run()))
     np.testing.assert_array_equal(gpu_BN, tokens_BN)
     np.testing.assert_allclose(gpu_BNV, logits_BNV, atol=1e-4)
 
@@ -56,7 +57,10 @@ def test_every_family_draws_the_same_tokens(monkeypatch, config):
 def test_one_write_puts_what_two_put_where_anybody_looks(monkeypatch, num_segments):
     schedule = GroupSchedule((1, 1, 2, 3, 2, 5, 4, 6))
     table = make_step_table(schedule)
-    for segment in make_segments(schedule, num_segments):
+    segments = on_a_gpu(
+        monkeypatch, lambda: with_room(make_segments(schedule, num_segments), schedule, None)
+    )
+    for segment in segments:
         empty = jnp.full((1, 1, segment.num_slots, 1), -1.0)
         two = one = KVCache(empty, empty)
         P, T = segment.previous_width, segment.previous_width + segment.query_width

@@ -3,6 +3,7 @@
 What the counts say of a tiny model, so that what was mended stays mended.
 """
 
+import dataclasses
 import importlib.util
 import json
 
@@ -11,6 +12,7 @@ import pytest
 from lpd_jax.models.parameters import count_params
 from tests import tiny
 
+MODEL = dataclasses.replace(tiny.LPD, embed_dim=64)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -29,14 +31,18 @@ from lpd_jax.training.config import TrainConfig
 from tests import tiny
 
 name, what = sys.argv[1:]
+MODEL = dataclasses.replace(tiny.LPD, embed_dim=64)  # heads 32 wide: a copy is no tiny one
 generation = Generation(num_steps=4, guidance_scale=2.0)
 compute = ComputeConfig(dtype="bfloat16", remat="minimal")
 config = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=8), compute=compute)
+if what == "einsum":
+    compute = dataclasses.replace(compute, attention="einsum")
+    config = dataclasses.replace(config, compute=compute, mesh=MeshConfig())
 for card in find_slices(name):
     if what == "decode":
-        report = compile_decoding(tiny.LPD, tiny.VQ, generation, 2, card)
+        report = compile_decoding(MODEL, tiny.VQ, generation, 2, card)
     else:
-        report = compile_training(tiny.LPD, config, card)
+        report = compile_training(MODEL, config, card)
     print("REPORT", json.dumps(dataclasses.asdict(report)))
 """
 
@@ -56,13 +62,29 @@ def test_a_decode_for_an_h100(tmp_path):
         # In each of four steps and two layers there are four products and attention's two, or more.
         assert 4 * 2 * 6 <= launches < 600
         # The transformer's weights are read in each step.
-        assert moved_bytes > 4 * 2 * count_params(tiny.LPD)
+        assert moved_bytes > 4 * 2 * count_params(MODEL)
         assert report["sent_bytes"] == 0
+        in_loops, in_layers, casts, copies, _, attention = report["kinds"]
+        assert casts == copies == 0
+        assert attention == "__cudnn$fmhaScaleBiasSoftmax"
+        assert 4 * 2 * 7 <= in_layers < in_loops < launches
+    _, in_layers, *_ = found["h100, cuBLASLt"]["kinds"]
+    # A layer: four products, three that lie between, attention, its input, two writes; once, the
+    # mask. Triton's products may take two kernels each where no card measures.
+    assert in_layers <= 4 * (2 * 11 + 1)
+    # Of each step the host starts the loop's condition alone.
+    once, a_turn = found["h100, cuBLASLt"]["outside_graphs"]
+    assert a_turn <= 1
+
+
+def test_training_in_bfloat16_has_no_float32_products(tmp_path):
+    for report in reports("h100", "einsum", tmp_path).values():
+        assert report["kinds"][4] == 0
 
 
 def test_a_train_step_for_eight_h100s(tmp_path):
     for report in reports("8xh100", "train", tmp_path).values():
         assert report["mesh"] == [1, 8, 1] and report["batch_per_device"] == 2
         # All that the others hold is gathered, and gradients go back.
-        assert report["sent_bytes"] > 7 / 8 * 2 * 2 * count_params(tiny.LPD)
+        assert report["sent_bytes"] > 7 / 8 * 2 * 2 * count_params(MODEL)
         assert report["kernels"][0] > 50

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lpd_jax.performance.kernel_kinds import Outside, kernel_kinds, outside_of_graphs
 from lpd_jax.performance.kernels import Kernels, count_kernels
 
 # As XLA writes it for an H100: a loop of three, a cut, an update in place, a library's product.
@@ -60,3 +61,39 @@ def test_a_loop_of_unknown_length_is_no_guess():
     text = PROGRAM.replace('"known_trip_count":{"n":"3"}', "")
     with pytest.raises(ValueError, match="^hlo: loop, a loop of unknown length"):
         count_kernels(text)
+
+
+def test_what_kernels_are(tmp_path):
+    kinds = kernel_kinds(PROGRAM)
+    assert kinds[:2] == (9, 0) and kinds.attention == "products"
+    # The copy stands before the loop, and is none of its.
+    assert (kinds.casts, kinds.copies, kinds.float32_products) == (0, 0, 0)
+    wide = PROGRAM.replace("custom-call(%k, %b)", "custom-call(%b, %b)")
+    assert kernel_kinds(wide).float32_products == 1
+    cast = "%c = bf16[64,64]{1,0} convert(%cache)\n  ROOT %r = "
+    assert kernel_kinds(PROGRAM.replace("ROOT %r = ", cast, 1)).casts == 1
+    copy = cast.replace("convert", "copy")
+    assert kernel_kinds(PROGRAM.replace("ROOT %r = ", copy, 1)).copies == 1
+
+
+THUNKS = """000: kCommandBuffer [source       | next=009 (1)]
+    001: kCustomKernel [source       | next=002 (1)] loop_broadcast_fusion grid: [2, 1, 1]
+009: kWhile         [prev=000 (1) | next=045 (1)]
+condition:
+    010: kCustomKernel [source | sink] loop_compare_fusion grid: [1, 1, 1]
+  body:
+    000: kCommandBuffer [source | sink]
+        011: kDynamicSliceFusion [source        | next=013 (1)] params=1, results=1
+            012: kCopy [source | sink] kCopy
+        017: kCublasLtMatmul     [prev=016 (1)  | next=018 (1)] kCublasLtMatmul
+    018: kDynamicSliceFusion [source        | next=013 (1)] params=1, results=1
+        019: kCopy [source | sink] kCopy
+045: kCustomKernel  [prev=009 (1) | sink        ] input_scatter_fusion grid: [2, 1, 1]
+"""
+
+
+def test_what_the_host_starts_one_by_one(tmp_path):
+    assert outside_of_graphs(tmp_path) is None
+    (tmp_path / "module_0001.jit_f.thunk_sequence.txt").write_text(THUNKS)
+    # The last; and in a turn the condition, and the slice outside of the graph.
+    assert outside_of_graphs(tmp_path) == Outside(once=1, a_turn=2)
