@@ -13,12 +13,12 @@ long. Other numbers of tokens and the paper's studies are options:
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.avatars_transformer_run(num_steps=5400, cosine_steps=1800)
-    config.model = recipes.avatars_transformer(
+    config = small_recipes.avatars_transformer_run(num_steps=5400, cosine_steps=1800)
+    config.model = small_recipes.avatars_transformer(
         "par", num_parallel=4, matrix_std=0.07, embedding_std=0.5, token_drop_rate=0.0
     )
     return config

@@ -7,12 +7,12 @@ RandAR's objective (arXiv 2412.01827) in the run of configs/avatars_lpd.py, but 
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.avatars_transformer_run(num_steps=5400, cosine_steps=1800)
-    config.model = recipes.avatars_transformer(
+    config = small_recipes.avatars_transformer_run(num_steps=5400, cosine_steps=1800)
+    config.model = small_recipes.avatars_transformer(
         "randar", matrix_std=0.07, embedding_std=0.5, token_drop_rate=0.0
     )
     config.generation = ConfigDict({"num_steps": 88})

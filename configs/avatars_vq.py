@@ -12,14 +12,14 @@ one CPU core.
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.avatars_run(num_steps=12_000, batch_size=8)
-    config.model = recipes.avatars_tokenizer()
+    config = small_recipes.avatars_run(num_steps=12_000, batch_size=8)
+    config.model = small_recipes.avatars_tokenizer()
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
-    config.optimizer = recipes.avatars_optimizer(
+    config.optimizer = small_recipes.avatars_optimizer(
         learning_rate=1e-3, cosine_steps=7000, weight_decay=0.0
     )
     config.ema_decay = 0.998

@@ -11,20 +11,20 @@ the discriminator, late and light, pulls a tenth as much at the last layer.
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.avatars_run(num_steps=3000, batch_size=8)
+    config = small_recipes.avatars_run(num_steps=3000, batch_size=8)
     config.init_from = "runs/avatars_vq"
-    config.model = recipes.avatars_tokenizer()
+    config.model = small_recipes.avatars_tokenizer()
     config.tokenizer_loss = ConfigDict(
         {"l2_weight": 1.0, "l1_weight": 0.5, "perceptual_weight": 0.002}
     )
     config.perceptual = ConfigDict({"network": "efficientnet_lite0", "num_stages": 3})
     config.adversarial = ConfigDict({"weight": 0.1, "start_step": 800, "adaptive": True})
     config.discriminator = ConfigDict({"channels": 32, "num_layers": 2, "norm": "group"})
-    config.optimizer = recipes.avatars_optimizer(
+    config.optimizer = small_recipes.avatars_optimizer(
         learning_rate=3e-4, cosine_steps=2500, weight_decay=0.0
     )
     config.ema_decay = 0.998

@@ -12,11 +12,11 @@ numbers of tokens at a time are options:
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.clips_run(num_steps=3000, batch_size=8)
+    config = small_recipes.clips_run(num_steps=3000, batch_size=8)
     config.tokenizer = "runs/clips_tokenizer"
     config.model = ConfigDict(
         {
@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
             "dropout_rate": 0.0,
         }
     )
-    config.optimizer = recipes.avatars_optimizer(
+    config.optimizer = small_recipes.avatars_optimizer(
         learning_rate=1e-3, cosine_steps=2000, weight_decay=0.05
     )
     config.ema_decay = 0.998

@@ -12,11 +12,11 @@ classes of faces that bounce, roll, swing or turn round, anew in every epoch.
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.clips_run(num_steps=2000, batch_size=4)
+    config = small_recipes.clips_run(num_steps=2000, batch_size=4)
     config.model = ConfigDict(
         {
             "family": "video",
@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     )
     config.data.random_views = True
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
-    config.optimizer = recipes.avatars_optimizer(
+    config.optimizer = small_recipes.avatars_optimizer(
         learning_rate=1e-3, cosine_steps=1400, weight_decay=0.0
     )
     config.ema_decay = 0.998

@@ -13,14 +13,14 @@ makes 1,024 tokens. docs/own-photos.md goes through it.
 
 from ml_collections import ConfigDict
 
-from lpd_jax.training import recipes
+from lpd_jax.training import small_recipes
 
 
 def get_config(part: str = "transformer") -> ConfigDict:
     """ "transformer", or "tokenizer" for what comes first."""
     if part not in ("transformer", "tokenizer"):
         raise ValueError(f"part: got {part!r}, allowed are transformer, tokenizer")
-    config = recipes.folder_run(image_size=64, batch_size=16)
+    config = small_recipes.folder_run(image_size=64, batch_size=16)
     if part == "tokenizer":
         config.num_epochs = 60
         config.model = ConfigDict(
@@ -38,7 +38,7 @@ def get_config(part: str = "transformer") -> ConfigDict:
         config.tokenizer_loss = ConfigDict(
             {"l2_weight": 1.0, "l1_weight": 1.0, "entropy_weight": 0.005}
         )
-        config.optimizer = recipes.short_optimizer(learning_rate=1.5e-3, weight_decay=0.0)
+        config.optimizer = small_recipes.short_optimizer(learning_rate=1.5e-3, weight_decay=0.0)
         return config
     config.num_epochs = 200
     config.tokenizer = "runs/photos_tokenizer"
@@ -55,6 +55,6 @@ def get_config(part: str = "transformer") -> ConfigDict:
             "dropout_rate": 0.1,  # photos of one's own are few
         }
     )
-    config.optimizer = recipes.short_optimizer(learning_rate=1e-3, weight_decay=0.05)
+    config.optimizer = small_recipes.short_optimizer(learning_rate=1e-3, weight_decay=0.05)
     config.generation = ConfigDict({"order": "locality", "num_steps": 20, "guidance_scale": 2.0})
     return config

@@ -1,0 +1,135 @@
+"""What the short training runs share, on bundled pictures, clips and one's own photos.
+
+Like `recipes`, whose runs are the published ones.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lpd_jax.training.optimizer import REST
+
+
+def avatars_run(num_steps: int, batch_size: int) -> ConfigDict:
+    """A short run on the bundled avatars, without its model, optimizer, generation and every."""
+    config = ConfigDict()
+    config.seed = 0
+    config.num_steps = num_steps
+    config.batch_size = batch_size
+    config.data = ConfigDict({"dataset": "avatars12"})
+    config.mesh = ConfigDict({"data": -1})
+    config.compute = ConfigDict({"dtype": "float32"})
+    config.fid = ConfigDict({"num_images": 0, "network": "avatars12"})  # FID by our classifier
+    return config
+
+
+def avatars_transformer_run(num_steps: int, cosine_steps: int) -> ConfigDict:
+    """A run on the tokens of the bundled tokenizer, without its model, for two CPU cores.
+
+    Muon at a constant rate, then a cosine; an average of the weights; products of bfloat16, which
+    a processor with AMX takes (`--config.compute.products=plain` where there is none).
+    """
+    config = avatars_run(num_steps=num_steps, batch_size=16)
+    config.tokenizer = "lpd_jax/bundled/model"
+    config.compute.products = "bfloat16"
+    config.optimizer = avatars_optimizer(
+        learning_rate=5e-3, cosine_steps=cosine_steps, weight_decay=0.02
+    )
+    config.optimizer.name = "muon"
+    config.ema_decay = 0.999
+    config.generation = ConfigDict({})
+    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 200, "sample": 1000})
+    return config
+
+
+def avatars_transformer(family: str, **fields: Any) -> ConfigDict:
+    """The section `model` of a transformer of the bundled size: 4 layers of width 192."""
+    return ConfigDict(
+        {
+            "family": family,
+            "num_layers": 4,
+            "embed_dim": 192,
+            "num_heads": 3,
+            "grid_size": (16, 16),
+            "codebook_size": 4096,
+            "num_classes": 12,
+            "label_drop_rate": 0.1,
+            "dropout_rate": 0.0,
+            **fields,
+        }
+    )
+
+
+def avatars_tokenizer() -> ConfigDict:
+    """The section `model` of the bundled tokenizer."""
+    return ConfigDict(
+        {
+            "family": "vq",
+            "base_channels": 32,
+            "channel_multipliers": (1, 2),
+            "num_res_blocks": 1,
+            "z_channels": 64,
+            "codebook_size": 4096,
+            "codebook_dim": 4,
+            "patch_size": 2,
+            "decoder_channels": 64,
+            "decoder_blocks": 1,
+            "pixel_channels": 16,
+            "upsampling": "subpixel",
+            "attention": "middle",
+            "quantizer": "fsq",
+            "fsq_levels": (8, 8, 8, 8),
+        }
+    )
+
+
+def clips_run(num_steps: int, batch_size: int) -> ConfigDict:
+    """A short run on clips of the bundled avatars, without its model and so on."""
+    config = avatars_run(num_steps, batch_size)
+    config.data = ConfigDict({"dataset": "moving_avatars"})
+    del config.fid  # which knows pictures alone
+    return config
+
+
+def avatars_optimizer(learning_rate: float, cosine_steps: int, weight_decay: float) -> ConfigDict:
+    """AdamW of a short run: 100 steps of warm-up, constant, cosine to 1e-5."""
+    return ConfigDict(
+        {
+            "learning_rate": learning_rate,
+            "final_learning_rate": 1e-5,
+            "warmup_steps": 100,
+            "cosine_steps": cosine_steps,
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "weight_decay": weight_decay,
+            "clip_norm": 1.0,
+        }
+    )
+
+
+def folder_run(image_size: int, batch_size: int) -> ConfigDict:
+    """A short run on a folder of photos, without its model, epochs and optimizer."""
+    config = ConfigDict()
+    config.seed = 0
+    config.batch_size = batch_size
+    config.data = ConfigDict(
+        {
+            "dataset": "folder",
+            "path": "photos",
+            "image_size": image_size,
+            "validation_share": 0.05,
+            "random_views": True,
+            "bad_images": "skip",
+        }
+    )
+    config.mesh = ConfigDict({"data": -1})
+    config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 500})
+    config.ema_decay = 0.999
+    return config
+
+
+def short_optimizer(learning_rate: float, weight_decay: float) -> ConfigDict:
+    """AdamW of a run of any length: warm-up, then a cosine to 1e-5 for all that is left."""
+    optimizer = avatars_optimizer(learning_rate, 0, weight_decay)
+    optimizer.cosine_steps = REST
+    return optimizer
