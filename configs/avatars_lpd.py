@@ -3,8 +3,9 @@
     python launch/train.py --config=configs/avatars_lpd.py --workdir=runs/avatars_lpd
 
 LPD's objective (section 3.1) on the tokens of the bundled tokenizer, by the recipe for two CPU
-cores of `small_recipes.avatars_transformer_run`, with half of the orders locality-aware: 40 epochs, ten
-hours at 11 pictures/s on one core. docs/bundled-model.md has what each choice is worth.
+cores of `small_recipes.avatars_transformer_run`, with half of the orders locality-aware: 40
+epochs, ten hours at 11 pictures/s on one core. docs/bundled-model.md says what the bundled weights
+had of it.
 """
 
 from ml_collections import ConfigDict
