@@ -1,6 +1,7 @@
 """Times models against what the device can do, and against eager PyTorch.
 
     python launch/benchmark.py --preset=readme                     # the README's table
+    python launch/benchmark.py --preset=clips --nopeer             # PAR on clips, n = 1, 4, 16
     python launch/benchmark.py --model=lpd_l --num_steps=20,32 --batch_sizes=1,8 --peer
     python launch/benchmark.py --model=lpd_l,par_l_4x,llamagen_l --dtype=bfloat16 --tasks=images
     python launch/benchmark.py --model=DIR --num_segments=1,2,4 --output=/tmp/trial
@@ -26,7 +27,11 @@ from lpd_jax.models.family import Family, transformer_of
 from lpd_jax.performance import report
 from lpd_jax.performance.allocator import keep_freed_memory
 from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING, BenchmarkCase, make_inputs
-from lpd_jax.performance.benchmark_model import BenchmarkModel, find_benchmark_model
+from lpd_jax.performance.benchmark_model import (
+    BenchmarkModel,
+    find_benchmark_model,
+    tokenizer_beside,
+)
 from lpd_jax.performance.device_peaks import measure_peaks
 from lpd_jax.performance.measure import Measurement, Peer, measure
 from lpd_jax.performance.presets import PRESETS
@@ -37,7 +42,9 @@ from lpd_jax.runtime.errors import UserError, shown
 
 PRESET = flags.DEFINE_enum("preset", None, sorted(PRESETS), "A table by name, with the peer.")
 MODEL = flags.DEFINE_list("model", ["lpd_l"], "Published names, or model directories.")
-TOKENIZER = flags.DEFINE_string("tokenizer", "vq16", "For models by name: a published one.")
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "For models by name: a published one. Default: vq16; of clips, nbp_video."
+)
 TASK_NAMES = flags.DEFINE_list("tasks", ["tokens"], f"Of {', '.join(TASKS)}.")
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["1"], "Images at a time.")
 NUM_STEPS = flags.DEFINE_list(
@@ -105,8 +112,8 @@ def make_cases() -> list[BenchmarkCase]:
     """All combinations of what the flags list, as far as a task and a model know them."""
     cases = []
     for name in MODEL.value:
-        model = find_benchmark_model(name, TOKENIZER.value)
-        tokenizer = "" if model.directory else TOKENIZER.value
+        model = find_benchmark_model(name, TOKENIZER.value or "")
+        tokenizer = "" if model.directory else tokenizer_beside(model.transformer, TOKENIZER.value)
         for task in TASK_NAMES.value:
             for choices in task_choices(task, model):
                 choices["num_repeats"] = NUM_REPEATS.value

@@ -29,7 +29,7 @@ os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 from absl import flags  # noqa: E402
 
 from lpd_jax.models.family import is_tokenizer  # noqa: E402
-from lpd_jax.performance.benchmark_model import find_tokenizer  # noqa: E402
+from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside  # noqa: E402
 from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_decoding,
     compile_training,
@@ -51,7 +51,7 @@ DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
 )
 TOKENIZER = flags.DEFINE_string(
-    "tokenizer", "vq16", "A published one, whose decoder makes pictures of the tokens."
+    "tokenizer", None, "A published one, whose decoder draws. Default: vq16; of clips, nbp_video."
 )
 LARGEST = flags.DEFINE_boolean(
     "largest", False, "Find the largest model of its family whose train step fits, instead."
@@ -66,7 +66,7 @@ def main() -> None:
     model, config = read_config(CONFIG.value.to_dict())
     draws = DECODE_BATCH.value > 0 and not is_tokenizer(model)
     generation = how_to_draw(model, config) if draws else None
-    tokenizer = find_tokenizer(TOKENIZER.value)
+    tokenizer = find_tokenizer(tokenizer_beside(model, TOKENIZER.value)) if draws else None
     if is_tokenizer(model) and LARGEST.value:
         raise UserError("largest: got True, allowed for a tokenizer is False")
     slices = [

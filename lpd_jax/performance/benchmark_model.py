@@ -54,6 +54,13 @@ def find_benchmark_model(name: str, tokenizer: str) -> BenchmarkModel:
     )
 
 
+def tokenizer_beside(model: TransformerConfig, name: str | None) -> str:
+    """The name; where there is none, that of the published tokenizer of such grids."""
+    if name is not None:
+        return name
+    return "vq16" if len(model.grid_size) == 2 else "nbp_video"
+
+
 def find_tokenizer(name: str) -> Any:
     """The config of a published tokenizer; UserError names them all."""
     known = published(tokenizers=True)

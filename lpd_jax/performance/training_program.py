@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.data.pictures import image_size
+from lpd_jax.data.pictures import image_shape
 from lpd_jax.models.efficientnet_lite import EfficientNetLite0
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.parameters import init_boxed
@@ -45,9 +45,8 @@ def training_program(
         return jax.ShapeDtypeStruct((config.batch_size, *shape), dtype, sharding=rows)
 
     if is_tokenizer(model):
-        size = image_size(config.data)
         rule = tokenizer_rule(model, config, mesh)
-        batch = {"images": of_batch((size, size, 3), jnp.uint8)}
+        batch = {"images": of_batch((*image_shape(config.data), 3), jnp.uint8)}
     else:
         rule = transformer_rule(model, config, platform)
         batch = {"tokens": of_batch((model.num_tokens,), jnp.int32)}
