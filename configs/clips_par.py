@@ -8,6 +8,7 @@ paper (arXiv 2412.15119, section 4.3), and only the first four tokens of a clip 
 numbers of tokens at a time are options:
 
     --config.model.num_parallel=16            sixteen at a time, 35 steps; 1 takes 320
+    --config.compute.products=plain           where the processor has no products of bfloat16
 """
 
 from ml_collections import ConfigDict
@@ -17,6 +18,7 @@ from lpd_jax.training import small_recipes
 
 def get_config() -> ConfigDict:
     config = small_recipes.clips_run(num_steps=3000, batch_size=8)
+    config.compute.products = "bfloat16"
     config.tokenizer = "runs/clips_tokenizer"
     config.model = ConfigDict(
         {

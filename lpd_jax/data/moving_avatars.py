@@ -78,6 +78,9 @@ class MovingAvatars(ImageSource):
     def name(self, index: int) -> str:
         return f"moving_avatars/{self.split}[{index}]"
 
+    def load(self, index: int) -> tuple[np.ndarray, int]:
+        return self.read(index)
+
     def read(self, index: int, view: int = 0) -> tuple[np.ndarray, int]:
         """Clip and label of a record; view 0 is the clip itself."""
         rng = np.random.default_rng([SPLIT_NUMBERS[self.split], index, view])
