@@ -8,7 +8,7 @@ import pytest
 from lpd_jax.decoding import device_choices
 from lpd_jax.decoding.device_choices import Device
 from lpd_jax.decoding.sampling import Guidance, Sampling
-from lpd_jax.decoding.scan import with_room
+from lpd_jax.decoding.scan import Known, with_room
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_segments, make_step_table
 from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
@@ -51,6 +51,34 @@ def test_every_family_draws_the_same_tokens(monkeypatch, config):
     gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, lambda: jax.device_get(run()))
     np.testing.assert_array_equal(gpu_BN, tokens_BN)
     np.testing.assert_allclose(gpu_BNV, logits_BNV, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", [tiny.LPD, tiny.RANDAR])
+@pytest.mark.parametrize("num_known", [2, 9])
+def test_pictures_are_edited_alike(monkeypatch, config, num_known):
+    """Known tokens come first; where steps begin is data then, and the cache has room for all."""
+    most_known, sizes = 9, (1, 3, 10)
+    params, schedule = tiny.random_params(config), GroupSchedule(sizes)
+    now = GroupSchedule({2: (1, 3, 10), 9: (1, 3, 3)}[num_known])
+    true_BN = np.random.default_rng(7).integers(config.codebook_size, size=(BATCH, 16))
+    known = Known(true_BN[:, :most_known].astype(np.int32), make_step_table(now, num_known))
+
+    def run():
+        return generate_ranked_tokens(
+            config,
+            params,
+            np.arange(BATCH),
+            np.stack([np.random.default_rng(i).permutation(16) for i in range(BATCH)]),
+            image_keys(0, 0, BATCH),
+            schedule=schedule,
+            sampling=Sampling.make(temperature=0),
+            guidance=Guidance.make(),
+            known=known,
+        )[0]
+
+    tokens_BN = np.asarray(run())
+    np.testing.assert_array_equal(tokens_BN[:, :num_known], true_BN[:, :num_known])
+    np.testing.assert_array_equal(on_a_gpu(monkeypatch, run), tokens_BN)
 
 
 @pytest.mark.parametrize("num_segments", [1, 3, 8])
