@@ -18,7 +18,7 @@ from lpd_jax.web.studio import Studio
 from tests.web.browsers import open_browser
 from tests.web.fakes import serving
 
-LINK = "#label=micah&seed=7"
+LINK = "#label=micah&seed=1"
 PATIENCE = 600_000  # milliseconds
 COLOURS = 256  # of a file: flat colours need no more
 
@@ -80,15 +80,12 @@ def main(folder: str = "results/page") -> None:
         page.context.close()
 
         page = open_page(1280, 1040, "dark")
-        paint_a_mask(page, (8, 5), (8, 12), (10, 12), (10, 6))
-        page.locator("#repaint-label").select_option(label="personas")
+        paint_a_mask(page, (8, 7), (8, 11), (10, 11), (10, 7))
         shoot(page, out / "paint_dark.png")
         page.locator("#repaint").click()
         wait_for(page, "Repainted")
         page.locator("#paint").click()
-        page.locator("#edge-right").click()
-        wait_for(page, "Painted on")
-        shoot(page, out / "grown_dark.png")
+        shoot(page, out / "repainted_dark.png")
         page.context.close()
 
         page = open_page(390, 844, "light", device_scale_factor=1.5, has_touch=True)
