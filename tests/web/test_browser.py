@@ -386,6 +386,21 @@ def test_nothing_is_wider_than_the_screen_or_faint(address, open_page):
             assert has_readable_contrast(page, selector), (scheme, selector)
 
 
+def test_the_rules_of_accessible_pages_hold(address, open_page):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    # The rules come as a script, which the page's policy would refuse.
+    page = open_page(f"{address}#label=cat&seed=1", bypass_csp=True)
+    wait_for(page, "^Drawn")
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.get_by_role("button", name="Compare").click()
+    wait_for(page, "^Compared")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        broken = axe.run(page).response["violations"]
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in broken] == []
+
+
 def has_readable_contrast(page, selector) -> bool:
     """4.5 to 1, as the guidelines for accessible pages ask of text."""
     colours = page.locator(selector).first.evaluate(
