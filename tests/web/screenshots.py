@@ -82,10 +82,6 @@ def main(folder: str = "results/page") -> None:
         page = open_page(1280, 1040, "dark")
         paint_a_mask(page, (8, 7), (8, 11), (10, 11), (10, 7))
         shoot(page, out / "paint_dark.png")
-        page.locator("#repaint").click()
-        wait_for(page, "Repainted")
-        page.locator("#paint").click()
-        shoot(page, out / "repainted_dark.png")
         page.context.close()
 
         page = open_page(390, 844, "light", device_scale_factor=1.5, has_touch=True)
