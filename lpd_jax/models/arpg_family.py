@@ -24,7 +24,6 @@ from lpd_jax.models.family import register
 from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer import cast_matrices, unstack_blocks
-from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.runtime.arguments import check_choice
 
 CURVES = ("arccos", "cosine")
@@ -44,15 +43,12 @@ class ARPGFamily(OneByOneFamily):
     name = "arpg"
     title = "ARPG"
     config_type = ARPGConfig
+    module = ARPG
     models = ARPG_MODELS
     published_steps = PUBLISHED_STEPS
     times_default = 64 / 20
 
     config: ARPGConfig
-
-    def init(self, key: jax.Array) -> Any:
-        model = ARPG(self.config)
-        return model.init(key, *model.example_inputs())["params"]
 
     def for_drawing(self, params: Any) -> Any:
         """Both halves are as deep: layer i of one stands beside layer i of the other."""
@@ -85,20 +81,6 @@ class ARPGFamily(OneByOneFamily):
             return decode_step(config, params, class_R1D, rows, cache)
 
         return step, init_cache(config, len(labels_R), dtype)
-
-    def logits(
-        self,
-        params: Any,
-        inputs: TeacherForced,
-        train: bool = False,
-        dropout_key: jax.Array | None = None,
-        **options: Any,
-    ) -> jax.Array:
-        rngs = None if dropout_key is None else {"dropout": dropout_key}
-        logits_BNV: Any = ARPG(self.config, **options).apply(
-            {"params": params}, *inputs, train, rngs=rngs
-        )
-        return logits_BNV
 
     def forward_flops(self) -> float:
         """Of N rows that are read and N that ask, and N logits."""

@@ -48,16 +48,13 @@ class LPDFamily(BlockFamily):
     name = "lpd"
     title = "LPD"
     config_type = LPDConfig
+    module = LPD
     models = LPD_MODELS
     class_leaves = ("class_embed", "null_class_embed")
     has_head = True
     draws_sizes = True
 
     config: LPDConfig
-
-    def init(self, key: jax.Array) -> Any:
-        model = LPD(self.config)
-        return model.init(key, *model.example_inputs())["params"]
 
     def from_other(self, params: Any, source: LPDConfig) -> Any:
         """512-pixel training starts from the weights of 256: the position table is resized."""
@@ -96,20 +93,6 @@ class LPDFamily(BlockFamily):
             return decode_step(config, params, x_RTD, rows.mask_TM, write, cache)
 
         return step, init_cache(config, len(labels_R), 0, dtype)
-
-    def logits(
-        self,
-        params: Any,
-        inputs: TeacherForced,
-        train: bool = False,
-        dropout_key: jax.Array | None = None,
-        **options: Any,
-    ) -> jax.Array:
-        rngs = None if dropout_key is None else {"dropout": dropout_key}
-        logits_BNV: Any = LPD(self.config, **options).apply(
-            {"params": params}, *inputs, train, rngs=rngs
-        )
-        return logits_BNV
 
     def training_inputs(
         self,

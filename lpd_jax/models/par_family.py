@@ -4,7 +4,7 @@ Letters: N tokens of an image, D width, P rows of the previous group, Q query ro
 batch (2B under guidance).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -64,16 +64,13 @@ class PARFamily(BlockFamily):
     name = "par"
     title = "PAR"
     config_type = PARConfig
+    module = PAR
     models = PAR_MODELS
     any_order = False
     class_leaves = ("class_embed",)
     has_head = True
 
     config: PARConfig
-
-    def init(self, key: jax.Array) -> Any:
-        model = PAR(self.config)
-        return model.init(key, *model.example_inputs())["params"]
 
     def defaults(self) -> Generation:
         return Generation(order=self.config.order_kind, guidance_schedule="constant")
@@ -196,19 +193,8 @@ class PARFamily(BlockFamily):
 
         return step, init_cache(config, len(labels_R), dtype)
 
-    def logits(
-        self,
-        params: Any,
-        inputs: TeacherForced,
-        train: bool = False,
-        dropout_key: jax.Array | None = None,
-        **options: Any,
-    ) -> jax.Array:
-        rngs = None if dropout_key is None else {"dropout": dropout_key}
-        logits_BNV: Any = PAR(self.config, **options).apply(
-            {"params": params}, inputs.tokens_BN, inputs.labels_B, train, rngs=rngs
-        )
-        return logits_BNV
+    def module_inputs(self, inputs: TeacherForced) -> Sequence[Any]:
+        return inputs.tokens_BN, inputs.labels_B
 
     def forward_flops(self) -> float:
         """Of N rows and N logits."""

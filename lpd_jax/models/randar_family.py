@@ -5,6 +5,7 @@ batch (2B under guidance).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -44,16 +45,13 @@ class RandARFamily(OneByOneFamily):
     name = "randar"
     title = "RandAR"
     config_type = RandARConfig
+    module = RandAR
     models = RANDAR_MODELS
     published_steps = PUBLISHED_STEPS
     times_default = 88 / 20
     class_leaves = ("class_embed",)
 
     config: RandARConfig
-
-    def init(self, key: jax.Array) -> Any:
-        model = RandAR(self.config)
-        return model.init(key, *model.example_inputs())["params"]
 
     def defaults(self) -> Generation:
         return Generation(order="random", guidance_schedule="linear_before")
@@ -84,26 +82,9 @@ class RandARFamily(OneByOneFamily):
 
         return step, init_cache(config, len(labels_R), dtype)
 
-    def logits(
-        self,
-        params: Any,
-        inputs: TeacherForced,
-        train: bool = False,
-        dropout_key: jax.Array | None = None,
-        **options: Any,
-    ) -> jax.Array:
+    def module_inputs(self, inputs: TeacherForced) -> Sequence[Any]:
         tokens_BN, labels_B, order_BN, group_N = inputs
-        rngs = None if dropout_key is None else {"dropout": dropout_key}
-        logits_BNV: Any = RandAR(self.config, **options).apply(
-            {"params": params},
-            tokens_BN,
-            labels_B,
-            order_BN,
-            None if is_one_by_one(group_N) else group_N,
-            train,
-            rngs=rngs,
-        )
-        return logits_BNV
+        return tokens_BN, labels_B, order_BN, None if is_one_by_one(group_N) else group_N
 
     def forward_flops(self) -> float:
         """Of 2N rows and N logits."""
