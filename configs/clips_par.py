@@ -17,7 +17,7 @@ from lpd_jax.training import small_recipes
 
 
 def get_config() -> ConfigDict:
-    config = small_recipes.clips_run(num_steps=3000, batch_size=8)
+    config = small_recipes.clips_run(num_steps=5000, batch_size=8)
     config.compute.products = "bfloat16"
     config.tokenizer = "runs/clips_tokenizer"
     config.model = ConfigDict(
@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
         }
     )
     config.optimizer = small_recipes.avatars_optimizer(
-        learning_rate=1e-3, cosine_steps=2000, weight_decay=0.05
+        learning_rate=1e-3, cosine_steps=3500, weight_decay=0.05
     )
     config.ema_decay = 0.998
     config.generation = ConfigDict({"guidance_scale": 1.5, "temperature": 1.0})
