@@ -12,7 +12,7 @@ from lpd_jax.bundled import IMAGE_SIZE
 RADIUS = 20.0  # of a face, in pixels
 LOW, HIGH = RADIUS, IMAGE_SIZE - 1 - RADIUS  # where its middle can be
 MIDDLE = (IMAGE_SIZE - 1) / 2
-ROPE = 40.0  # pixels from the pivot of a swing, above the picture, to the middle of the face
+ROPE = 30.0  # pixels from the pivot of a swing to the middle of the face
 
 
 class Pose(NamedTuple):
@@ -41,8 +41,8 @@ def roll(rng: np.random.Generator, num_frames: int) -> list[Pose]:
 
 
 def swing(rng: np.random.Generator, num_frames: int) -> list[Pose]:
-    """As a pendulum whose pivot is above the picture."""
-    widest, angle_T = rng.uniform(0.3, 0.5), turns(rng, num_frames, 9, 16)
+    """As a pendulum, so wide that the face stays inside."""
+    widest, angle_T = rng.uniform(0.24, 0.39), turns(rng, num_frames, 9, 16)
     swung = (widest * np.sin(angle_T)).tolist()
     return [Pose(MIDDLE + ROPE * np.sin(a), HIGH - ROPE + ROPE * np.cos(a), -a) for a in swung]
 
