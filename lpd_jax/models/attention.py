@@ -4,6 +4,7 @@ Dimension key: B batch, T rows that look, M rows or cache slots they may see, N 
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from lpd_jax.models.attention_recompute import attend_recomputing
 from lpd_jax.models.products import wide_einsum
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
+
+logger = logging.getLogger(__name__)
 
 # (q [B, N, T, K], k [B, N, M, K], v [B, N, M, K], mask [T, M] or [B, T, M]) -> [B, N, T, K]
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -162,7 +165,24 @@ KERNELS = ATTENTION | {"flash": attend_flash}
 def cached_attention(dtype: jnp.dtype, head_dim: int) -> str:
     """The kernel of a cached pass, a key of `KERNELS`, on the device that it is traced for."""
     flash = device_choices().flash_attention and fits_cudnn(dtype, head_dim)
+    if flash and jax.default_backend() == "gpu":  # not one that is compiled for elsewhere
+        flash = cudnn_runs(jnp.dtype(dtype), head_dim)
     return "flash" if flash else "einsum"
+
+
+@functools.cache
+def cudnn_runs(dtype: jnp.dtype, head_dim: int) -> bool:
+    """Whether the kernel works here: a driver or a cuDNN that lacks it must not end the drawing."""
+    with jax.ensure_compile_time_eval():
+        rows_1N8K = jnp.ones((1, 2, 8, head_dim), dtype)
+        attend = jax.jit(ATTENTION["cudnn"])
+        try:
+            attend(*[rows_1N8K] * 3, jnp.ones((8, 8), bool)).block_until_ready()
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            logger.warning("cuDNN's flash attention does not run here, einsum does: %s", reason)
+            return False
+    return True
 
 
 def fits_cudnn(dtype: jnp.dtype, head_dim: int) -> bool:

@@ -28,6 +28,7 @@ FREE_FIELDS = (
     "compute.remat",
     "compute.attention",
     "compute.products",
+    "compute.loss_chunk",
     "compute.accumulate_steps",
     "data.path",
     "data.num_threads",

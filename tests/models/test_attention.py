@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpd_jax.decoding.device_choices import DeviceChoices
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models import attention
@@ -155,3 +156,26 @@ def test_parts_are_as_good_as_the_whole():
     np.testing.assert_allclose(
         attend_in_parts(q, parts, mask_TM), attend(q, k, v, mask_TM), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_gpu_without_the_flash_kernel_draws_without_it(works, monkeypatch, caplog):
+    def missing(*_):
+        raise NotImplementedError("cuDNN 8.9 is too old\nmore")
+
+    nvidia = DeviceChoices(flash_attention=True)
+    monkeypatch.setattr(attention, "device_choices", lambda: nvidia)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setitem(attention.ATTENTION, "cudnn", attend if works else missing)
+    attention.cudnn_runs.cache_clear()
+    seen = []
+
+    @jax.jit  # it is asked while a pass is traced
+    def trace(x):
+        seen.append(attention.cached_attention(jnp.bfloat16, 64))
+        return x
+
+    trace(jnp.ones(2))
+    attention.cudnn_runs.cache_clear()
+    assert seen == ["flash" if works else "einsum"]
+    assert ("cuDNN 8.9 is too old" in caplog.text) is not works and "more" not in caplog.text
