@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from lpd_jax.evaluation.i3d_network import (
     FEWEST_FRAMES,
@@ -32,8 +31,7 @@ from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_choice, check_whole
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights import public_files
-from lpd_jax.weights.from_torch.conversion import check_weights
-from lpd_jax.weights.from_torch.state_dict_shapes import Weight
+from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import shapes_of, weights_digest
 from lpd_jax.weights.public_files import find_public_file
@@ -41,7 +39,6 @@ from lpd_jax.weights.public_files import find_public_file
 BATCH_SIZE = 4  # clips at a time; the last batch is padded, so there is one compilation
 MOST_CLIPS = 1024  # at a time
 NUM_FRAMES = 16  # of a clip, the first: as all published numbers have it, of 17 frames too
-COUNTER = ".bn.num_batches_tracked"  # a record of training, in some files and not in others
 CLIPS = f"is uint8 [clips, frames, height, width, 3] of {FEWEST_FRAMES} frames and more"
 RESIZED = "bilinear with half-pixel centres, no antialiasing"
 
@@ -126,38 +123,14 @@ def leaf_shapes() -> Mapping[str, tuple[int, ...]]:
     return shapes_of(jax.eval_shape(InceptionI3D().init, jax.random.key(0), clips)["params"])
 
 
-def official_weights() -> list[Weight]:
-    """Every weight that an official state dict has, counters aside.
-
-    kernel `[T, H, W, in, out]` -> weight `[out, in, T, H, W]`.
-    """
-    weights = []
-    for path, shape in leaf_shapes().items():
-        name = path.replace("/", ".")
-        if path.endswith("kernel"):
-            name = name.replace("kernel", "weight")
-            shape = (shape[-1], shape[-2], *shape[:-2])
-        weights.append(Weight(name, shape, path))
-    return weights
-
-
 def i3d_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Converts the official state dict to nested float32 parameters.
 
     Raises:
         UserError: missing, unexpected or misshapen weights, each named.
     """
-    arrays = {
-        name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)
-    }
-    weights, flat = official_weights(), {}
-    check_weights(arrays, weights)
-    for weight in weights:
-        source = arrays[weight.name]
-        if weight.path.endswith("kernel"):
-            source = np.moveaxis(source, (0, 1), (-1, -2))
-        flat[weight.path] = np.array(source, np.float32, order="C")
-    return unflatten_dict(flat, sep="/")
+    weights = [official_weight(path, shape) for path, shape in leaf_shapes().items()]
+    return network_from_torch(state_dict, weights)
 
 
 @contextlib.contextmanager

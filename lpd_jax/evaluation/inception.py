@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from lpd_jax.evaluation.inception_network import (
     FEATURE_DIM,
@@ -29,8 +28,7 @@ from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_whole
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights import public_files
-from lpd_jax.weights.from_torch.conversion import check_weights
-from lpd_jax.weights.from_torch.state_dict_shapes import Weight
+from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import shapes_of, weights_digest
 from lpd_jax.weights.public_files import check_public_file, find_public_file
@@ -38,7 +36,6 @@ from lpd_jax.weights.public_files import check_public_file, find_public_file
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
 MOST_IMAGES = 4096  # at a time
-COUNTER = ".bn.num_batches_tracked"  # a record of training, in some files and not in others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,36 +113,14 @@ def leaf_shapes() -> Mapping[str, tuple[int, ...]]:
     return shapes_of(params) | head
 
 
-def official_weights() -> list[Weight]:
-    """Every weight that an official state dict has, counters aside."""
-    return [_official_weight(path, shape) for path, shape in leaf_shapes().items()]
-
-
-def _official_weight(path: str, shape: tuple[int, ...]) -> Weight:
-    """kernel `[H, W, in, out]` -> weight `[out, in, H, W]`; kernel `[in, out]` -> `[out, in]`."""
-    if not path.endswith("kernel"):
-        return Weight(path.replace("/", "."), shape, path)
-    name = path.replace("/", ".").replace("kernel", "weight")
-    return Weight(name, (shape[-1], shape[-2], *shape[:-2]), path)
-
-
 def inception_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Converts the official state dict to nested float32 parameters.
 
     Raises:
         UserError: missing, unexpected or misshapen weights, each named.
     """
-    arrays = {
-        name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)
-    }
-    weights, flat = official_weights(), {}
-    check_weights(arrays, weights)
-    for weight in weights:
-        source = arrays[weight.name]
-        if weight.path.endswith("kernel"):
-            source = np.moveaxis(source, (0, 1), (-1, -2))
-        flat[weight.path] = np.array(source, np.float32, order="C")
-    return unflatten_dict(flat, sep="/")
+    weights = [official_weight(path, shape) for path, shape in leaf_shapes().items()]
+    return network_from_torch(state_dict, weights)
 
 
 @contextlib.contextmanager

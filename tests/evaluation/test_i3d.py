@@ -16,6 +16,7 @@ import safetensors.numpy
 
 from lpd_jax.evaluation import i3d
 from lpd_jax.evaluation.i3d_network import InceptionI3D, resize_frames
+from lpd_jax.weights.from_torch import networks
 from tests import torch_writer
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
@@ -74,7 +75,7 @@ def test_frames_come_to_the_network_as_tats_and_videogpt_have_it(way, name):
 def test_all_weights_of_the_public_file_are_used(network):
     trained = [name for name in state_dict() if "running" not in name and "tracked" not in name]
     assert sum(state_dict()[name].size for name in trained) == GOLDEN["meta/n_params"]
-    counted = sum(name.endswith(i3d.COUNTER) for name in state_dict())
+    counted = sum(name.endswith(networks.COUNTER) for name in state_dict())
     assert len(jax.tree.leaves(network.params)) == len(state_dict()) - counted
     kernel = network.params["Mixed_4e"]["b2b"]["conv3d"]["kernel"]
     want = state_dict()["Mixed_4e.b2b.conv3d.weight"].transpose(2, 3, 4, 1, 0)

@@ -9,14 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.discriminator import DiscriminatorConfig, init_discriminator
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.weights.from_torch.conversion import check_weights
+from lpd_jax.weights.from_torch.networks import network_from_torch
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
 
-COUNTER = ".num_batches_tracked"  # a record of training
 LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -64,14 +63,4 @@ def discriminator_from_torch(
     Raises:
         UserError: missing, unexpected or misshapen weights, each named.
     """
-    arrays = {
-        name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)
-    }
-    weights, flat = official_weights(config), {}
-    check_weights(arrays, weights)
-    for weight in weights:
-        value = arrays[weight.name]
-        if weight.path.endswith("kernel"):
-            value = np.moveaxis(value, (0, 1), (-1, -2))
-        flat[weight.path] = np.array(value, np.float32, order="C")
-    return unflatten_dict(flat, sep="/")
+    return network_from_torch(state_dict, official_weights(config))
