@@ -154,7 +154,10 @@ def test_processes_that_split_a_model_share_the_rows_of_a_batch():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dataset": "imagenet"}, "data.dataset: got 'imagenet', allowed are avatars12, tfds, fol"),
+        (
+            {"dataset": "imagenet"},
+            "data.dataset: got 'imagenet', allowed are avatars12, moving_avatars, tfds",
+        ),
         ({"bad_images": "no"}, "data.bad_images: got 'no', allowed are fail, skip"),
         ({"image_size": -1}, "data.image_size: got -1, allowed is 0 or more"),
         ({"num_threads": -1}, "data.num_threads: got -1, allowed is 0 or more"),
