@@ -27,13 +27,14 @@ def get_config() -> ConfigDict:
             "time_strides": (2, 2),
             "patch_size": 2,
             "narrow_unfolding": True,
+            "norm_groups": 4,
             "fsq_levels": (8, 8, 8, 8),
         }
     )
     config.data.random_views = True
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
     config.optimizer = small_recipes.avatars_optimizer(
-        learning_rate=1e-3, cosine_steps=1400, weight_decay=0.0
+        learning_rate=5e-4, cosine_steps=1400, weight_decay=0.0
     )
     config.ema_decay = 0.998
     config.every = ConfigDict({"log": 25, "evaluate": 1000, "save": 250, "sample": 500})

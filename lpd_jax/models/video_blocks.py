@@ -67,6 +67,8 @@ class FrameNorm(nn.Module):
     Moments are taken per channel first and joined to groups, which is fast on CPU.
     """
 
+    groups: int = NORM_GROUPS
+
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         del goes_on
@@ -74,17 +76,17 @@ class FrameNorm(nn.Module):
         scale_C = self.param("scale", nn.initializers.ones_init(), (C,))
         bias_C = self.param("bias", nn.initializers.zeros_init(), (C,))
         x32_BTHWC = x_BTHWC.astype(jnp.float32)
-        mean = group_mean(x32_BTHWC.mean((2, 3), keepdims=True))
-        square = group_mean(jnp.square(x32_BTHWC).mean((2, 3), keepdims=True))
+        mean = group_mean(x32_BTHWC.mean((2, 3), keepdims=True), self.groups)
+        square = group_mean(jnp.square(x32_BTHWC).mean((2, 3), keepdims=True), self.groups)
         variance = jnp.maximum(square - jnp.square(mean), 0.0)
         gain = scale_C[None, None, None, None] * jax.lax.rsqrt(variance + NORM_EPSILON)
         shift = bias_C[None, None, None, None] - mean * gain
         return (x32_BTHWC * gain + shift).astype(x_BTHWC.dtype)
 
 
-def group_mean(x: jax.Array) -> jax.Array:
+def group_mean(x: jax.Array, groups: int) -> jax.Array:
     """Replaces each channel, the last axis, by the mean of its group of channels."""
-    grouped = x.reshape(*x.shape[:-1], NORM_GROUPS, -1)
+    grouped = x.reshape(*x.shape[:-1], groups, -1)
     return jnp.broadcast_to(grouped.mean(-1, keepdims=True), grouped.shape).reshape(x.shape)
 
 
@@ -103,12 +105,13 @@ class ResidualUnit(nn.Module):
     """norm, swish, conv, norm, swish, conv, plus a skip (1x1x1 where the width changes)."""
 
     channels: int
+    groups: int = NORM_GROUPS
 
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
-        h_BTHWC = Swish(name="swish1")(FrameNorm(name="norm1")(x_BTHWC))
+        h_BTHWC = Swish(name="swish1")(FrameNorm(self.groups, name="norm1")(x_BTHWC))
         h_BTHWC = CausalConv(self.channels, name="conv1")(h_BTHWC, goes_on)
-        h_BTHWC = Swish(name="swish2")(FrameNorm(name="norm2")(h_BTHWC))
+        h_BTHWC = Swish(name="swish2")(FrameNorm(self.groups, name="norm2")(h_BTHWC))
         h_BTHWC = CausalConv(self.channels, name="conv2")(h_BTHWC, goes_on)
         if x_BTHWC.shape[-1] != self.channels:
             x_BTHWC = CausalConv(self.channels, (1, 1, 1), name="skip")(x_BTHWC, goes_on)

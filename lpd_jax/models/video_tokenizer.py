@@ -47,10 +47,12 @@ class VideoConfig:
     1. `middle_blocks` more units are at the lowest resolution, in encoder and decoder each. The
     levels of FSQ are the codes: there are as many as their product.
 
-    Three more are for small tokenizers: squares of `patch_size` pixels are one place of the highest
+    Four more are for small tokenizers: squares of `patch_size` pixels are one place of the highest
     resolution, which saves most of the work; `res_blocks` says of each resolution how many units it
     has, where they are not `num_res_blocks`; with `narrow_unfolding` a decoder's channels become
-    fewer where they unfold, not in the unit after.
+    fewer where they unfold, not in the unit after. `norm_groups` are the groups of channels that a
+    frame is normalised by: a channel that is a group by itself forgets its mean, the color of a
+    background, so that narrow networks need fewer.
     """
 
     base_channels: int = 128
@@ -62,6 +64,7 @@ class VideoConfig:
     patch_size: int = later_field(1)
     res_blocks: tuple[int, ...] = later_field(())
     narrow_unfolding: bool = later_field(False)
+    norm_groups: int = later_field(NORM_GROUPS)
 
     def __post_init__(self):
         check_types(self)
@@ -78,12 +81,13 @@ class VideoConfig:
                 f"channel_multipliers: got {resolutions or 'none'}, allowed is one for each of 1 "
                 f"to {MOST_RESOLUTIONS} resolutions"
             )
+        check_whole("norm_groups", self.norm_groups, 1, NORM_GROUPS)
         for width in self.widths:
-            if not 1 <= width <= MOST_WIDTH or width % NORM_GROUPS:
+            if not 1 <= width <= MOST_WIDTH or width % self.norm_groups:
                 raise UserError(
                     f"base_channels, channel_multipliers: got {self.base_channels}, "
                     f"{shown(self.channel_multipliers)}, allowed are products that are multiples "
-                    f"of {NORM_GROUPS} up to {MOST_WIDTH}"
+                    f"of {self.norm_groups} up to {MOST_WIDTH}"
                 )
         check_whole("patch_size", self.patch_size, 1, MOST_PATCH)
         if self.res_blocks and len(self.res_blocks) != resolutions:
@@ -196,26 +200,37 @@ def encoder_layers(config: VideoConfig) -> list[nn.Module]:
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
     layers += [CausalConv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
-        layers += [ResidualUnit(width) for _ in range(blocks)]
+        layers += [ResidualUnit(width, config.norm_groups) for _ in range(blocks)]
         if strides is not None:
             layers += [CausalConv(width, strides=strides)]
-    layers += [ResidualUnit(config.widths[-1]) for _ in range(config.middle_blocks)]
-    return [*layers, FrameNorm(), Swish(), Pointwise(len(config.fsq_levels), (1, 1, 1))]
+    layers += [
+        ResidualUnit(config.widths[-1], config.norm_groups) for _ in range(config.middle_blocks)
+    ]
+    return [
+        *layers,
+        FrameNorm(config.norm_groups),
+        Swish(),
+        Pointwise(len(config.fsq_levels), (1, 1, 1)),
+    ]
 
 
 def decoder_layers(config: VideoConfig) -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
     widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [CausalConv(widths[0])]
-    layers += [ResidualUnit(widths[0]) for _ in range(config.middle_blocks)]
+    layers += [ResidualUnit(widths[0], config.norm_groups) for _ in range(config.middle_blocks)]
     narrower = widths[1:] if config.narrow_unfolding else widths
     for width, unfolded, count, factors in itertools.zip_longest(
         widths, narrower, blocks, config.strides[::-1]
     ):
-        layers += [ResidualUnit(width) for _ in range(count)]
+        layers += [ResidualUnit(width, config.norm_groups) for _ in range(count)]
         if factors is not None:
             layers += [CausalConv(unfolded * math.prod(factors)), Unfold(factors)]
-    layers += [FrameNorm(), Swish(), CausalConv(IMAGE_CHANNELS * math.prod(config.patch))]
+    layers += [
+        FrameNorm(config.norm_groups),
+        Swish(),
+        CausalConv(IMAGE_CHANNELS * math.prod(config.patch)),
+    ]
     return layers if config.patch_size == 1 else [*layers, Unfold(config.patch)]
 
 

@@ -31,6 +31,7 @@ FOLDED = VideoConfig(
     fsq_levels=(8, 4),
     patch_size=2,
     narrow_unfolding=True,
+    norm_groups=4,
 )
 quick = functools.partial(jax.jit, compiler_options=tiny.QUICK_TO_COMPILE)
 
@@ -275,6 +276,7 @@ def test_clips_that_are_no_whole_tokens_are_named(size, got):
         ("fsq_levels", (), "fsq_levels: got"),
         ("num_res_blocks", 0, "num_res_blocks: got 0"),
         ("middle_blocks", -1, "middle_blocks: got -1"),
+        ("norm_groups", 33, "norm_groups: got 33"),
         ("patch_size", 0, "patch_size: got 0"),
         (
             "res_blocks",
