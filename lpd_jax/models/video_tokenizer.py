@@ -29,7 +29,7 @@ from lpd_jax.models.video_blocks import (
     Swish,
     Unfold,
 )
-from lpd_jax.runtime.arguments import check_whole
+from lpd_jax.runtime.arguments import check_number, check_whole
 from lpd_jax.runtime.config_fields import check_sizes, check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
@@ -47,12 +47,13 @@ class VideoConfig:
     1. `middle_blocks` more units are at the lowest resolution, in encoder and decoder each. The
     levels of FSQ are the codes: there are as many as their product.
 
-    Four more are for small tokenizers: squares of `patch_size` pixels are one place of the highest
+    The others are for small tokenizers: squares of `patch_size` pixels are one place of the highest
     resolution, which saves most of the work; `res_blocks` says of each resolution how many units it
     has, where they are not `num_res_blocks`; with `narrow_unfolding` a decoder's channels become
     fewer where they unfold, not in the unit after. `norm_groups` are the groups of channels that a
     frame is normalised by: a channel that is a group by itself forgets its mean, the color of a
-    background, so that narrow networks need fewer.
+    background, so that narrow networks need fewer. Networks see pixels, which are in [0, 1], less
+    `pixel_mean` and in units of `pixel_scale`, and so they write them.
     """
 
     base_channels: int = 128
@@ -65,6 +66,8 @@ class VideoConfig:
     res_blocks: tuple[int, ...] = later_field(())
     narrow_unfolding: bool = later_field(False)
     norm_groups: int = later_field(NORM_GROUPS)
+    pixel_mean: float = later_field(0.0)
+    pixel_scale: float = later_field(1.0)
 
     def __post_init__(self):
         check_types(self)
@@ -89,6 +92,8 @@ class VideoConfig:
                     f"{shown(self.channel_multipliers)}, allowed are products that are multiples "
                     f"of {self.norm_groups} up to {MOST_WIDTH}"
                 )
+        check_number("pixel_mean", self.pixel_mean, 0.0, 1.0)
+        check_number("pixel_scale", self.pixel_scale, 0.01, 1.0)
         check_whole("patch_size", self.patch_size, 1, MOST_PATCH)
         if self.res_blocks and len(self.res_blocks) != resolutions:
             raise UserError(
@@ -168,11 +173,14 @@ class VideoTokenizer(nn.Module):
 
     def to_latents(self, clips_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         """Latents `[B, t, h, w, E]` before they are bounded and rounded."""
+        if self.config.pixel_mean or self.config.pixel_scale != 1:
+            clips_BTHWC = (clips_BTHWC - self.config.pixel_mean) / self.config.pixel_scale
         return self.encoder(clips_BTHWC.astype(self.dtype), goes_on).astype(jnp.float32)
 
     def to_pixels(self, codes_BthwE: jax.Array, goes_on: bool = False) -> jax.Array:
         """Clips `[B, T, H, W, 3]`, about [0, 1]."""
-        return self.decoder(codes_BthwE.astype(self.dtype), goes_on).astype(jnp.float32)
+        written_BTHWC = self.decoder(codes_BthwE.astype(self.dtype), goes_on).astype(jnp.float32)
+        return written_BTHWC * self.config.pixel_scale + self.config.pixel_mean
 
     def encode(self, clips_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         """Tokens int32 `[B, t, h, w]` of clips."""

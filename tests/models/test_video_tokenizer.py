@@ -32,6 +32,8 @@ FOLDED = VideoConfig(
     patch_size=2,
     narrow_unfolding=True,
     norm_groups=4,
+    pixel_mean=0.75,
+    pixel_scale=0.25,
 )
 quick = functools.partial(jax.jit, compiler_options=tiny.QUICK_TO_COMPILE)
 
@@ -276,6 +278,8 @@ def test_clips_that_are_no_whole_tokens_are_named(size, got):
         ("fsq_levels", (), "fsq_levels: got"),
         ("num_res_blocks", 0, "num_res_blocks: got 0"),
         ("middle_blocks", -1, "middle_blocks: got -1"),
+        ("pixel_mean", 2.0, "pixel_mean: got 2.0"),
+        ("pixel_scale", 0.0, "pixel_scale: got 0.0"),
         ("norm_groups", 33, "norm_groups: got 33"),
         ("patch_size", 0, "patch_size: got 0"),
         (
