@@ -20,6 +20,7 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
 from lpd_jax import bundled
+from lpd_jax.evaluation.feature_batches import in_batches
 from lpd_jax.evaluation.metrics import as_features
 from lpd_jax.images import to_model_range
 from lpd_jax.runtime.arguments import as_array, as_path, check_text, check_whole
@@ -85,14 +86,13 @@ class Classifier:
                 f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
                 f"allowed is uint8 [B, {size}, {size}, 3]"
             )
-        num_images = len(images_BHWC)
-        padding = -num_images % BATCH_SIZE
-        padded = np.pad(images_BHWC, ((0, padding), (0, 0), (0, 0), (0, 0)))
-        parts = [
-            np.asarray(_features(self.params["network"], padded[i : i + BATCH_SIZE]))
-            for i in range(0, len(padded), BATCH_SIZE)
-        ]
-        return np.concatenate(parts or [np.zeros((0, FEATURE_DIM), np.float32)])[:num_images]
+        features_BF: np.ndarray = in_batches(
+            lambda batch_BHWC: _features(self.params["network"], batch_BHWC),
+            images_BHWC,
+            BATCH_SIZE,
+            np.zeros((0, FEATURE_DIM), np.float32),
+        )
+        return features_BF
 
     def logits(self, features_BF: np.ndarray) -> np.ndarray:
         """Features `[B, F]` -> class logits `[B, C]`."""

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.evaluation.feature_batches import in_batches
 from lpd_jax.images import to_model_range
 from lpd_jax.models.efficientnet_lite import FEATURE_DIM, IMAGE_SIZE, EfficientNetLite0
 from lpd_jax.runtime.arguments import as_array, check_whole
@@ -57,14 +58,13 @@ class EfficientNet:
             UserError: pictures of another type, shape or range.
         """
         images_BHWC = check_pictures(images_BHWC)
-        parts = [np.zeros((0, FEATURE_DIM), np.float32)]  # of no pictures
-        for i in range(0, len(images_BHWC), self.batch_size):
-            batch_BHWC = images_BHWC[i : i + self.batch_size]
-            size = len(batch_BHWC)
-            padding = ((0, self.batch_size - size), (0, 0), (0, 0), (0, 0))
-            features_BF = _features(self.params, np.pad(batch_BHWC, padding), self.image_size)
-            parts.append(np.asarray(features_BF)[:size])
-        return np.concatenate(parts)
+        features_BF: np.ndarray = in_batches(
+            lambda batch_BHWC: _features(self.params, batch_BHWC, self.image_size),
+            images_BHWC,
+            self.batch_size,
+            np.zeros((0, FEATURE_DIM), np.float32),
+        )
+        return features_BF
 
     def logits(self, features_BF: np.ndarray) -> np.ndarray:
         """Features `[B, 1280]` -> logits `[B, 1000]` of ImageNet's classes, synsets sorted."""

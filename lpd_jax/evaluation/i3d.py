@@ -6,11 +6,9 @@ common_metrics_on_video_quality use, without torch. They are tested with seeded 
 Letters: B clips, T frames, H height, W width, F features.
 """
 
-import contextlib
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -18,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.evaluation.feature_batches import in_batches
 from lpd_jax.evaluation.i3d_network import (
     FEWEST_FRAMES,
     FRAME_SIZE,
@@ -27,14 +26,12 @@ from lpd_jax.evaluation.i3d_network import (
     InceptionI3D,
     resize_frames,
 )
-from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_choice, check_whole
-from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights import public_files
-from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight
-from lpd_jax.weights.from_torch.torch_files import read_state_dict
+from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight, read_network
 from lpd_jax.weights.parameters import shapes_of, weights_digest
-from lpd_jax.weights.public_files import find_public_file
+from lpd_jax.weights.public_files import local_public_file
 
 BATCH_SIZE = 4  # clips at a time; the last batch is padded, so there is one compilation
 MOST_CLIPS = 1024  # at a time
@@ -88,14 +85,13 @@ class I3D:
             UserError: clips of another type or shape, or too short.
         """
         clips_BTHWC = check_clips(clips_BTHWC)[:, : self.num_frames]
-        parts = [np.zeros((0, NUM_CLASSES), np.float32)]  # of no clips
-        for i in range(0, len(clips_BTHWC), self.batch_size):
-            batch_BTHWC = clips_BTHWC[i : i + self.batch_size]
-            size = len(batch_BTHWC)
-            padding = ((0, self.batch_size - size), *[(0, 0)] * 4)
-            features_BF = _features(self.params, np.pad(batch_BTHWC, padding), self.resize)
-            parts.append(np.asarray(features_BF)[:size])
-        return np.concatenate(parts)
+        features_BF: np.ndarray = in_batches(
+            lambda batch_BTHWC: _features(self.params, batch_BTHWC, self.resize),
+            clips_BTHWC,
+            self.batch_size,
+            np.zeros((0, NUM_CLASSES), np.float32),
+        )
+        return features_BF
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -133,23 +129,7 @@ def i3d_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return network_from_torch(state_dict, weights)
 
 
-@contextlib.contextmanager
-def find_i3d(where: str = "", field: str = "network") -> Iterator[pathlib.Path]:
-    """The file of the weights, local while it is read.
-
-    Args:
-        where: a path, local or of a bucket; "owner/name/FILE" of the Hugging Face hub; "" looks
-            where PyTorch puts its downloads.
-        field: what the user calls it.
-
-    Raises:
-        UserError: no such file.
-    """
-    if where and (buckets.is_bucket(where) or pathlib.Path(where).is_file()):
-        with buckets.local_file(field, where) as path:
-            yield path
-        return
-    yield find_public_file(public_files.I3D, where, field)
+find_i3d = functools.partial(local_public_file, public_files.I3D)  # (where, field)
 
 
 def load_i3d(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I3D:
@@ -160,9 +140,4 @@ def load_i3d(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I3D:
         UserError: a damaged file, or weights of another network, each named.
     """
     check_whole("batch_size", batch_size, 1, MOST_CLIPS)
-    state_dict = read_state_dict(path)
-    try:
-        params = i3d_from_torch(state_dict)
-    except UserError as error:
-        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
-    return I3D(jax.device_put(params), batch_size)
+    return I3D(read_network(path, i3d_from_torch), batch_size)

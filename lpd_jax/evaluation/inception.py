@@ -4,11 +4,9 @@ The weights are not shipped: `load_inception` reads the official file of torch-f
 `weights-inception-2015-12-05-6726825d.pth`, without torch. They are tested with seeded weights.
 """
 
-import contextlib
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -16,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.evaluation.feature_batches import in_batches
 from lpd_jax.evaluation.inception_network import (
     FEATURE_DIM,
     IMAGE_SIZE,
@@ -24,14 +23,12 @@ from lpd_jax.evaluation.inception_network import (
     resize,
 )
 from lpd_jax.evaluation.metrics import as_features
-from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_whole
-from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights import public_files
-from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight
-from lpd_jax.weights.from_torch.torch_files import read_state_dict
+from lpd_jax.weights.from_torch.networks import network_from_torch, official_weight, read_network
 from lpd_jax.weights.parameters import shapes_of, weights_digest
-from lpd_jax.weights.public_files import check_public_file, find_public_file
+from lpd_jax.weights.public_files import local_public_file
 
 NUM_CLASSES = 1008
 BATCH_SIZE = 32  # of feature extraction; the last batch is padded, so there is one compilation
@@ -79,14 +76,14 @@ class Inception:
             raise UserError(
                 f"images: got {images_BHWC.dtype} {shape}, allowed is uint8 [B, height, width, 3]"
             )
-        parts = [{tap: np.zeros((0, tap), np.float32) for tap in TAPS}]  # of no pictures
-        for i in range(0, len(images_BHWC), self.batch_size):
-            batch_BHWC = images_BHWC[i : i + self.batch_size]
-            size = len(batch_BHWC)
-            padding = ((0, self.batch_size - size), (0, 0), (0, 0), (0, 0))
-            taps = jax.device_get(_taps(self.params, resize(np.pad(batch_BHWC, padding))))
-            parts.append({tap: features_BF[:size] for tap, features_BF in taps.items()})
-        return {tap: np.concatenate([part[tap] for part in parts]) for tap in TAPS}
+        none = {tap: np.zeros((0, tap), np.float32) for tap in TAPS}
+        taps: dict[int, np.ndarray] = in_batches(
+            lambda batch_BHWC: _taps(self.params, resize(batch_BHWC)),
+            images_BHWC,
+            self.batch_size,
+            none,
+        )
+        return taps
 
     def logits(self, features_BF: np.ndarray) -> np.ndarray:
         """Features `[B, 2048]` -> class logits `[B, 1008]`, without the bias.
@@ -123,26 +120,7 @@ def inception_from_torch(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]
     return network_from_torch(state_dict, weights)
 
 
-@contextlib.contextmanager
-def find_inception(where: str = "", field: str = "network") -> Iterator[pathlib.Path]:
-    """The file of the official weights, local while it is read.
-
-    Args:
-        where: a path, local or of a bucket; "owner/name/FILE" of the Hugging Face hub; "" looks
-            where PyTorch puts its downloads. What is not a path must be the published file, by its
-            SHA-256.
-        field: what the user calls it.
-
-    Raises:
-        UserError: no such file, or another than the published one.
-    """
-    if where and (buckets.is_bucket(where) or pathlib.Path(where).is_file()):
-        with buckets.local_file(field, where) as path:
-            yield path
-        return
-    path = find_public_file(public_files.INCEPTION, where, field)
-    check_public_file(public_files.INCEPTION, path, field)
-    yield path
+find_inception = functools.partial(local_public_file, public_files.INCEPTION)  # (where, field)
 
 
 def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> Inception:
@@ -153,9 +131,4 @@ def load_inception(path: str | PathLike[str], batch_size: int = BATCH_SIZE) -> I
         UserError: a damaged file, or weights of another network, each named.
     """
     check_whole("batch_size", batch_size, 1, MOST_IMAGES)
-    state_dict = read_state_dict(path)
-    try:
-        params = inception_from_torch(state_dict)
-    except UserError as error:
-        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
-    return Inception(jax.device_put(params), batch_size)
+    return Inception(read_network(path, inception_from_torch), batch_size)

@@ -5,15 +5,18 @@ user says: a path, or "owner/name/FILE" for a file of a repository of the Huggin
 it comes from, its SHA-256 must be that of the published file; no package is imported.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.fetching import ask, import_hub
@@ -64,8 +67,6 @@ INCEPTION = PublicFile(
     "fetch https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth",
 )
-
-
 I3D = PublicFile(
     "i3d_pretrained_400.pt",
     "",
@@ -86,6 +87,30 @@ def read_public_file(file: PublicFile, where: str, field: str) -> dict[str, np.n
     path = find_public_file(file, where, field)
     check_public_file(file, path, field)
     return read_state_dict(path)
+
+
+@contextlib.contextmanager
+def local_public_file(
+    file: PublicFile, where: str = "", field: str = "network"
+) -> Iterator[pathlib.Path]:
+    """A published file, local while it is read.
+
+    Args:
+        where: a path, local or of a bucket; "owner/name/FILE" of the hub; "" looks in the usual
+            places. What is not a path must be the published file, where its SHA-256 is known.
+        field: what the user calls it.
+
+    Raises:
+        UserError: no such file, or another than the published one.
+    """
+    if where and (buckets.is_bucket(where) or pathlib.Path(where).is_file()):
+        with buckets.local_file(field, where) as path:
+            yield path
+        return
+    path = find_public_file(file, where, field)
+    if file.sha256:
+        check_public_file(file, path, field)
+    yield path
 
 
 def check_public_file(file: PublicFile, path: pathlib.Path, field: str) -> None:

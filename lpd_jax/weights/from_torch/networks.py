@@ -3,14 +3,18 @@
 Their parameters have the official names but for `kernel`, whose axes are the other way round.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
 from typing import Any
 
+import jax
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.from_torch.conversion import check_weights
 from lpd_jax.weights.from_torch.state_dict_shapes import Weight
+from lpd_jax.weights.from_torch.torch_files import read_state_dict
 
 COUNTER = "num_batches_tracked"  # a record of training, in some files and not in others
 
@@ -22,6 +26,22 @@ def official_weight(path: str, shape: tuple[int, ...]) -> Weight:
         return Weight(name, shape, path)
     shape = (shape[-1], shape[-2], *shape[:-2])
     return Weight(name.removesuffix("kernel") + "weight", shape, path)
+
+
+def read_network(
+    path: str | PathLike[str], convert: Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
+) -> dict[str, Any]:
+    """The parameters in a file of official weights, .pt, .pth or .safetensors, on the device.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UserError: a damaged file, or weights of another network, each named.
+    """
+    state_dict = read_state_dict(path)
+    try:
+        return jax.device_put(convert(state_dict))
+    except UserError as error:
+        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
 
 
 def network_from_torch(
