@@ -122,9 +122,8 @@ class Pipeline:
 
     @takes_choices
     def __call__(self, labels: Any, *, output_type: str = "numpy", **choices: Any) -> Any:
-        """Draws one picture for each label: uint8 `[B, H, W, 3]`, or a list of Pillow's.
-
-        A model of clips draws those, uint8 `[B, T, H, W, 3]`, or a list of frames each.
+        """Draws one picture for each label: uint8 `[B, H, W, 3]`, or a list of Pillow's; clips
+        `[B, T, H, W, 3]`, or a list of frames each.
 
         Image i depends on the seed, its label and i, not on how many are drawn with it. A choice of
         None is what the model was made for (`generation` in its config.json).

@@ -6,6 +6,7 @@ group, Q query rows, V codebook, R rows of the batch that the model sees: B, or 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -101,6 +102,57 @@ def decode_tokens(
         num_segments = device_choices().num_segments(len(order_BN))
     segments = checked_segments(schedule, num_segments, num_tokens, known)
     segments = with_room(segments, schedule, known)
+    positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
+    noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
+    draw = functools.partial(
+        draw_group, step, positions_BM, noise_keys_BM, num_tokens, sampling, guidance
+    )
+    logits = []
+    for segment in segments:
+        steps = slice(segment.first_step, segment.first_step + segment.num_steps)
+        state = state._replace(cache=grow_cache(state.cache, segment.num_slots))
+        body = functools.partial(draw, segment, keep_logits)
+        state, kept = jax.lax.scan(body, state, StepTable(*(column[steps] for column in table)))
+        if kept is not None:
+            sizes = schedule.group_sizes[steps]
+            logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
+    tokens_BN = state.tokens_BM[:, 1 : 1 + num_tokens]
+    return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
+
+
+def draw_group(
+    step: Step,
+    positions_BM: jax.Array,
+    noise_keys_BM: jax.Array,
+    num_tokens: int,
+    sampling: Sampling,
+    guidance: Guidance,
+    segment: Segment,
+    keep_logits: bool,
+    state: DecodeState,
+    row: StepTable,
+) -> tuple[DecodeState, jax.Array | None]:
+    """One step of a segment's scan, and its guided logits `[B, Q, V]` where they are kept."""
+    rows = step_rows(state, positions_BM, row, segment, guidance)
+    logits_RQV, new_cache = step(rows, state.cache)
+    rank_Q = rows.query_start - 1 + jnp.arange(segment.query_width)
+    logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens, row)
+    keys_BQ = jax.lax.dynamic_slice_in_dim(noise_keys_BM, rank_Q[0], len(rank_Q), axis=1)
+    tokens_BQ = sample_with(keys_BQ, logits_BQV, sampling)
+    tokens_BM = jax.lax.dynamic_update_slice_in_dim(
+        state.tokens_BM, tokens_BQ, rows.query_start, axis=1
+    )
+    return DecodeState(tokens_BM, new_cache), logits_BQV if keep_logits else None
+
+
+def first_state(
+    cache: Any,
+    order_BN: jax.Array,
+    segments: tuple[Segment, ...],
+    schedule: GroupSchedule,
+    known: Known | None,
+) -> tuple[jax.Array, DecodeState, StepTable]:
+    """Positions `[B, M]` by slot, what the first step is given, and a row for each step."""
     padding = max(max(s.previous_width, s.query_width) for s in segments)
     # By slot: one place for the class in front, room for padded reads and writes behind.
     positions_BM = jnp.pad(order_BN, ((0, 0), (1, padding)))
@@ -111,31 +163,7 @@ def decode_tokens(
             tokens_BM, jnp.asarray(known.tokens_BK), 1, axis=1
         )
         table = known.table
-    state = DecodeState(tokens_BM, cache)
-    noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
-    logits = []
-    for segment in segments:
-        steps = slice(segment.first_step, segment.first_step + segment.num_steps)
-        state = state._replace(cache=grow_cache(state.cache, segment.num_slots))
-
-        def body(state: DecodeState, row: StepTable, segment: Segment = segment):
-            rows = step_rows(state, positions_BM, row, segment, guidance)
-            logits_RQV, new_cache = step(rows, state.cache)
-            rank_Q = rows.query_start - 1 + jnp.arange(segment.query_width)
-            logits_BQV = guided_logits(logits_RQV, guidance, rank_Q, num_tokens, row)
-            keys_BQ = jax.lax.dynamic_slice_in_dim(noise_keys_BM, rank_Q[0], len(rank_Q), axis=1)
-            tokens_BQ = sample_with(keys_BQ, logits_BQV, sampling)
-            tokens_BM = jax.lax.dynamic_update_slice_in_dim(
-                state.tokens_BM, tokens_BQ, rows.query_start, axis=1
-            )
-            return DecodeState(tokens_BM, new_cache), logits_BQV if keep_logits else None
-
-        state, kept = jax.lax.scan(body, state, StepTable(*(column[steps] for column in table)))
-        if keep_logits:
-            sizes = schedule.group_sizes[steps]
-            logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
-    tokens_BN = state.tokens_BM[:, 1 : 1 + num_tokens]
-    return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
+    return positions_BM, DecodeState(tokens_BM, cache), table
 
 
 def checked_segments(

@@ -30,7 +30,13 @@ from lpd_jax.models.llama_block import (
 )
 from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate
-from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.models.transformer import (
+    TokenTransformer,
+    class_rows,
+    embedding_table,
+    scan_blocks,
+    whole,
+)
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import constrain
 
@@ -111,21 +117,10 @@ class Blocks(nn.Module):
         self.content, self.query = content(*sizes), query(*sizes)
 
 
-class ARPG(nn.Module):
-    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
-
-    `dtype` is that of matrix products and of what lies between them; the sums that run through the
-    layers stay in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
-    matrix to who asked: what it reads comes in place of logits.
-    """
+class ARPG(TokenTransformer):
+    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one."""
 
     config: ARPGConfig
-    dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"
-    remat: str = "none"
-    products: str = "plain"
-    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -197,11 +192,6 @@ class ARPG(nn.Module):
         (k_BHTK,) = split_heads(self.memory_key(h_BTD), 1, H)
         (v_BHTK,) = split_heads(self.memory_value(h_BTD), 1, H)
         return KVCache(rotate(k_BHTK, rope_BTK2), v_BHTK)
-
-    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
-        read_BQD = self.norm(x_BQD)
-        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

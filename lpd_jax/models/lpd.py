@@ -27,7 +27,13 @@ from lpd_jax.models.size_limits import (
     MOST_WIDTH,
     check_heads,
 )
-from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.models.transformer import (
+    TokenTransformer,
+    class_rows,
+    embedding_table,
+    scan_blocks,
+    whole,
+)
 from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
 from lpd_jax.runtime.mesh import constrain
 
@@ -83,22 +89,10 @@ LPD_MODELS = {
 }
 
 
-class LPD(nn.Module):
-    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one.
-
-    `dtype` is that of matrix products and of what lies between them; the input norm and the sum
-    that runs through the layers stay in float32, where each of many small additions counts.
-    `attention` is a key of `attention.ATTENTION`, `remat` one of `transformer.REMAT` and `products`
-    one of `products.PRODUCTS`, all for the teacher-forced pass. `headless` leaves the last
-    matrix to who asked: what it reads comes in place of logits.
-    """
+class LPD(TokenTransformer):
+    """The transformer. `__call__` is the teacher-forced pass, `decode_step` the cached one."""
 
     config: LPDConfig
-    dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"
-    remat: str = "none"
-    products: str = "plain"
-    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -190,11 +184,6 @@ class LPD(nn.Module):
 
     def at_positions(self, x_BTD: jax.Array, rows_BT: jax.Array) -> jax.Array:
         return self.input_norm(x_BTD + whole(self.position_embed)[rows_BT])
-
-    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
-        read_BQD = self.norm(x_BQD)
-        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

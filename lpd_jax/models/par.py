@@ -18,25 +18,20 @@ from lpd_jax.decoding.scan import SLOT_AXIS
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
-from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.models.transformer import (
+    TokenTransformer,
+    class_rows,
+    embedding_table,
+    scan_blocks,
+    whole,
+)
 from lpd_jax.runtime.mesh import constrain
 
 
-class PAR(nn.Module):
-    """The transformer, teacher-forced.
-
-    `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
-    matrix to who asked: what it reads comes in place of logits.
-    """
+class PAR(TokenTransformer):
+    """The transformer, teacher-forced."""
 
     config: PARConfig
-    dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"
-    remat: str = "none"
-    products: str = "plain"
-    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -76,11 +71,6 @@ class PAR(nn.Module):
         mask_TT = jnp.asarray(slot_mask(cfg))
         x_BTD, _ = self.blocks(x_BTD, mask_TT, rope_TK2, train)
         return self.to_logits(x_BTD)
-
-    def to_logits(self, x_BTD: jax.Array) -> jax.Array:
-        """Float32 `[B, T, V]`; `[B, T, D]`, what the head reads, where that is left out."""
-        read_BTD = self.norm(x_BTD)
-        return (read_BTD if self.headless else self.head(read_BTD)).astype(jnp.float32)
 
     def embed_slots(self, ranked_BN: jax.Array, labels_B: jax.Array) -> jax.Array:
         """What the slots hold, `[B, N, D]`: class, single tokens, n - 1 transitions, tokens."""

@@ -23,7 +23,13 @@ from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, put_rows, wr
 from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate
-from lpd_jax.models.transformer import class_rows, embedding_table, scan_blocks, whole
+from lpd_jax.models.transformer import (
+    TokenTransformer,
+    class_rows,
+    embedding_table,
+    scan_blocks,
+    whole,
+)
 from lpd_jax.runtime.mesh import constrain
 
 
@@ -40,21 +46,10 @@ RANDAR_MODELS = {
 }
 
 
-class RandAR(nn.Module):
-    """The transformer. `__call__` is the pass of training, `decode_step` the cached one.
-
-    `dtype` is that of matrix products and of what lies between them; the sum that runs through the
-    layers stays in float32. `attention` is a key of `attention.ATTENTION`, `remat` one of
-    `transformer.REMAT` and `products` one of `products.PRODUCTS`. `headless` leaves the last
-    matrix to who asked: what it reads comes in place of logits.
-    """
+class RandAR(TokenTransformer):
+    """The transformer. `__call__` is the pass of training, `decode_step` the cached one."""
 
     config: RandARConfig
-    dtype: jnp.dtype = jnp.float32
-    attention: str = "einsum"
-    remat: str = "none"
-    products: str = "plain"
-    headless: bool = False
 
     def setup(self):
         cfg = self.config
@@ -127,11 +122,6 @@ class RandAR(nn.Module):
         (B, T), H, K = rope_BTK2.shape[:2], self.config.num_heads, self.config.head_dim
         query_BHTK = jnp.broadcast_to(self.query_embed.reshape(1, H, 1, K), (B, H, T, K))
         return rotate(query_BHTK, rope_BTK2).swapaxes(1, 2).reshape(B, T, H * K)
-
-    def to_logits(self, x_BQD: jax.Array) -> jax.Array:
-        """Float32 `[B, Q, V]`; `[B, Q, D]`, what the head reads, where that is left out."""
-        read_BQD = self.norm(x_BQD)
-        return (read_BQD if self.headless else self.head(read_BQD)).astype(jnp.float32)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

@@ -19,6 +19,30 @@ REMAT = {
 }
 
 
+class TokenTransformer(nn.Module):
+    """How a family's transformer is made; its `setup` makes `norm` and `head`, its last steps.
+
+    dtype: of matrix products and of what lies between them; the sums that run through the layers
+        stay in float32, where each of many small additions counts.
+    attention: a key of `attention.ATTENTION`, as what follows for the teacher-forced pass.
+    remat: a key of `REMAT`.
+    products: a key of `products.PRODUCTS`.
+    headless: leaves the last matrix to who asked: what it reads comes in place of logits.
+    """
+
+    config: Any
+    dtype: jnp.dtype = jnp.float32
+    attention: str = "einsum"
+    remat: str = "none"
+    products: str = "plain"
+    headless: bool = False
+
+    def to_logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Float32 `[B, T, V]`; `[B, T, D]`, what the head reads, where that is left out."""
+        read_BTD = self.norm(x_BTD)
+        return (read_BTD if self.headless else self.head(read_BTD)).astype(jnp.float32)
+
+
 def embedding_table(
     module: nn.Module,
     name: str,

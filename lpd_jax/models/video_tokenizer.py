@@ -7,6 +7,7 @@ a code.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -173,8 +174,7 @@ class VideoTokenizer(nn.Module):
 
     def to_latents(self, clips_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         """Latents `[B, t, h, w, E]` before they are bounded and rounded."""
-        if self.config.pixel_mean or self.config.pixel_scale != 1:
-            clips_BTHWC = (clips_BTHWC - self.config.pixel_mean) / self.config.pixel_scale
+        clips_BTHWC = (clips_BTHWC - self.config.pixel_mean) / self.config.pixel_scale
         return self.encoder(clips_BTHWC.astype(self.dtype), goes_on).astype(jnp.float32)
 
     def to_pixels(self, codes_BthwE: jax.Array, goes_on: bool = False) -> jax.Array:
@@ -205,40 +205,33 @@ class Stack(nn.Module):
 
 def encoder_layers(config: VideoConfig) -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups)
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
     layers += [CausalConv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
-        layers += [ResidualUnit(width, config.norm_groups) for _ in range(blocks)]
+        layers += [unit(width) for _ in range(blocks)]
         if strides is not None:
             layers += [CausalConv(width, strides=strides)]
-    layers += [
-        ResidualUnit(config.widths[-1], config.norm_groups) for _ in range(config.middle_blocks)
-    ]
-    return [
-        *layers,
-        FrameNorm(config.norm_groups),
-        Swish(),
-        Pointwise(len(config.fsq_levels), (1, 1, 1)),
-    ]
+    layers += [unit(config.widths[-1]) for _ in range(config.middle_blocks)]
+    last = Pointwise(len(config.fsq_levels), (1, 1, 1))
+    return [*layers, FrameNorm(config.norm_groups), Swish(), last]
 
 
 def decoder_layers(config: VideoConfig) -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups)
     widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [CausalConv(widths[0])]
-    layers += [ResidualUnit(widths[0], config.norm_groups) for _ in range(config.middle_blocks)]
+    layers += [unit(widths[0]) for _ in range(config.middle_blocks)]
     narrower = widths[1:] if config.narrow_unfolding else widths
     for width, unfolded, count, factors in itertools.zip_longest(
         widths, narrower, blocks, config.strides[::-1]
     ):
-        layers += [ResidualUnit(width, config.norm_groups) for _ in range(count)]
+        layers += [unit(width) for _ in range(count)]
         if factors is not None:
             layers += [CausalConv(unfolded * math.prod(factors)), Unfold(factors)]
-    layers += [
-        FrameNorm(config.norm_groups),
-        Swish(),
-        CausalConv(IMAGE_CHANNELS * math.prod(config.patch)),
-    ]
+    last = CausalConv(IMAGE_CHANNELS * math.prod(config.patch))
+    layers += [FrameNorm(config.norm_groups), Swish(), last]
     return layers if config.patch_size == 1 else [*layers, Unfold(config.patch)]
 
 

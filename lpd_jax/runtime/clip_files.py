@@ -172,7 +172,7 @@ def write_clip(path: Any, frames_THWC: Any, frame_rate: float = 8.0) -> None:
         elif file.suffix.lower() == ".gif":
             write_gif(temporary, list(frames_THWC), shown_for(len(frames_THWC), rate, 10))
         else:
-            write_webp(temporary, frames_THWC, shown_for(len(frames_THWC), rate, 1))
+            write_webp(temporary, list(frames_THWC), shown_for(len(frames_THWC), rate, 1))
 
 
 def shown_for(count: int, rate: float, unit: int) -> list[int]:
@@ -193,26 +193,31 @@ def write_gif(file: Any, frames: Sequence[np.ndarray], milliseconds: int | list[
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
+    save_film(file, "GIF", pictures, milliseconds)
+
+
+def write_webp(file: Any, frames: Sequence[np.ndarray], milliseconds: list[int]) -> None:
+    """The same, each pixel as it is."""
+    pictures = [Image.fromarray(frame) for frame in frames]
+    save_film(file, "WEBP", pictures, milliseconds, lossless=True)
+
+
+def save_film(
+    file: Any,
+    kind: str,
+    pictures: Sequence[Image.Image],
+    milliseconds: int | list[int],
+    **choices: Any,
+) -> None:
+    """Pictures that play again and again; `choices` are of Pillow's format."""
     pictures[0].save(
         file,
-        format="GIF",
+        format=kind,
         save_all=True,
         append_images=pictures[1:],
         duration=milliseconds,
         loop=0,
-    )
-
-
-def write_webp(file: Any, frames_THWC: np.ndarray, milliseconds: list[int]) -> None:
-    pictures = [Image.fromarray(frame_HWC) for frame_HWC in frames_THWC]
-    pictures[0].save(
-        file,
-        format="WEBP",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=milliseconds,
-        loop=0,
-        lossless=True,
+        **choices,
     )
 
 

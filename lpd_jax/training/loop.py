@@ -11,7 +11,6 @@ import jax
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
-from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
@@ -34,8 +33,9 @@ from lpd_jax.training.picture_judges import (
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_same_config, check_same_tokenizer, rate_jump
+from lpd_jax.training.resume import check_same_tokenizer
 from lpd_jax.training.run_record import record_start
+from lpd_jax.training.start import find_start
 from lpd_jax.training.task import Task, make_task
 from lpd_jax.training.train_step import TrainState, abstract_state
 from lpd_jax.training.update_rule import UpdateRule, jit_step, one_optimizer
@@ -44,8 +44,6 @@ from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_data
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.checkpoint_faults import check_two_fit
-from lpd_jax.weights.loading import initial_params
-from lpd_jax.weights.saved_runs import newest_step, saved_config
 
 
 class Run(NamedTuple):
@@ -97,19 +95,14 @@ def train(
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
         if jax.process_index() == 0:
             stack.enter_context(place.sole_writer())
-        resumes, notes = newest_step(place.checkpoints), []
-        if resumes is not None:
-            saved = saved_config(place.checkpoints)
-            check_same_config(config_to_json(model, config), saved)
-            notes = [*filter(None, [rate_jump(config, saved, resumes)])]
-        params = None if resumes is not None else first_params(model, config, notes.append)
+        start = find_start(model, config, place)
         judges = open_judges(config, place.local)
         task = make_task(model, config, place.local, place)
         rule = task.rule or one_optimizer_of(task, config)
         init = fresh_state(model, rule)
         needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
-        if resumes is not None:
-            check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, saved)
+        if start.saved is not None:
+            check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, start.saved)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
@@ -119,9 +112,9 @@ def train(
         judges = with_references(judges, config.data, place.local)
         place.push()  # it took long to measure
         run = Run(config, task, rule, mesh, batches, checkpoints, profiler, judges)
-        state = start_state(run, params)
-        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, notes))
-        for line in (*notes, describe(run, state, workdir)):
+        state = start_state(run, start.params)
+        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, start.notes))
+        for line in (*start.notes, describe(run, state, workdir)):
             progress.line(line)
         return train_loop(state, run, progress)
 
@@ -139,15 +132,6 @@ def one_optimizer_of(task: Task, config: TrainConfig) -> UpdateRule:
         config.compute.accumulate_steps,
         config.ema_decay,
     )
-
-
-def first_params(model: Any, config: TrainConfig, tell: Callable[[str], object]) -> Any:
-    """What a fresh run starts from; None: random weights."""
-    if not config.init_from:
-        if config.new_classes:
-            raise UserError("new_classes: got True, allowed is that only with init_from")
-        return None
-    return initial_params(config.init_from, model, config.new_classes, config.seed, tell)
 
 
 def open_progress(run: Run, place: Workdir, first_step: int, notes: list[str]) -> Progress:

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from lpd_jax.generation.picture_sinks import TEXT_KEY
 from lpd_jax.images import image_grid
 from lpd_jax.runtime.arguments import check_text
+from lpd_jax.runtime.clip_files import write_webp
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import UnreadablePicture, formats, read_picture
 
@@ -106,17 +107,9 @@ def animation(content: bytes, count: int, is_clip: bool = False) -> bytes:
     rows = -(-count // columns)
     height, width = whole_HWC.shape[0] // rows, whole_HWC.shape[1] // columns
     cells = whole_HWC.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
-    frames = [Image.fromarray(cell) for cell in cells.reshape(-1, height, width, 3)[:count]]
+    times = [CLIP_MILLISECONDS if is_clip else FRAME_MILLISECONDS] * count
+    if not is_clip:
+        times[-1] = LAST_FRAME_MILLISECONDS
     file = io.BytesIO()
-    frames[0].save(
-        file,
-        format="WEBP",
-        lossless=True,
-        save_all=True,
-        append_images=frames[1:],
-        duration=[CLIP_MILLISECONDS] * count
-        if is_clip
-        else [FRAME_MILLISECONDS] * (count - 1) + [LAST_FRAME_MILLISECONDS],
-        loop=0,
-    )
+    write_webp(file, list(cells.reshape(-1, height, width, 3)[:count]), times)
     return file.getvalue()
