@@ -1,7 +1,5 @@
 """Clips through the whole house: converted, encoded, decoded and drawn, by Python and the shell."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -13,15 +11,13 @@ from lpd_jax.weights.model_directory import load_model_directory
 from tests import tiny, torch_writer
 from tests.video_golden import GOLDEN, channels_last, converted, released_shapes, seeded_weights
 
-PAR = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4))
+PAR = tiny.CLIPS
 
 
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("clips") / "model"
-    tiny.write_model_directory(
-        path, PAR, tiny.VIDEO, (5, 16, 16), order="region", num_steps=None, guidance_scale=1.5
-    )
+    tiny.write_clip_model(path, guidance_scale=1.5)
     return lpd_jax.Pipeline.from_pretrained(path)
 
 

@@ -1,5 +1,6 @@
 """Models small enough to run in every test: 4x4 tokens, 32 codes, 3 classes, random weights."""
 
+import dataclasses
 import math
 import os
 import pathlib
@@ -83,6 +84,7 @@ VIDEO = VideoConfig(
     time_strides=(2, 2),
     fsq_levels=(8, 4),
 )
+CLIPS = dataclasses.replace(PAR, grid_size=(2, 4, 4))  # by the tokens of VIDEO
 
 
 def random_params(config: Any, seed: int = 0) -> dict[str, Any]:
@@ -120,6 +122,12 @@ def write_model_directory(
         tokenizer and random_params(tokenizer, seed=1),
     )
     return pathlib.Path(path)
+
+
+def write_clip_model(path, **generation) -> pathlib.Path:
+    """A model directory that draws clips of 5 frames of 16x16 pixels, of random weights."""
+    generation = {"order": "region", "num_steps": None} | generation
+    return write_model_directory(path, CLIPS, VIDEO, (5, 16, 16), **generation)
 
 
 def process_environment(cache: pathlib.Path) -> dict[str, str]:

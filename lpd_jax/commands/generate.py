@@ -98,7 +98,7 @@ def main() -> None:
     start = time.perf_counter()
     drawn = draw(pipe, request, outputs, facts)
     count, seconds = len(request.labels), time.perf_counter() - start
-    noun = "clips" if draws_clips(config) else "pictures"
+    noun = "clips" if config.draws_clips else "pictures"
     print(
         f"drew {count} {noun} in {request.schedule.num_steps} steps each: "
         f"{seconds:.1f} s, {seconds / count:.2f} s per {noun[:-1]}",
@@ -131,13 +131,9 @@ def was_given(flag: str) -> bool:
     return flags.FLAGS[flag].present > 0
 
 
-def draws_clips(config: DirectoryConfig) -> bool:
-    return len(config.need("transformer").grid_size) > 2
-
-
 def outputs_for(config: DirectoryConfig, outputs: dict[str, Path]) -> dict[str, Path]:
     """The same, once it is known whether pictures or clips are drawn."""
-    if not draws_clips(config):
+    if not config.draws_clips:
         for flag in OF_CLIPS:
             if was_given(flag):
                 raise UserError(
@@ -199,7 +195,7 @@ def open_folder(
     folder: Path, pipe: Pipeline, request: Request, facts: Mapping[str, Any]
 ) -> PictureSink:
     """Takes pictures, or clips, one a file."""
-    if draws_clips(pipe.config):
+    if pipe.config.draws_clips:
         return ClipFolder(folder, facts["frame_rate"])
     return PictureFolder(folder, request, facts)
 
@@ -212,7 +208,7 @@ def write_outputs(
     facts: Mapping[str, Any],
 ) -> None:
     names = names_of(request.labels, pipe.class_names)
-    side_by_side = contact_sheet if draws_clips(pipe.config) else images.labelled_grid
+    side_by_side = contact_sheet if pipe.config.draws_clips else images.labelled_grid
     for name in ("output", "contact_sheet"):
         if name in outputs and outputs[name].suffix.lower() == ".png":
             grid = side_by_side(drawn.images, names)

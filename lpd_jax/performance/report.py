@@ -1,7 +1,6 @@
 """Measurements as a table: on the screen, as JSON, as Markdown."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from lpd_jax.performance.benchmark_case import DRAWING, TASKS, TRAINING
 from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.measure import Measurement
 from lpd_jax.performance.timing import Quartiles
-from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.runtime.markdown import markdown_table, write_report
 
 NUM_TEXTS = 2
 # Left out of the table, and told beside it, where all rows agree.
@@ -41,10 +39,7 @@ class Report:
 
 def write(report: Report, json_file: Path, markdown_file: Path) -> None:
     """Writes both, each whole or not at all."""
-    with replacing_file(json_file, "the report") as temporary:
-        temporary.write_text(json.dumps(to_json(report), indent=1) + "\n", encoding="utf-8")
-    with replacing_file(markdown_file, "the report") as temporary:
-        temporary.write_text(to_markdown(report), encoding="utf-8")
+    write_report(to_json(report), to_markdown(report), json_file, markdown_file)
 
 
 def to_json(report: Report) -> dict[str, Any]:

@@ -1,20 +1,15 @@
 """The result of a study of contexts as a table."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.runtime.markdown import markdown_table, write_report
 
 
 def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path) -> None:
     """Writes both, each whole or not at all."""
-    with replacing_file(markdown_file, "the report") as temporary:
-        temporary.write_text(markdown(study), encoding="utf-8")
-    with replacing_file(json_file, "the report") as temporary:
-        temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
+    write_report(study, markdown(study), json_file, markdown_file)
 
 
 def markdown(study: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.runtime.markdown import markdown_table, write_report
 from lpd_jax.studies.dependency_plot import at_once_figure, gain_at_distance, given_one_figure
 
 FILES = ("given_one_token.png", "drawn_at_once.png", "token_dependency.md", "token_dependency.json")
@@ -60,10 +60,7 @@ def write(study: Mapping[str, Any], folder: Path) -> None:
     for figure, path in zip(figures, plots, strict=True):
         with replacing_file(path, "the report") as temporary:
             figure.savefig(temporary, format="png")
-    with replacing_file(markdown_file, "the report") as temporary:
-        temporary.write_text(markdown(study), encoding="utf-8")
-    with replacing_file(json_file, "the report") as temporary:
-        temporary.write_text(to_json(study), encoding="utf-8")
+    write_report(to_json(study), markdown(study), json_file, markdown_file)
 
 
 def to_json(study: Mapping[str, Any]) -> str:

@@ -1,12 +1,10 @@
 """The result of a study of models as a table."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.runtime.markdown import markdown_table, write_report
 from lpd_jax.studies.steps_report import distance_table
 
 COLUMNS = {
@@ -34,10 +32,7 @@ def summary(row: Mapping[str, Any]) -> str:
 
 def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path, picture: str) -> None:
     """Writes both, each whole or not at all; `picture` is the name of the file of pictures."""
-    with replacing_file(markdown_file, "the report") as temporary:
-        temporary.write_text(markdown(study, picture), encoding="utf-8")
-    with replacing_file(json_file, "the report") as temporary:
-        temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
+    write_report(study, markdown(study, picture), json_file, markdown_file)
 
 
 def markdown(study: Mapping[str, Any], picture: str) -> str:

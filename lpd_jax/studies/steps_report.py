@@ -1,6 +1,5 @@
 """The result of a steps study as a table and a plot."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
 from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.runtime.markdown import markdown_table, write_report
 
 ORDER_STYLES = {  # colours that colour-blind readers tell apart (Okabe and Ito), and markers
     "raster": ("#0072B2", "s"),
@@ -23,10 +22,7 @@ FLOOR_STYLES = ("--", ":")
 def write(study: Mapping[str, Any], json_file: Path, markdown_file: Path, png_file: Path) -> None:
     """Writes all three, each whole or not at all."""
     plot(study, png_file)
-    with replacing_file(markdown_file, "the report") as temporary:
-        temporary.write_text(markdown(study, png_file.name), encoding="utf-8")
-    with replacing_file(json_file, "the report") as temporary:
-        temporary.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")
+    write_report(study, markdown(study, png_file.name), json_file, markdown_file)
 
 
 def markdown(study: Mapping[str, Any], plot_name: str) -> str:

@@ -104,7 +104,7 @@ def read_ask(kind: str, body: Mapping[str, Any], pipes: Mapping[str, Any]) -> As
 
 def check_can_edit(model: str, pipe: Any) -> None:
     family = transformer_of(pipe.config.need("transformer"))
-    if draws_clips(pipe):
+    if pipe.config.draws_clips:
         raise UserError(
             f"model: got {shown(model)}, which draws clips; allowed for editing are those of "
             "pictures"
@@ -114,10 +114,6 @@ def check_can_edit(model: str, pipe: Any) -> None:
             f"model: got {shown(model)}, a {family.title} model, which draws in one order only; "
             "allowed for editing are models of any order"
         )
-
-
-def draws_clips(pipe: Any) -> bool:
-    return len(pipe.grid_size) == 3
 
 
 def pixels_per_cell(pipe: Any) -> int:

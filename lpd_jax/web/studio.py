@@ -63,7 +63,7 @@ class Studio:
     def warm_up(self) -> None:
         """Compiles what the first visitor asks for."""
         for name, pipe in self.pipes.items():
-            self._compile(pipe, pipe.request([0]), replay=not asks.draws_clips(pipe))
+            self._compile(pipe, pipe.request([0]), replay=not pipe.config.draws_clips)
             if name in self.classifiers:
                 self.classifiers[name].judge(np.zeros((*pipe.image_size, 3), np.uint8), 0)
             if self.described[name]["can_edit"]:
@@ -98,7 +98,7 @@ class Studio:
 
     def _draw(self, ask: asks.Ask, reach: Reach) -> Result:
         pipe, request = self.pipes[ask.model], ask.request
-        is_clip = asks.draws_clips(pipe)
+        is_clip = pipe.config.draws_clips
         reach("compiling")
         compiled = self._compile(pipe, request, replay=ask.frames and not is_clip)
         reach("drawing")
@@ -212,8 +212,8 @@ def describe(name: str, pipe: Any) -> dict[str, Any]:
             if allowed(family.schedule, count, None)
         ],
         "codebook_size": model.codebook_size,
-        "draws_clips": asks.draws_clips(pipe),
-        "can_edit": family.any_order and not asks.draws_clips(pipe),
+        "draws_clips": pipe.config.draws_clips,
+        "can_edit": family.any_order and not pipe.config.draws_clips,
     }
 
 

@@ -116,6 +116,11 @@ class DirectoryConfig:
             return None
         return tokenizer_of(self.tokenizer).grid_of(tuple(self.image_size))
 
+    @property
+    def draws_clips(self) -> bool:
+        """Whether what comes out has frames."""
+        return self.grid_size is not None and len(self.grid_size) > 2
+
     def need(self, part: str) -> Any:
         """The config of "transformer" or "tokenizer"; UserError where there is only the other."""
         config = getattr(self, part)

@@ -4,10 +4,8 @@ The golden arrays were made by common_metrics_on_video_quality on CPU; only a mi
 changes them.
 """
 
-import ast
 import functools
 import pathlib
-import zlib
 
 import jax
 import numpy as np
@@ -18,6 +16,7 @@ from lpd_jax.evaluation import i3d
 from lpd_jax.evaluation.i3d_network import InceptionI3D, resize_frames
 from lpd_jax.weights.from_torch import networks
 from tests import torch_writer
+from tests.evaluation.seeded_weights import seeded_state_dict
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
 GOLDEN = dict(np.load(FOLDER / "i3d_seeded.npz"))
@@ -26,29 +25,10 @@ GOLDEN = dict(np.load(FOLDER / "i3d_seeded.npz"))
 TOLERANCE = 2e-5
 
 
-def seeded(name, shape):
-    generator = np.random.RandomState(zlib.crc32(name.encode()))  # its stream is frozen
-
-    def normal(scale):
-        return (generator.standard_normal(shape) * scale).astype(np.float32)
-
-    if name.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    if name.endswith("running_var"):
-        return np.exp(normal(0.2))
-    if name.endswith(("running_mean", "bias")):
-        return normal(0.1)
-    if name.endswith("bn.weight"):
-        return (1 + normal(0.1)).astype(np.float32)
-    return normal(0.05 if name.startswith("logits") else np.sqrt(2 / np.prod(shape[1:])))
-
-
 @functools.cache
 def state_dict():
     """The weights that the golden arrays were made with, by the recipe in the file of names."""
-    lines = (FOLDER / "i3d_names.txt").read_text().splitlines()
-    named = [line.split("\t") for line in lines if not line.startswith("#")]
-    return {name: seeded(name, ast.literal_eval(shape)) for name, shape in named}
+    return seeded_state_dict(FOLDER / "i3d_names.txt", "logits", 0.05)
 
 
 @pytest.fixture(scope="module")

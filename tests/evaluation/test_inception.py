@@ -3,9 +3,7 @@
 The golden arrays were made by torch-fidelity 0.4.0 on CPU; only a mistake of theirs changes them.
 """
 
-import ast
 import pathlib
-import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ import safetensors.numpy
 from lpd_jax.evaluation import inception as inceptions
 from lpd_jax.evaluation import inception_network
 from tests import torch_writer
+from tests.evaluation.seeded_weights import seeded_state_dict
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 IMAGES = ("img64", "img256", "img299")
@@ -35,9 +34,7 @@ def golden():
 @pytest.fixture(scope="module")
 def state_dict():
     """The weights that the golden arrays were made with, by the recipe in the file of names."""
-    lines = (GOLDEN / "inception_names.txt").read_text().splitlines()
-    named = [line.split("\t") for line in lines if not line.startswith("#")]
-    return {name: seeded(name, ast.literal_eval(shape)) for name, shape, _ in named}
+    return seeded_state_dict(GOLDEN / "inception_names.txt", "fc.weight", 0.03)
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +42,6 @@ def inception(state_dict, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     torch_writer.write_zip(path, state_dict)
     return inceptions.load_inception(path, batch_size=2)
-
-
-def seeded(name, shape):
-    generator = np.random.RandomState(zlib.crc32(name.encode()))  # its stream is frozen
-
-    def normal(scale):
-        return (generator.standard_normal(shape) * scale).astype(np.float32)
-
-    if name.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    if name.endswith("running_var"):
-        return np.exp(normal(0.2))
-    if name.endswith(("running_mean", "bias")):
-        return normal(0.1)
-    if name.endswith("bn.weight"):
-        return (1 + normal(0.1)).astype(np.float32)
-    return normal(0.03 if name == "fc.weight" else np.sqrt(2 / np.prod(shape[1:])))
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -1,6 +1,5 @@
 """The command from a shell: what it writes, and what it refuses before it draws anything."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -52,10 +51,7 @@ def folder(tmp_path_factory):
     )
     tiny.write_model_directory(folder / "cats")
     judging.write_pictures(folder / "small.npz")
-    par = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4))
-    tiny.write_model_directory(
-        folder / "clips", par, tiny.VIDEO, (5, 16, 16), order="region", num_steps=None
-    )
+    tiny.write_clip_model(folder / "clips")
     write_clip(folder / "films" / "a.mp4", 3)
     return folder
 

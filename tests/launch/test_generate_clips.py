@@ -1,6 +1,5 @@
 """Clips from a shell: films, sheets of frames, a file a clip, and what is refused."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -14,7 +13,6 @@ from tests import tiny
 from tests.launch import one_process
 
 SCRIPT = tiny.REPOSITORY / "launch" / "generate.py"
-PAR = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4))
 ALLOWED = ".png or .gif or .mp4 or .webp"
 WRONG = [
     ("clips", ["--output=a.avi"], ["output", "'a.avi'", ALLOWED]),
@@ -29,8 +27,7 @@ WRONG = [
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    choices = {"order": "region", "num_steps": None, "guidance_scale": 1.5}
-    tiny.write_model_directory(folder / "clips", PAR, tiny.VIDEO, (5, 16, 16), **choices)
+    tiny.write_clip_model(folder / "clips", guidance_scale=1.5)
     tiny.write_model_directory(folder / "pictures")
     return folder
 

@@ -1,6 +1,5 @@
 """The API draws and edits what the pipeline does, pixel by pixel."""
 
-import dataclasses
 import io
 import json
 
@@ -181,15 +180,7 @@ def test_a_model_of_one_order_draws_and_says_that_it_cannot_edit(tmp_path, one_s
 
 
 def test_a_model_of_clips_draws_them_and_says_that_it_cannot_edit(tmp_path, one_scan):
-    path = tiny.write_model_directory(
-        tmp_path / "clips",
-        dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4)),
-        tiny.VIDEO,
-        (5, 16, 16),
-        order="region",
-        num_steps=None,
-        guidance_scale=1.0,
-    )
+    path = tiny.write_clip_model(tmp_path / "clips", guidance_scale=1.0)
     pipe = lpd_jax.Pipeline.from_pretrained(path)
     with client_of({"clips": pipe}) as client:
         (model,) = client.get("/api/model").json()["models"]

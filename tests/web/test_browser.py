@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import dataclasses
 import re
 
 import numpy as np
@@ -355,15 +354,7 @@ def test_a_trained_pipeline_draws_what_it_draws_without_a_page(
 
 @pytest.mark.slow
 def test_clips_are_drawn_and_not_repainted(browser, open_page, tmp_path, one_scan):
-    path = tiny.write_model_directory(
-        tmp_path / "clips",
-        dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4)),
-        tiny.VIDEO,
-        (5, 16, 16),
-        order="region",
-        num_steps=None,
-        guidance_scale=1.0,
-    )
+    path = tiny.write_clip_model(tmp_path / "clips", guidance_scale=1.0)
     pipe = lpd_jax.Pipeline.from_pretrained(path)
     with serving(Studio({"clips": pipe})) as port:
         page = open_page(f"http://127.0.0.1:{port}/#label=owl&seed=3")
