@@ -4,8 +4,8 @@
 
 LPD's objective (section 3.1) on the tokens of the bundled tokenizer, by the recipe for two CPU
 cores of `small_recipes.avatars_transformer_run`, with half of the orders locality-aware: 40
-epochs, ten hours at 11 pictures/s on one core. docs/bundled-model.md says what the bundled weights
-had of it.
+epochs, eleven hours at 11 pictures/s on one core. docs/bundled-model.md says what the bundled
+weights had of it.
 """
 
 from ml_collections import ConfigDict

@@ -32,6 +32,7 @@ from lpd_jax.performance.scaling import (
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import check_choice, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
+from lpd_jax.runtime.errors import UserError
 
 MODEL = flags.DEFINE_string("model", "lpd_l", "A published name; weights are random.")
 NUM_LAYERS = flags.DEFINE_integer(
@@ -59,6 +60,9 @@ def main() -> None:
         name: [parse_whole(VALUES[name].name, text) for text in VALUES[name].value]
         for name in names
     }
+    for flag, given in {"curves": names, **{VALUES[x].name: values[x] for x in names}}.items():
+        if not given:
+            raise UserError(f"{flag}: got an empty list, allowed is at least one")
     outputs = {name: check_output_file("output", f"{OUTPUT.value}_{name}.png") for name in names}
     table = check_output_file("output", f"{OUTPUT.value}.json")
     model = find_benchmark_model(MODEL.value, "")

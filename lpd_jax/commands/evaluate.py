@@ -105,6 +105,7 @@ def main() -> None:
 
 def write_reference(path: str) -> None:
     target = check_output_file("make_reference", path, (".npz",))
+    asked_clips()  # refuses now what it would refuse then
     judge = open_judge(NETWORK.value)
     pictures = asked_pictures(judge)
     save_reference(target, make_reference(pictures, judge))
@@ -112,6 +113,7 @@ def write_reference(path: str) -> None:
 
 
 def judge_pictures() -> None:
+    clips = asked_clips()
     if PICTURES.value is not None or TOKENIZER.value:
         judge = open_judge(NETWORK.value)
         pictures = asked_pictures(judge)
@@ -124,7 +126,7 @@ def judge_pictures() -> None:
         pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
     suites_for(judge, SUITES.value)
     originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
-    reference = open_reference(REFERENCE.value, pictures, judge, originals, asked_clips())
+    reference = open_reference(REFERENCE.value, pictures, judge, originals, clips)
     folder = check_output_folder(
         "output", OUTPUT.value or default_folder(pictures, judge, SHARD.value)
     )

@@ -99,6 +99,14 @@ def check_rounded_products() -> None:
         ) from None
 
 
+def check_for_tokenizer(compute: ComputeConfig) -> None:
+    """Raises UserError for what only transformers know."""
+    if compute.loss_chunk:
+        raise UserError(
+            f"compute.loss_chunk: got {compute.loss_chunk}, allowed for a tokenizer is 0"
+        )
+
+
 def loss_options(
     compute: ComputeConfig,
     model: TransformerConfig,

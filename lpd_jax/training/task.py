@@ -26,7 +26,7 @@ from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
-from lpd_jax.training.compute_config import loss_options
+from lpd_jax.training.compute_config import check_for_tokenizer, loss_options
 from lpd_jax.training.config import TrainConfig, check_clips
 from lpd_jax.training.tokenizer_updates import tokenizer_updates
 from lpd_jax.training.update_rule import UpdateRule
@@ -77,6 +77,7 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
     family = tokenizer_of(model)
     family.grid_of(image_shape(config.data), "data.image_size")
+    check_for_tokenizer(config.compute)
     check_clips(config, len(family.axes) > 2)
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)

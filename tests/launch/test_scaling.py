@@ -7,7 +7,9 @@ from lpd_jax.performance.benchmark_model import BenchmarkModel
 from lpd_jax.performance.scaling import CURVES, check_points, measure_curves, plot_curve
 from lpd_jax.runtime.errors import UserError
 from tests import tiny
+from tests.launch import one_process
 
+SCRIPT = tiny.REPOSITORY / "launch" / "scaling.py"
 MODEL = BenchmarkModel("tiny", tiny.LPD, None)
 CASE = BenchmarkCase("tiny", num_steps=4, num_segments=1, num_repeats=1)
 
@@ -34,3 +36,17 @@ def test_a_point_that_cannot_be_is_named_before_anything_runs():
 def test_grids_change_steps_in_proportion():
     model, case = CURVES["grid"].points(MODEL, CASE, 8)
     assert model.transformer.grid_size == (8, 8) and case.num_steps == 8
+
+
+EMPTY = ["curves", "steps"]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    cases = [["--output=s", f"--{flag}="] for flag in EMPTY]
+    return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+
+
+@pytest.mark.parametrize("case", range(len(EMPTY)), ids=EMPTY)
+def test_nothing_to_measure_is_one_line_and_writes_nothing(refusals, case):
+    one_process.check_refusal(refusals[case], [EMPTY[case], "empty list", "at least one"])

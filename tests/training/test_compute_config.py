@@ -10,7 +10,12 @@ from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.family import transformer_of
 from lpd_jax.training import compute_config
-from lpd_jax.training.compute_config import ComputeConfig, loss_options, transformer_options
+from lpd_jax.training.compute_config import (
+    ComputeConfig,
+    check_for_tokenizer,
+    loss_options,
+    transformer_options,
+)
 from tests import tiny
 from tests.training import toy
 
@@ -110,6 +115,10 @@ def test_chunks_of_the_loss_divide_the_tokens_and_need_a_last_matrix(monkeypatch
     assert loss_options(ComputeConfig(loss_chunk=8), tiny.PAR, 1)["loss_chunk"] == 8
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 5, allowed are 0 and divisors"):
         loss_options(ComputeConfig(loss_chunk=5), tiny.PAR, 1)
+    with pytest.raises(
+        ValueError, match="^compute.loss_chunk: got 8, allowed for a tokenizer"
+    ):
+        check_for_tokenizer(ComputeConfig(loss_chunk=8))
     with pytest.raises(ValueError, match="^compute.loss_chunk: got -1, allowed is 0 or more"):
         ComputeConfig(loss_chunk=-1)
     monkeypatch.setattr(type(transformer_of(tiny.PAR)), "has_head", False)
