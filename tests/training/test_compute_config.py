@@ -115,9 +115,7 @@ def test_chunks_of_the_loss_divide_the_tokens_and_need_a_last_matrix(monkeypatch
     assert loss_options(ComputeConfig(loss_chunk=8), tiny.PAR, 1)["loss_chunk"] == 8
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 5, allowed are 0 and divisors"):
         loss_options(ComputeConfig(loss_chunk=5), tiny.PAR, 1)
-    with pytest.raises(
-        ValueError, match="^compute.loss_chunk: got 8, allowed for a tokenizer"
-    ):
+    with pytest.raises(ValueError, match="^compute.loss_chunk: got 8, allowed for a tokenizer"):
         check_for_tokenizer(ComputeConfig(loss_chunk=8))
     with pytest.raises(ValueError, match="^compute.loss_chunk: got -1, allowed is 0 or more"):
         ComputeConfig(loss_chunk=-1)
