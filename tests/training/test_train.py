@@ -13,6 +13,7 @@ import pytest
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.training import loop as train_module
+from lpd_jax.training import start
 from lpd_jax.training.config import EveryConfig, config_to_json
 from lpd_jax.training.loop import due, train
 from lpd_jax.training.optimizer import OptimizerConfig
@@ -106,14 +107,14 @@ def test_a_run_in_a_bucket_goes_on(tmp_path, scheme):
 @pytest.mark.slow
 def test_initial_weights_begin_their_average_too(tmp_path, monkeypatch):
     params = toy.init_boxed(None, jax.random.key(9))
-    monkeypatch.setattr(train_module, "initial_params", lambda *inputs: params)
+    monkeypatch.setattr(start, "initial_params", lambda *inputs: params)
     rate = OptimizerConfig(learning_rate=1e-9)
     config = toy.config(1, init_from="model", ema_decay=0.5, optimizer=rate)
     state = train(toy.MODEL, config, tmp_path)
     for got in (state.params, state.ema_params):
         chex.assert_trees_all_close(got, params, atol=1e-6)
     # A resumed run goes on from its checkpoint.
-    monkeypatch.setattr(train_module, "initial_params", lambda *inputs: 1 / 0)
+    monkeypatch.setattr(start, "initial_params", lambda *inputs: 1 / 0)
     config = dataclasses.replace(config, num_steps=2, init_from="moved")
     assert int(train(toy.MODEL, config, tmp_path).step) == 2
 
@@ -123,7 +124,7 @@ def test_a_new_class_table_is_said_at_the_start(tmp_path, monkeypatch, capsys):
         tell(f"{path}: new classes {new_classes}")
         return toy.init_boxed(None, jax.random.key(9))
 
-    monkeypatch.setattr(train_module, "initial_params", initial_params)
+    monkeypatch.setattr(start, "initial_params", initial_params)
     config = toy.config(1, init_from="model", new_classes=True)
     train(toy.MODEL, config, tmp_path / "run")
     assert capsys.readouterr().out.splitlines()[0] == "model: new classes True"
