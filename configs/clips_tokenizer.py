@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
         }
     )
     config.data.random_views = True
+    config.compute.products = "bfloat16"  # of a CPU with AMX; "plain" where there is none
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})
     config.optimizer = small_recipes.avatars_optimizer(
         learning_rate=5e-4, cosine_steps=1400, weight_decay=0.0

@@ -32,6 +32,7 @@ class TokenizerFamily(abc.ABC):
     models: configs of the published tokenizers by name.
     axes: what the sizes of an image are called, in their order.
     published_grid: of tokens, what a tokenizer without a transformer takes images for.
+    products: of what numbers its convolutions can be in training, see `compute.products`.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class TokenizerFamily(abc.ABC):
     models: ClassVar[Mapping[str, Any]] = {}
     axes: ClassVar[tuple[str, ...]] = ("height", "width")
     published_grid: ClassVar[tuple[int, ...]] = (16, 16)
+    products: ClassVar[tuple[str, ...]] = ("plain",)
 
     def __init__(self, config: Any):
         self.config = config
@@ -102,7 +104,11 @@ class TokenizerFamily(abc.ABC):
 
     @abc.abstractmethod
     def loss_parts(
-        self, weights: Any, dtype: Any = jnp.float32, perceptual: Perceptual | None = None
+        self,
+        weights: Any,
+        dtype: Any = jnp.float32,
+        perceptual: Perceptual | None = None,
+        products: str = "plain",
     ) -> LossParts:
         """The parts of the training loss.
 
@@ -110,6 +116,7 @@ class TokenizerFamily(abc.ABC):
             weights: `tokenizer_loss` of the training config.
             dtype: what the networks compute in.
             perceptual: how far apart pictures look; None: not asked.
+            products: one of `products`.
         """
 
     def loss(self, weights: Any, **options: Any) -> LossFunction:

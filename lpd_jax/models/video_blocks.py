@@ -6,17 +6,18 @@ All compute in the type of their input. Channels last. Dimension key: B clips, T
 picture, C channels.
 """
 
-import math
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.models.clip_convolution import UNSTRIDED, convolve_clips
+from lpd_jax.models.space_and_depth import Sizes, depth_to_space, space_to_depth
+
 PAST = "past"
 NORM_GROUPS = 32
 NORM_EPSILON = 1e-5
-
-Sizes = tuple[int, int, int]  # along time, height and width
 
 
 class CausalConv(nn.Module):
@@ -24,7 +25,8 @@ class CausalConv(nn.Module):
 
     channels: int
     window: Sizes = (3, 3, 3)
-    strides: Sizes = (1, 1, 1)
+    strides: Sizes = UNSTRIDED
+    products: str = "plain"
 
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
@@ -35,8 +37,8 @@ class CausalConv(nn.Module):
         x_BTHWC = self.after_the_past(x_BTHWC, goes_on)
         sides = [(side // 2, side // 2) for side in self.window[1:]]
         x_BTHWC = jnp.pad(x_BTHWC, [(0, 0), (0, 0), *sides, (0, 0)], mode="edge")
-        sizes = (self.channels, self.window, self.strides, "VALID")
-        return nn.Conv(*sizes, dtype=x_BTHWC.dtype, name="conv")(x_BTHWC)
+        sizes = self.channels, self.window, self.strides
+        return WithinEdges(*sizes, self.products, name="conv")(x_BTHWC)
 
     def after_the_past(self, x_BTHWC: jax.Array, goes_on: bool) -> jax.Array:
         """The frames behind those that their windows reach back to; keeps some for the next."""
@@ -51,6 +53,24 @@ class CausalConv(nn.Module):
             kept = self.window[0] - self.strides[0]
             self.put_variable(PAST, "frames", x_BTHWC[:, x_BTHWC.shape[1] - kept :])
         return x_BTHWC
+
+
+class WithinEdges(nn.Module):
+    """A convolution with bias that adds nothing at the edges; parameters as in `nn.Conv`."""
+
+    channels: int
+    window: Sizes
+    strides: Sizes
+    products: str
+
+    @nn.compact
+    def __call__(self, x_BTHWC: jax.Array) -> jax.Array:
+        shape = (*self.window, x_BTHWC.shape[-1], self.channels)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        kernel, bias_C = kernel.astype(x_BTHWC.dtype), bias_C.astype(x_BTHWC.dtype)
+        y_BTHWC = convolve_clips(x_BTHWC, kernel, self.strides, self.products)
+        return y_BTHWC + bias_C[None, None, None, None]
 
 
 class Pointwise(nn.Conv):
@@ -106,15 +126,17 @@ class ResidualUnit(nn.Module):
 
     channels: int
     groups: int = NORM_GROUPS
+    products: str = "plain"
 
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
+        conv = functools.partial(CausalConv, products=self.products)
         h_BTHWC = Swish(name="swish1")(FrameNorm(self.groups, name="norm1")(x_BTHWC))
-        h_BTHWC = CausalConv(self.channels, name="conv1")(h_BTHWC, goes_on)
+        h_BTHWC = conv(self.channels, name="conv1")(h_BTHWC, goes_on)
         h_BTHWC = Swish(name="swish2")(FrameNorm(self.groups, name="norm2")(h_BTHWC))
-        h_BTHWC = CausalConv(self.channels, name="conv2")(h_BTHWC, goes_on)
+        h_BTHWC = conv(self.channels, name="conv2")(h_BTHWC, goes_on)
         if x_BTHWC.shape[-1] != self.channels:
-            x_BTHWC = CausalConv(self.channels, (1, 1, 1), name="skip")(x_BTHWC, goes_on)
+            x_BTHWC = conv(self.channels, (1, 1, 1), name="skip")(x_BTHWC, goes_on)
         return x_BTHWC + h_BTHWC
 
 
@@ -136,20 +158,3 @@ class Fold(nn.Module):
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         del goes_on
         return space_to_depth(x_BTHWC, self.factors)
-
-
-def space_to_depth(x_BTHWC: jax.Array, factors: Sizes) -> jax.Array:
-    """`[B, T t, H h, W w, C]` -> `[B, T, H, W, t h w C]`, for factors (t, h, w)."""
-    B, T, H, W, C = x_BTHWC.shape
-    t, h, w = factors
-    x = x_BTHWC.reshape(B, T // t, t, H // h, h, W // w, w, C)
-    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(B, T // t, H // h, W // w, -1)
-
-
-def depth_to_space(x_BTHWC: jax.Array, factors: Sizes) -> jax.Array:
-    """`[B, T, H, W, t h w C]` -> `[B, T t, H h, W w, C]`, for factors (t, h, w)."""
-    B, T, H, W, C = x_BTHWC.shape
-    t, h, w = factors
-    x = x_BTHWC.reshape(B, T, H, W, t, h, w, C // math.prod(factors))
-    x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
-    return x.reshape(B, T * t, H * h, W * w, -1)

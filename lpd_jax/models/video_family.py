@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.causal_chunks import in_chunks
+from lpd_jax.models.clip_convolution import CLIP_CONVOLUTIONS
 from lpd_jax.models.family import register
 from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily
 from lpd_jax.models.tokenizer_loss import (
@@ -44,6 +45,7 @@ class VideoFamily(TokenizerFamily):
     models = VIDEO_MODELS
     axes = ("frames", "height", "width")
     published_grid = (5, 16, 16)
+    products = tuple(CLIP_CONVOLUTIONS)
 
     config: VideoConfig
 
@@ -104,10 +106,14 @@ class VideoFamily(TokenizerFamily):
         return self.to_bytes(self.decode(params, tokens_Bthw))
 
     def loss_parts(
-        self, weights: Any, dtype: Any = jnp.float32, perceptual: Perceptual | None = None
+        self,
+        weights: Any,
+        dtype: Any = jnp.float32,
+        perceptual: Perceptual | None = None,
+        products: str = "plain",
     ) -> LossParts:
         """Pixels and looks, frame by frame: FSQ learns no codes, and so adds no loss."""
-        tokenizer = VideoTokenizer(self.config, dtype)
+        tokenizer = VideoTokenizer(self.config, dtype, products)
 
         def rebuild(params: Any, clips_BTHWC: jax.Array) -> Rebuilt:
             outputs: Any = tokenizer.apply({"params": params}, (clips_BTHWC + 1.0) / 2.0)

@@ -155,10 +155,11 @@ class VideoTokenizer(nn.Module):
 
     config: VideoConfig
     dtype: jnp.dtype = jnp.float32
+    products: str = "plain"
 
     def setup(self):
-        self.encoder = Stack(tuple(encoder_layers(self.config)))
-        self.decoder = Stack(tuple(decoder_layers(self.config)))
+        self.encoder = Stack(tuple(encoder_layers(self.config, self.products)))
+        self.decoder = Stack(tuple(decoder_layers(self.config, self.products)))
         self.quantizer = FSQ(self.config.fsq_levels)
 
     def __call__(self, clips_BTHWC: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -203,25 +204,27 @@ class Stack(nn.Module):
         return x_BTHWC
 
 
-def encoder_layers(config: VideoConfig) -> list[nn.Module]:
+def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups)
+    conv = functools.partial(CausalConv, products=products)
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups, products=products)
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
-    layers += [CausalConv(config.base_channels)]
+    layers += [conv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
         layers += [unit(width) for _ in range(blocks)]
         if strides is not None:
-            layers += [CausalConv(width, strides=strides)]
+            layers += [conv(width, strides=strides)]
     layers += [unit(config.widths[-1]) for _ in range(config.middle_blocks)]
     last = Pointwise(len(config.fsq_levels), (1, 1, 1))
     return [*layers, FrameNorm(config.norm_groups), Swish(), last]
 
 
-def decoder_layers(config: VideoConfig) -> list[nn.Module]:
+def decoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups)
+    conv = functools.partial(CausalConv, products=products)
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups, products=products)
     widths, blocks = config.widths[::-1], config.blocks[::-1]
-    layers: list[nn.Module] = [CausalConv(widths[0])]
+    layers: list[nn.Module] = [conv(widths[0])]
     layers += [unit(widths[0]) for _ in range(config.middle_blocks)]
     narrower = widths[1:] if config.narrow_unfolding else widths
     for width, unfolded, count, factors in itertools.zip_longest(
@@ -229,8 +232,8 @@ def decoder_layers(config: VideoConfig) -> list[nn.Module]:
     ):
         layers += [unit(width) for _ in range(count)]
         if factors is not None:
-            layers += [CausalConv(unfolded * math.prod(factors)), Unfold(factors)]
-    last = CausalConv(IMAGE_CHANNELS * math.prod(config.patch))
+            layers += [conv(unfolded * math.prod(factors)), Unfold(factors)]
+    last = conv(IMAGE_CHANNELS * math.prod(config.patch))
     layers += [FrameNorm(config.norm_groups), Swish(), last]
     return layers if config.patch_size == 1 else [*layers, Unfold(config.patch)]
 

@@ -66,7 +66,9 @@ class VQFamily(TokenizerFamily):
         weights: TokenizerLossConfig,
         dtype: Any = jnp.float32,
         perceptual: Perceptual | None = None,
+        products: str = "plain",
     ) -> LossParts:
+        del products
         return vq_loss_parts(self.config, weights, dtype, perceptual)
 
     @property

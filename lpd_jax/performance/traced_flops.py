@@ -9,9 +9,11 @@ from jax.extend import core
 def traced_flops(jaxpr: Any) -> float:
     """Of `jax.jit(f).trace(...).jaxpr`, all devices together; twice the multiplications.
 
-    Of a condition the dearest branch counts; of a loop of unknown length, one turn.
+    Of a condition the dearest branch counts; of what devices do in ways of their own, the way of
+    all others; of a loop of unknown length, one turn.
     """
     total = 0.0
+    by_platform = set()
     for equation in jaxpr.eqns if hasattr(jaxpr, "eqns") else jaxpr.jaxpr.eqns:
         name, parameters = equation.primitive.name, equation.params
         result: Any = equation.outvars[0].aval if equation.outvars else None
@@ -25,8 +27,12 @@ def traced_flops(jaxpr: Any) -> float:
             # An input that is spread out by zeros, as in backward passes, is mostly zeros.
             zeros = math.prod(parameters["lhs_dilation"])
             total += 2.0 * math.prod(result.shape) * math.prod(kernel) / outputs / zeros
+        elif name == "platform_index" and parameters["platforms"][-1] is None:
+            by_platform.add(equation.outvars[0])
         elif name == "cond":
-            total += max(map(traced_flops, parameters["branches"]))
+            branches = parameters["branches"]
+            ours = branches[-1:] if equation.invars[0] in by_platform else branches
+            total += max(map(traced_flops, ours))
         else:
             times = parameters.get("length", 1) if name == "scan" else 1
             total += times * sum(map(traced_flops, inner_jaxprs(parameters)))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from lpd_jax.models.attention import ATTENTION, choose_attention
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.products import PRODUCTS, rounded_product
+from lpd_jax.models.tokenizer_family import TokenizerFamily
 from lpd_jax.models.transformer import REMAT
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.config_fields import check_types, later_field
@@ -26,9 +27,10 @@ class ComputeConfig:
         products, "full" all of a block.
     attention: the kernel: "auto", "einsum", "xla", "cudnn" (GPU), "splash" (TPU), "recompute"
         (bfloat16 products, for CPUs that have them).
-    products: of what numbers the matrix products are: "plain", of `dtype`; "bfloat16", rounded to
-        it and summed in float32 while all between stays float32. That is faster than either dtype
-        on CPUs with bfloat16 units (AMX). With a dtype of bfloat16 they are the same.
+    products: of what numbers the matrix products are, and a video tokenizer's convolutions:
+        "plain", of `dtype`; "bfloat16", rounded to it and summed in float32 while all between stays
+        float32. That is faster than either dtype on CPUs with bfloat16 units (AMX). With a dtype of
+        bfloat16 they are the same.
     loss_chunk: how many tokens of each image have logits in memory at once, a divisor of all of
         them; 0: all. Nothing is computed twice; of large codebooks it saves much memory.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
@@ -99,12 +101,19 @@ def check_rounded_products() -> None:
         ) from None
 
 
-def check_for_tokenizer(compute: ComputeConfig) -> None:
-    """Raises UserError for what only transformers know."""
+def check_for_tokenizer(compute: ComputeConfig, family: TokenizerFamily) -> None:
+    """Raises UserError for what only transformers know, or other tokenizers."""
     if compute.loss_chunk:
         raise UserError(
             f"compute.loss_chunk: got {compute.loss_chunk}, allowed for a tokenizer is 0"
         )
+    if compute.products not in family.products:
+        raise UserError(
+            f"compute.products: got {shown(compute.products)}, allowed for a {family.title} "
+            f"tokenizer is {', '.join(family.products)}"
+        )
+    if compute.products != "plain":
+        check_rounded_products()
 
 
 def loss_options(

@@ -77,7 +77,7 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     """Reconstruct images; samples are pairs of rows, originals above reconstructions."""
     family = tokenizer_of(model)
     family.grid_of(image_shape(config.data), "data.image_size")
-    check_for_tokenizer(config.compute)
+    check_for_tokenizer(config.compute, family)
     check_clips(config, len(family.axes) > 2)
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)

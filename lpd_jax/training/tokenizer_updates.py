@@ -42,10 +42,10 @@ def tokenizer_updates(
         perceptual = load_perceptual(config.perceptual)
     rule = make_rule(family, config)
     make_parts = functools.partial(loss_parts, family, config, perceptual)
-    dtype = jnp.dtype(config.compute.dtype)
+    dtype, products = jnp.dtype(config.compute.dtype), config.compute.products
 
     def step(weights: Any, state: TrainState, batch: Any, key: jax.Array) -> Any:
-        return rule.step(make_parts(weights, dtype), state, batch, key)
+        return rule.step(make_parts(weights, dtype, products), state, batch, key)
 
     def judge(weights: Any, params: Any, batch: Any, key: jax.Array) -> Any:
         return whole_loss(make_parts(weights, jnp.float32))(params, batch, key)
@@ -95,9 +95,10 @@ def loss_parts(
     perceptual: PerceptualLoss | None,
     weights: Any,
     dtype: Any,
+    products: str = "plain",
 ) -> LossParts:
     """The parts of the loss, with the weights of the frozen network."""
     distance = None
     if perceptual is not None:
         distance = functools.partial(perceptual.distance, weights, dtype=dtype)
-    return family.loss_parts(config.tokenizer_loss, dtype, distance)
+    return family.loss_parts(config.tokenizer_loss, dtype, distance, products)

@@ -11,7 +11,8 @@ import pytest
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.quantizers import FSQ
-from lpd_jax.models.video_blocks import CausalConv, ResidualUnit, depth_to_space, space_to_depth
+from lpd_jax.models.space_and_depth import depth_to_space, space_to_depth
+from lpd_jax.models.video_blocks import CausalConv, ResidualUnit
 from lpd_jax.models.video_tokenizer import VIDEO_MODELS, VideoConfig, VideoTokenizer
 from lpd_jax.models.vq_loss import TokenizerLossConfig
 from lpd_jax.performance.traced_flops import traced_flops

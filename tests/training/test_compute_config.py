@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from lpd_jax.models.family import transformer_of
+from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.training import compute_config
 from lpd_jax.training.compute_config import (
     ComputeConfig,
@@ -116,9 +116,17 @@ def test_chunks_of_the_loss_divide_the_tokens_and_need_a_last_matrix(monkeypatch
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 5, allowed are 0 and divisors"):
         loss_options(ComputeConfig(loss_chunk=5), tiny.PAR, 1)
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 8, allowed for a tokenizer"):
-        check_for_tokenizer(ComputeConfig(loss_chunk=8))
+        check_for_tokenizer(ComputeConfig(loss_chunk=8), tokenizer_of(tiny.VIDEO))
     with pytest.raises(ValueError, match="^compute.loss_chunk: got -1, allowed is 0 or more"):
         ComputeConfig(loss_chunk=-1)
     monkeypatch.setattr(type(transformer_of(tiny.PAR)), "has_head", False)
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 8, allowed for PAR is 0"):
         loss_options(ComputeConfig(loss_chunk=8), tiny.PAR, 1)
+
+
+def test_rounded_products_are_for_tokenizers_that_know_them():
+    rounded = ComputeConfig(products="bfloat16")
+    check_for_tokenizer(rounded, tokenizer_of(tiny.VIDEO))
+    allowed = "^compute.products: got 'bfloat16', allowed for a VQ tokenizer is plain$"
+    with pytest.raises(ValueError, match=allowed):
+        check_for_tokenizer(rounded, tokenizer_of(tiny.VQ))
