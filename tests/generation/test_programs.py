@@ -30,7 +30,7 @@ def test_the_one_that_was_not_used_for_longest_is_compiled_again():
     assert (compiled, len(programs)) == (["a", "b", "c", "a"], 2)
 
 
-@pytest.mark.parametrize("bound", ["maps", "bytes"])
+@pytest.mark.parametrize("bound", ["maps", pytest.param("bytes", marks=pytest.mark.slow)])
 def test_the_bounds_of_a_process_hold_for_all_pipelines_together(monkeypatch, bound):
     first, second = Programs(), Programs()
     monkeypatch.setattr(programs_module, "_all", {first, second})

@@ -66,6 +66,7 @@ def test_a_cache_of_a_folder_is_trained_on_without_the_folder(folder):
     assert "12 examples" in result.stdout and not (folder / "run" / "tokens").exists()
 
 
+@pytest.mark.slow
 def test_ten_crops_in_small_shards(folder):
     options = ["--output=crops", "--ten_crop", "--images_per_shard=5", "--batch_size=4"]
     result = run(SCRIPT, folder, *options)
@@ -107,6 +108,7 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
     one_process.check_line(refusals[case], ["cache_tokens.py: ", WRONG[case][1]])
 
 
+@pytest.mark.slow
 def test_takes_over_a_cache_of_other_code(folder):
     """Ten crops of two ratios, and a damaged file in one line."""
     rng = np.random.default_rng(0)

@@ -59,7 +59,9 @@ def test_writes_a_model_directory_of_both(checkpoints, tmp_path):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["par_n4_dev", "llamagen_dev"])
+@pytest.mark.parametrize(
+    "name", ["par_n4_dev", pytest.param("llamagen_dev", marks=pytest.mark.slow)]
+)
 def test_a_converted_par_draws_what_the_official_code_draws(checkpoints, tmp_path, name):
     folder, _, _ = checkpoints
     with np.load(GOLDEN / f"{name}.npz") as file:

@@ -73,6 +73,7 @@ def test_inpaints_pictures_and_compares_them(model, inputs, tmp_path):
         assert changed_HW.any() and not changed_HW[:2].any() and not changed_HW[:, 6:].any()
 
 
+@pytest.mark.slow
 def test_paints_on_and_edits_classes_of_files_of_other_sizes(
     model, inputs, tmp_path, tmp_path_factory
 ):

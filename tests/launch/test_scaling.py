@@ -14,6 +14,7 @@ MODEL = BenchmarkModel("tiny", tiny.LPD, None)
 CASE = BenchmarkCase("tiny", num_steps=4, num_segments=1, num_repeats=1)
 
 
+@pytest.mark.slow
 def test_every_curve_has_points_and_a_plot(tmp_path):
     values = {name: [1, 2] for name in CURVES} | {"grid": [4, 6]}
     check_points(MODEL, CASE, values)

@@ -102,7 +102,10 @@ def released_step(params, discriminator, arrays, step, name, config):
     )
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    ["adaptive", *(pytest.param(x, marks=pytest.mark.slow) for x in RECIPES if x != "adaptive")],
+)
 def test_whole_losses_and_their_gradients_are_those_of_the_released_code(golden, name):
     config, discriminator = vqgan_golden.discriminator(golden)
     arrays = {key: vqgan_golden.channels_last(golden[key]) for key in ("input", "latent", "recon")}

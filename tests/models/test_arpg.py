@@ -51,7 +51,7 @@ def test_gradients(golden, run):
 @pytest.mark.parametrize(
     ("run", "curve", "guidance"),
     [
-        ("cfg1_arccos", "arccos", Guidance.make()),
+        pytest.param("cfg1_arccos", "arccos", Guidance.make(), marks=pytest.mark.slow),
         ("cfg4_linear_arccos", "arccos", Guidance.make(4, "linear_after")),
         ("cfg2_constant_cosine", "cosine", Guidance.make(2, "constant")),
     ],

@@ -43,7 +43,14 @@ def test_attention_in_two_is_attention():
     np.testing.assert_allclose(in_two_BNTK, whole_BNTK, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["einsum", "xla", pytest.param("cudnn", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "einsum",
+        pytest.param("xla", marks=pytest.mark.slow),
+        pytest.param("cudnn", marks=pytest.mark.gpu),
+    ],
+)
 def test_images_with_masks_of_their_own_are_as_if_alone(name):
     dtype, tolerance = (jnp.bfloat16, 0.03) if name == "cudnn" else (jnp.float32, 1e-5)
     schedules = [make_schedule(64, steps) for steps in (9, 2)]

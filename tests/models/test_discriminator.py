@@ -153,7 +153,8 @@ def test_batches_of_one_number_keep_finite_statistics():
 
 
 @pytest.mark.parametrize(
-    ("norm", "spectral_norm"), [("batch", False), ("group", False), ("none", True)]
+    ("norm", "spectral_norm"),
+    [("batch", False), ("group", False), pytest.param("none", True, marks=pytest.mark.slow)],
 )
 def test_every_norm_learns_to_tell_two_kinds_apart(norm, spectral_norm):
     """Bfloat16 too: the loss falls, logits and statistics are float32."""

@@ -45,6 +45,14 @@ BATCH = 3
 UNGUIDED, GUIDED = Guidance.make(), Guidance.make(3.0)
 
 every_transformer = pytest.mark.parametrize("name", TRANSFORMERS)
+# Of what all families share the code for; the others' turn comes at night.
+every_transformer_at_night = pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("lpd", "par") else pytest.param(name, marks=pytest.mark.slow)
+        for name in TRANSFORMERS
+    ],
+)
 every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS)
 
 
@@ -198,7 +206,7 @@ def test_known_tokens_are_a_group_of_their_own_before_the_others(name):
     np.testing.assert_allclose(logits_BRV, want_BNV[:, num_known:], atol=1e-4)
 
 
-@every_transformer
+@every_transformer_at_night
 def test_an_image_depends_on_its_index_only(name):
     config, params = weights(name)
     family = transformer_of(config)
@@ -239,7 +247,7 @@ def test_its_loss_is_the_mean_nats_of_its_logits_and_reaches_every_weight(name):
     assert all("null_class_embed" in str(path) for path in unreached)
 
 
-@every_transformer
+@every_transformer_at_night
 def test_in_chunks_its_loss_and_gradients_are_the_same(name):
     config, params = weights(name)
     family = transformer_of(config)
@@ -260,7 +268,7 @@ def test_in_chunks_its_loss_and_gradients_are_the_same(name):
     chex.assert_trees_all_close(run(loss_chunk=4), run(loss_chunk=0), rtol=1e-4, atol=1e-6)
 
 
-@every_transformer
+@every_transformer_at_night
 def test_under_bfloat16_the_sum_through_the_layers_stays_float32(name):
     config, params = weights(name)
     order_BN, ranked_BN, drawn_BNV = draw(name, dtype=jnp.bfloat16)

@@ -107,7 +107,13 @@ SMALL_TOKENIZER = dataclasses.replace(
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
-@pytest.mark.parametrize("config", [TOKENIZER, SMALL_TOKENIZER], ids=["plain", "options"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(TOKENIZER, marks=pytest.mark.slow, id="plain"),
+        pytest.param(SMALL_TOKENIZER, id="options"),
+    ],
+)
 def test_a_tokenizer_costs_what_xla_counts(config, part):
     params = abstract_params(config)
     if part == "encoder":

@@ -29,7 +29,13 @@ def on_a_gpu(monkeypatch, run):
     return outputs
 
 
-@pytest.mark.parametrize("config", [tiny.LPD, tiny.PAR, tiny.RANDAR, tiny.ARPG])
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny.LPD,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (tiny.PAR, tiny.RANDAR, tiny.ARPG)),
+    ],
+)
 def test_every_family_draws_the_same_tokens(monkeypatch, config):
     family, params = transformer_of(config), tiny.random_params(config)
     schedule = family.schedule()
@@ -54,7 +60,7 @@ def test_every_family_draws_the_same_tokens(monkeypatch, config):
 
 
 @pytest.mark.parametrize("config", [tiny.LPD, tiny.RANDAR])
-@pytest.mark.parametrize("num_known", [2, 9])
+@pytest.mark.parametrize("num_known", [9, pytest.param(2, marks=pytest.mark.slow)])
 def test_pictures_are_edited_alike(monkeypatch, config, num_known):
     """Known tokens come first; where steps begin is data then, and the cache has room for all."""
     most_known, sizes = 9, (1, 3, 10)
@@ -81,7 +87,9 @@ def test_pictures_are_edited_alike(monkeypatch, config, num_known):
     np.testing.assert_array_equal(on_a_gpu(monkeypatch, run), tokens_BN)
 
 
-@pytest.mark.parametrize("num_segments", [1, 3, 8])
+@pytest.mark.parametrize(
+    "num_segments", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))]
+)
 def test_one_write_puts_what_two_put_where_anybody_looks(monkeypatch, num_segments):
     schedule = GroupSchedule((1, 1, 2, 3, 2, 5, 4, 6))
     table = make_step_table(schedule)

@@ -129,7 +129,13 @@ STUDIES = {
 }
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study",
+    [
+        "causal groups",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in STUDIES if x != "causal groups"),
+    ],
+)
 def test_the_studies_decode_as_they_train(study):
     config = dataclasses.replace(tiny.PAR, **STUDIES[study])
     params, labels_B = tiny.random_params(config), jnp.array([0, 2])

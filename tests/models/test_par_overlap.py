@@ -83,7 +83,7 @@ def reference_logits(config, window, tokens_BN, labels_B):
 
 
 @pytest.mark.parametrize("config", [LLAMAGEN, WIDE, CLIP], ids=["4x4", "5x6", "2x3x4"])
-@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("window", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_it_draws_what_one_masked_pass_predicts(config, window):
     num_steps = wavefront_schedule(config.grid_size, window).num_steps
     tokens_BN, logits_BNV = draw(config, num_steps)
@@ -103,6 +103,7 @@ def test_padding_and_guidance_change_nothing():
     np.testing.assert_allclose(guided_BNV, null_BNV + 2 * (cond_BNV - null_BNV), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_as_many_steps_as_tokens_are_plain_raster_order():
     tokens_BN, logits_BNV = draw(LLAMAGEN, 16)
     same_BN, same_BNV = draw(LLAMAGEN, None)

@@ -49,7 +49,14 @@ def training_report(model):
     return compile_training(model, CONFIG, SLICE)
 
 
-@FAMILIES
+@pytest.mark.parametrize(
+    "model",
+    [
+        tiny.LPD,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (tiny.PAR, tiny.RANDAR, tiny.ARPG)),
+    ],
+    ids=["lpd", "par", "randar", "arpg"],
+)
 def test_a_train_step_is_reported_as_it_is_compiled(model):
     report = training_report(model)
     assert (report.num_devices, report.mesh, report.batch_per_device) == (8, (2, 4, 1), 2)

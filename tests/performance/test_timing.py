@@ -39,10 +39,11 @@ def cache_events():
 def test_the_second_compilation_comes_from_a_cache_that_was_empty(cache_events, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))  # the user's own
     try:
+        ones = jnp.ones(3)
         for _ in range(2):
             cache_events.clear()
             function = jax.jit(lambda x: jnp.sin(x) * 3)
-            executable, first, again = timing.compile_twice(function, (jnp.ones(3),))
+            executable, first, again = timing.compile_twice(function, (ones,))
             hits = [name.rpartition("/")[2] for name in cache_events]
             assert hits.count("cache_misses") == 1 and hits.count("cache_hits") == 1
         assert first > 0 and again > 0

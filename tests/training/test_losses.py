@@ -222,6 +222,7 @@ def test_entropy_of_signs_prefers_sure_ones_that_are_equally_frequent():
     np.testing.assert_allclose(values[1:], 0.0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_only_a_codebook_has_the_terms_of_one():
     """FSQ's latents are never far from a code, and LFQ learns none."""
     sizes = {

@@ -113,6 +113,7 @@ def test_before_its_first_step_the_discriminator_neither_counts_nor_moves():
     assert min(jax.tree.leaves(moved.params)) > 0 and min(jax.tree.leaves(moved.batch_stats)) > 0
 
 
+@pytest.mark.slow
 def test_the_adaptive_weight_makes_both_parts_pull_equally_at_the_last_layer():
     start = PARAMS["decoder"]["conv_out"]["kernel"]
     adaptive, plain, alone = (
