@@ -8,8 +8,8 @@ batch however it is sharded.
   softplus(-drawn). LlamaGen's released code passes binary cross entropy its arguments in the wrong
   order, the logits as targets, so that drawn pictures teach its discriminator nothing. This is what
   was meant; the released recipes use the hinge.
-- "non_saturating_by_picture": a picture's logits are averaged before the softplus and D's two terms
-  added, as Open-MAGVIT2 trains its video tokenizer.
+- "non_saturating_by_picture": a picture's logits, or a clip's, are averaged before the softplus and
+  D's two terms added. Open-MAGVIT2's video tokenizer has it for G, and the hinge for D.
 
 R1 and LeCAM are added to the discriminator's loss by whoever wants them. `adversarial_weight` says
 how much the discriminator counts at a step, in both losses; `adaptive_weight` scales it in the
@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
+from lpd_jax.runtime.config_fields import later_field
 
 LOSSES = ("hinge", "non_saturating", "non_saturating_by_picture")
 SMALLEST_GRADIENT = 1e-4  # added to the norm that the adaptive weight divides by
@@ -40,6 +41,7 @@ class AdversarialConfig:
         weight: of the adversarial term in the tokenizer's loss, and, as released, of the
             discriminator's own loss; 0 trains without a discriminator.
         loss: "hinge", "non_saturating" or "non_saturating_by_picture".
+        generator_loss: one of them for the tokenizer's part, where it is another; "" is the same.
         start_step: the first step at which it counts, the run's first being 1; 20,000 published,
             0 for fine-tuning.
         adaptive: scale it so that both parts of the loss pull equally at the decoder's last layer.
@@ -55,13 +57,21 @@ class AdversarialConfig:
     r1_weight: float = 0.0
     lecam_weight: float = 0.0
     lecam_decay: float = 0.999
+    generator_loss: str = later_field("")
 
     def __post_init__(self) -> None:
         check_choice("adversarial.loss", self.loss, LOSSES)
+        if self.generator_loss:
+            check_choice("adversarial.generator_loss", self.generator_loss, LOSSES)
         check_whole("adversarial.start_step", self.start_step, 0)
         for name in ("weight", "r1_weight", "lecam_weight"):
             check_number(f"adversarial.{name}", getattr(self, name), 0, LARGEST_WEIGHT)
         check_number("adversarial.lecam_decay", self.lecam_decay, 0, 1, ends="least")
+
+    @property
+    def fooling_loss(self) -> str:
+        """What the tokenizer makes small."""
+        return self.generator_loss or self.loss
 
 
 def discriminator_loss(loss: str, real: jax.Array, drawn: jax.Array) -> jax.Array:

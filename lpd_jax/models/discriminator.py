@@ -23,11 +23,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lpd_jax.runtime.arguments import check_choice, check_whole
 
 NORMS = ("batch", "group", "none")
 MOST_GROUPS = 32
+PADDING = 1  # on either side of each axis
 WIDEST = 8  # times the channels of the first convolution
 SLOPE = 0.2  # of the leaky ReLU
 EPSILON = 1e-5
@@ -44,7 +46,8 @@ class DiscriminatorConfig:
         num_layers: how often the picture is halved.
         norm: after all convolutions but the first and the last: "batch", "group" or "none".
         spectral_norm: divides each kernel by its largest singular value (arXiv 1802.05957).
-        frames: judge clips `[B, T, H, W, 3]` with convolutions of 3x3x3 (Open-MAGVIT2's).
+        frames: judge clips `[B, T, H, W, 3]` with convolutions of 3x3x3 (Open-MAGVIT2's); without
+            it each frame of a clip is judged by itself, as a picture (VidTok's).
     """
 
     channels: int = 64
@@ -64,6 +67,23 @@ class DiscriminatorConfig:
             return [(2, 2)] * self.num_layers + [(1, 1)] * 2
         halving = [(2 if i < 2 else 1, 2, 2) for i in range(self.num_layers)]
         return halving + [(1, 1, 1)] * 2
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Of each convolution."""
+        return (3, 3, 3) if self.frames else (4, 4)
+
+    def patches(self, size: Sequence[int]) -> tuple[int, ...]:
+        """How many patches are judged along each axis of an image, below 1 where none is.
+
+        Args:
+            size: (height, width) in pixels, or (frames, height, width).
+        """
+        axes = len(self.window)
+        patches = np.array(size[-axes:])
+        for strides in self.strides():
+            patches = (patches + 2 * PADDING - np.array(self.window)) // np.array(strides) + 1
+        return (*size[:-axes], *patches.tolist())
 
     def widths(self) -> list[int]:
         """Channels that each convolution but the last gives."""
@@ -109,7 +129,7 @@ class PatchDiscriminator(nn.Module):
         """Floats in [-1, 1] `[B, H, W, 3]` -> logits, float32 `[B, H', W', 1]`.
 
         With three layers the sides are H / 8 - 2; clips `[B, T, H, W, 3]` give
-        `[B, T', H', W', 1]`.
+        `[B, T', H', W', 1]`, T' = T where frames are judged by themselves.
 
         Args:
             train: normalise by the batch and, where "batch_stats" is mutable, note its statistics.
@@ -138,9 +158,9 @@ class PatchDiscriminator(nn.Module):
     ) -> jax.Array:
         convolution = nn.Conv(
             channels,
-            (3, 3, 3) if self.config.frames else (4, 4),
+            self.config.window,
             strides,
-            padding=1,
+            padding=PADDING,
             use_bias=use_bias,
             dtype=self.dtype,
             kernel_init=kernel_init,

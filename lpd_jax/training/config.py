@@ -133,7 +133,6 @@ def config_to_json(model: Any, config: TrainConfig) -> dict[str, Any]:
 def check_clips(config: TrainConfig, are_clips: bool) -> None:
     """Raises UserError where clips are to be judged by what knows pictures alone."""
     asked = {
-        "adversarial.weight": config.adversarial.weight,
         "fid.num_images": config.fid.num_images,
         "evaluation.num_images": config.evaluation.num_images,
     }

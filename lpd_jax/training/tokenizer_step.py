@@ -194,7 +194,7 @@ class TokenizerRule:
 
         def fool(x_BHWC: jax.Array) -> jax.Array:
             logits, _ = look(adversary.params, adversary.batch_stats, x_BHWC)
-            return generator_loss(config.loss, logits)
+            return generator_loss(config.fooling_loss, logits)
 
         fooled, grads_BHWC = jax.value_and_grad(fool)(rebuilt_BHWC)
         weight = jnp.asarray(config.weight)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.data.pictures import image_shape
 from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.tokenizer_family import TokenizerFamily
 from lpd_jax.models.tokenizer_loss import LossParts, whole_loss
@@ -38,6 +39,7 @@ def tokenizer_updates(
     """
     check_restart(family, config)
     check_parts(family, config)
+    check_discriminator(family, config)
     if config.tokenizer_loss.perceptual_weight and perceptual is None:
         perceptual = load_perceptual(config.perceptual)
     rule = make_rule(family, config)
@@ -70,6 +72,22 @@ def check_parts(family: TokenizerFamily, config: TrainConfig) -> None:
     known = list(abstract_params(family.config))
     for part in config.trained_parts:
         check_known(part, known, "trained_parts")
+
+
+def check_discriminator(family: TokenizerFamily, config: TrainConfig) -> None:
+    """Raises UserError for a discriminator that cannot look at the images."""
+    if not config.adversarial.weight:
+        return
+    frames, shape = config.discriminator.frames, image_shape(config.data)
+    if frames and len(family.axes) < 3:
+        raise UserError(
+            "discriminator.frames: got True, allowed for a tokenizer of pictures is False"
+        )
+    if min(config.discriminator.patches(shape)) < 1:
+        raise UserError(
+            f"discriminator.num_layers: got {config.discriminator.num_layers}, allowed for "
+            f"{'x'.join(map(str, shape))} pixels are fewer: it leaves no patch to judge"
+        )
 
 
 def make_rule(family: TokenizerFamily, config: TrainConfig) -> TokenizerRule:

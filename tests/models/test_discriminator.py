@@ -1,5 +1,7 @@
 """The discriminators give the released code's numbers; statistics are of the whole batch."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -115,6 +117,23 @@ def test_published_sizes_have_the_published_numbers_of_parameters():
             lambda key, c=config: init_discriminator(c, key), jax.random.key(0)
         )
         assert count(variables["params"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        (DiscriminatorConfig(4), (64, 48)),
+        (DiscriminatorConfig(4, 1), (3, 9, 8)),  # each frame by itself
+        (DiscriminatorConfig(4, 2, frames=True), (5, 16, 8)),
+        (DiscriminatorConfig(4, 3, frames=True), (1, 8, 8)),
+    ],
+)
+def test_it_says_how_many_patches_it_judges(config, size):
+    network, images = PatchDiscriminator(config), jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    init = functools.partial(network.init_with_output, train=False)
+    logits, _ = jax.eval_shape(init, jax.random.key(0), images)
+    assert logits.shape == (1, *config.patches(size), 1)
+    assert min(DiscriminatorConfig().patches((16, 64))) < 1
 
 
 def test_a_fresh_discriminator_is_drawn_as_published():

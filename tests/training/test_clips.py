@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,14 +12,21 @@ from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.evaluation.while_training import EvaluationConfig
 from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.discriminator import DiscriminatorConfig
 from lpd_jax.models.vq_loss import TokenizerLossConfig
 from lpd_jax.training.config import EveryConfig, TrainConfig
 from lpd_jax.training.export import export_run
 from lpd_jax.training.loop import train
 from tests import tiny
 from tests.clip_writer import write_clip
+from tests.training import test_clip_tokenizer
 
 PAR = dataclasses.replace(tiny.PAR, grid_size=(2, 4, 4), num_classes=2)
+ADVERSE = {
+    "tokenizer_loss": TokenizerLossConfig(l1_weight=1.0),
+    "adversarial": AdversarialConfig(start_step=2, lecam_weight=0.05),
+    "discriminator": DiscriminatorConfig(channels=4, num_layers=1, frames=True),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +48,7 @@ def run(data, **fields):
 @pytest.mark.slow
 def test_a_tokenizer_and_a_transformer_learn_from_clips(data, tmp_path):
     views = dataclasses.replace(data, random_views=True)
-    weights = TokenizerLossConfig(l1_weight=1.0)
-    train(tiny.VIDEO, run(views, tokenizer_loss=weights), tmp_path / "tokenizer")
+    train(tiny.VIDEO, run(views, **ADVERSE), tmp_path / "tokenizer")
     export_run(tmp_path / "models" / "tokenizer", tmp_path / "tokenizer")
     config = run(data, tokenizer=str(tmp_path / "models" / "tokenizer"))
     train(PAR, config, tmp_path / "par")
@@ -54,10 +61,21 @@ def test_a_tokenizer_and_a_transformer_learn_from_clips(data, tmp_path):
     assert pipe(["wave"]).shape == (1, 5, 16, 16, 3)
 
 
-@pytest.mark.parametrize("section", ["adversarial", "fid", "evaluation"])
+@pytest.mark.slow
+def test_a_resumed_run_with_a_discriminator_is_the_unbroken_one(data, tmp_path):
+    """Bit for bit, what LeCAM keeps and the statistics of the discriminator too."""
+    model = test_clip_tokenizer.MODEL
+    whole = train(model, run(data, **ADVERSE), tmp_path / "whole")
+    for last in (1, 2):
+        config = dataclasses.replace(run(data, **ADVERSE), num_steps=last)
+        parts = train(model, config, tmp_path / "parts")
+    chex.assert_trees_all_equal(parts, whole)
+    assert float(whole.adversary.lecam.real) != 0
+
+
+@pytest.mark.parametrize("section", ["fid", "evaluation"])
 def test_what_judges_pictures_does_not_judge_clips(section, data, tmp_path):
     asked = {
-        "adversarial": AdversarialConfig(weight=0.1),
         "fid": FIDConfig(num_images=8, network="avatars12"),
         "evaluation": EvaluationConfig(num_images=8, network="avatars12"),
     }
