@@ -17,6 +17,7 @@ from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.randar import RandARConfig
+from lpd_jax.models.video_pictures import VideoPictureConfig
 from lpd_jax.models.video_tokenizer import VideoConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.model_directory import save_model_directory
@@ -82,6 +83,14 @@ VIDEO = VideoConfig(
     num_res_blocks=1,
     middle_blocks=0,
     time_strides=(2, 2),
+    fsq_levels=(8, 4),
+)
+# The same layers for pictures, from which it can be inflated.
+VIDEO_PICTURES = VideoPictureConfig(
+    base_channels=32,
+    channel_multipliers=(1, 1, 1),
+    num_res_blocks=1,
+    middle_blocks=0,
     fsq_levels=(8, 4),
 )
 CLIPS = dataclasses.replace(PAR, grid_size=(2, 4, 4))  # by the tokens of VIDEO

@@ -33,6 +33,8 @@ class TokenizerFamily(abc.ABC):
     axes: what the sizes of an image are called, in their order.
     published_grid: of tokens, what a tokenizer without a transformer takes images for.
     products: of what numbers its convolutions can be in training, see `compute.products`.
+    starts_from: other families whose weights `from_other` takes, and the fields in which their
+        configs may differ.
     """
 
     name: ClassVar[str]
@@ -42,6 +44,7 @@ class TokenizerFamily(abc.ABC):
     axes: ClassVar[tuple[str, ...]] = ("height", "width")
     published_grid: ClassVar[tuple[int, ...]] = (16, 16)
     products: ClassVar[tuple[str, ...]] = ("plain",)
+    starts_from: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, config: Any):
         self.config = config

@@ -18,13 +18,14 @@ from lpd_jax.models.space_and_depth import Sizes, depth_to_space, space_to_depth
 PAST = "past"
 NORM_GROUPS = 32
 NORM_EPSILON = 1e-5
+WINDOW = (3, 3, 3)  # of convolutions
 
 
 class CausalConv(nn.Module):
     """A convolution over itself and the past; beyond the edges it sees what lies at them."""
 
     channels: int
-    window: Sizes = (3, 3, 3)
+    window: Sizes = WINDOW
     strides: Sizes = UNSTRIDED
     products: str = "plain"
 
@@ -127,14 +128,15 @@ class ResidualUnit(nn.Module):
     channels: int
     groups: int = NORM_GROUPS
     products: str = "plain"
+    window: Sizes = WINDOW
 
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         conv = functools.partial(CausalConv, products=self.products)
         h_BTHWC = Swish(name="swish1")(FrameNorm(self.groups, name="norm1")(x_BTHWC))
-        h_BTHWC = conv(self.channels, name="conv1")(h_BTHWC, goes_on)
+        h_BTHWC = conv(self.channels, self.window, name="conv1")(h_BTHWC, goes_on)
         h_BTHWC = Swish(name="swish2")(FrameNorm(self.groups, name="norm2")(h_BTHWC))
-        h_BTHWC = conv(self.channels, name="conv2")(h_BTHWC, goes_on)
+        h_BTHWC = conv(self.channels, self.window, name="conv2")(h_BTHWC, goes_on)
         if x_BTHWC.shape[-1] != self.channels:
             x_BTHWC = conv(self.channels, (1, 1, 1), name="skip")(x_BTHWC, goes_on)
         return x_BTHWC + h_BTHWC

@@ -19,7 +19,8 @@ from lpd_jax.models.tokenizer_loss import (
     code_shares,
     picture_comparison,
 )
-from lpd_jax.models.video_blocks import PAST
+from lpd_jax.models.video_blocks import PAST, Sizes
+from lpd_jax.models.video_inflation import inflate
 from lpd_jax.models.video_tokenizer import (
     IMAGE_CHANNELS,
     VIDEO_MODELS,
@@ -46,6 +47,7 @@ class VideoFamily(TokenizerFamily):
     axes = ("frames", "height", "width")
     published_grid = (5, 16, 16)
     products = tuple(CLIP_CONVOLUTIONS)
+    starts_from = {"video_pictures": ("time_strides",)}
 
     config: VideoConfig
 
@@ -53,6 +55,10 @@ class VideoFamily(TokenizerFamily):
         side = self.config.pixels_per_token
         clips_BTHWC = jnp.zeros((1, 1, side, side, IMAGE_CHANNELS))
         return VideoTokenizer(self.config).init(key, clips_BTHWC)["params"]
+
+    def from_other(self, params: Any, source: VideoConfig) -> Any:
+        """A tokenizer of clips starts from one of pictures: see `inflate`."""
+        return params if source.window == self.config.window else inflate(params, self.config)
 
     def grid_of(self, size: tuple[int, ...], field: str = "images") -> tuple[int, ...]:
         frames, pixels = self.config.frames_per_token, self.config.pixels_per_token
@@ -132,8 +138,12 @@ class VideoFamily(TokenizerFamily):
             layers, size = encoder_layers(self.config), self.size_of(grid)
         else:
             layers, size = decoder_layers(self.config), grid
+        return 2.0 * multiply_adds(layers, params[part], self.as_clip(size))
+
+    def as_clip(self, size: tuple[int, ...]) -> Sizes:
+        """Frames, height and width of what the layers are given."""
         frames, height, width = size
-        return 2.0 * multiply_adds(layers, params[part], (frames, height, width))
+        return frames, height, width
 
     def part_bytes(self, part: str) -> int:
         params = jax.eval_shape(self.init, jax.random.key(0))

@@ -21,6 +21,7 @@ from lpd_jax.models.quantizers import FSQ, check_quantizer
 from lpd_jax.models.size_limits import MOST_WIDTH
 from lpd_jax.models.video_blocks import (
     NORM_GROUPS,
+    WINDOW,
     CausalConv,
     Fold,
     FrameNorm,
@@ -103,11 +104,14 @@ class VideoConfig:
             )
         for blocks in self.res_blocks:
             check_whole("res_blocks", blocks, 0, MOST_MIDDLE_BLOCKS)
-        strides = self.time_strides
-        if len(strides) != resolutions - 1 or not set(strides) <= set(TIME_STRIDES):
+        self.check_time_strides()
+
+    def check_time_strides(self) -> None:
+        strides, steps = self.time_strides, len(self.channel_multipliers) - 1
+        if len(strides) != steps or not set(strides) <= set(TIME_STRIDES):
             raise UserError(
                 f"time_strides: got {shown(strides)}, allowed is 1 or 2 for each of the "
-                f"{resolutions - 1} steps between {resolutions} resolutions"
+                f"{steps} steps between {steps + 1} resolutions"
             )
 
     @property
@@ -120,6 +124,11 @@ class VideoConfig:
         return tuple(self.base_channels * multiplier for multiplier in self.channel_multipliers)
 
     @property
+    def window(self) -> Sizes:
+        """Frames, height and width that a convolution sees at once."""
+        return WINDOW
+
+    @property
     def strides(self) -> tuple[Sizes, ...]:
         """Of time, height and width, from each resolution to the next."""
         return tuple((stride, 2, 2) for stride in self.time_strides)
@@ -130,7 +139,7 @@ class VideoConfig:
 
     @property
     def pixels_per_token(self) -> int:
-        return self.patch_size * 2 ** len(self.time_strides)
+        return self.patch_size * 2 ** (len(self.channel_multipliers) - 1)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -206,8 +215,9 @@ class Stack(nn.Module):
 
 def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
-    conv = functools.partial(CausalConv, products=products)
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups, products=products)
+    options: dict[str, Any] = {"window": config.window, "products": products}
+    conv = functools.partial(CausalConv, **options)
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups, **options)
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
     layers += [conv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
@@ -221,8 +231,9 @@ def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Modu
 
 def decoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
-    conv = functools.partial(CausalConv, products=products)
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups, products=products)
+    options: dict[str, Any] = {"window": config.window, "products": products}
+    conv = functools.partial(CausalConv, **options)
+    unit = functools.partial(ResidualUnit, groups=config.norm_groups, **options)
     widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [conv(widths[0])]
     layers += [unit(widths[0]) for _ in range(config.middle_blocks)]

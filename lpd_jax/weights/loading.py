@@ -62,7 +62,8 @@ def initial_params(
 ) -> Any:
     """Parameters to start training `model` from.
 
-    The position table is resized to the model's grid. The class table, with the row of no class, is
+    The position table is resized to the model's grid, a tokenizer of pictures is inflated to one of
+    clips. The class table, with the row of no class, is
     made anew where the number of classes is another; all else is kept.
 
     Args:
@@ -75,23 +76,25 @@ def initial_params(
     """
     part = "tokenizer" if is_tokenizer(model) else "transformer"
     source = load_weights(path, part, "init_from")
-    if type(source.config) is not type(model):
-        there, here = family_of(source.config).name, family_of(model).name
+    family, there = family_of(model), family_of(source.config).name
+    if there not in (family.name, *family.starts_from):
+        known = " and ".join(map(shown, (family.name, *family.starts_from)))
         raise UserError(
             f"init_from: got {shown_path(path)}, which holds family {shown(there)}, allowed is "
-            f"{shown(here)}"
+            f"{known}"
         )
+    free = (*FREE_FIELDS, *family.starts_from.get(there, ()))
     differing = [
-        f"{name} (there {shown(there)}, here {shown(getattr(model, name))})"
-        for name, there in vars(source.config).items()
-        if name not in FREE_FIELDS and there != getattr(model, name)
+        f"{name} (there {shown(theirs)}, here {shown(getattr(model, name))})"
+        for name, theirs in vars(source.config).items()
+        if name not in free and theirs != getattr(model, name)
     ]
     if differing:
         raise UserError(
             f"init_from: got {shown_path(path)}, a model of other sizes; differing: "
             f"{'; '.join(differing)}"
         )
-    params = family_of(model).from_other(source.params, source.config)
+    params = family.from_other(source.params, source.config)
     old_number = getattr(source.config, "num_classes", None)
     if new_classes or old_number != getattr(model, "num_classes", None):
         params = {**params, **fresh_class_leaves(model, seed)}

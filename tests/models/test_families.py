@@ -38,8 +38,12 @@ from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shap
 from tests import tiny
 
 TRANSFORMERS = {"lpd": tiny.LPD, "par": tiny.PAR, "randar": tiny.RANDAR, "arpg": tiny.ARPG}
-TOKENIZERS = {"vq": tiny.VQ, "video": tiny.VIDEO}
-GRIDS = {"vq": ((4, 4), (2, 5)), "video": ((2, 2, 2), (1, 2, 5))}
+TOKENIZERS = {"vq": tiny.VQ, "video": tiny.VIDEO, "video_pictures": tiny.VIDEO_PICTURES}
+GRIDS = {
+    "vq": ((4, 4), (2, 5)),
+    "video": ((2, 2, 2), (1, 2, 5)),
+    "video_pictures": ((4, 4), (2, 5)),
+}
 ANY_ORDER = [name for name, config in TRANSFORMERS.items() if transformer_of(config).any_order]
 BATCH = 3
 UNGUIDED, GUIDED = Guidance.make(), Guidance.make(3.0)
