@@ -104,7 +104,7 @@ def known_first(order_BN: np.ndarray, known_BN: np.ndarray) -> np.ndarray:
 
 
 def locality_order_of_rest(
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     known_BN: np.ndarray,
     index_B: np.ndarray,
@@ -124,7 +124,9 @@ def locality_order_of_rest(
         int32 `[B, tokens left]`.
     """
     num_tokens = known_BN.shape[1]
-    thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
+    thresholds = check_thresholds(
+        num_tokens, proximity_threshold, repulsion_threshold, len(grid)
+    )
     tables = locality.make_cell_tables(grid, *thresholds)
     words = [random_words(seed, "locality", i, 1, 2 * schedule.num_steps) for i in index_B.tolist()]
     keys_BK = split_words(np.concatenate(words))

@@ -10,37 +10,51 @@ significant first.
 Choosing a cell clears every `near` within the repulsion threshold and lowers every `spread` to the
 distance from the cell. The next cell is the largest `near`; where none is left, the largest
 `spread`.
+
+A grid has two axes, or three with the frames of a clip in front: nothing here asks which. How close
+cells of neighbouring frames are is our choice, as close as neighbours in a frame: the paper has
+pictures alone.
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lpd_jax.decoding.schedule import GroupSchedule
 
-CLASS_BITS = 5  # 25 classes of proximity: 0..4 straight and 0..4 diagonal neighbours
 TIE_ROUNDS = 4  # random words that shuffle the ties of one step
 CELLS_AT_ONCE = 1 << 17  # cells of all orders in one chunk: larger ones leave the cache
 LARGEST_TABLE = 2048  # tokens up to which distances come from an [N, N] table
 
 
-def default_repulsion_threshold(num_tokens: int) -> int:
-    """2 for 256 tokens, 4 for 1024, as published; an eighth of the grid's side for others.
+def default_repulsion_threshold(num_tokens: int, num_axes: int = 2) -> int:
+    """2 for 256 tokens, 4 for 1024, as published; an eighth of the grid's mean side for others.
 
     A threshold in proportion to the side keeps the share of the picture that one chosen cell
     blocks. Never below 1 (64 tokens and fewer): with 0, direct neighbours would be drawn together.
     """
-    return max(1, math.floor(math.sqrt(num_tokens) / 8 + 0.5))
+    side = round(num_tokens ** (1 / num_axes), 9)  # whole where it is
+    return max(1, math.floor(side / 8 + 0.5))
+
+
+def neighbour_counts(num_axes: int) -> tuple[int, ...]:
+    """How many values there are for a cell's drawn neighbours along 1, 2, ... axes at once.
+
+    (5, 5) in a picture: 0 to 4 straight and 0 to 4 diagonal ones; (7, 13, 9) in a clip.
+    """
+    return tuple(math.comb(num_axes, k) * 2**k + 1 for k in range(1, num_axes + 1))
 
 
 class CellTables(NamedTuple):
     """What depends on the grid and the thresholds only. Built once for many orders."""
 
-    near_class: np.ndarray  # [25] by 5 * straight + diagonal: class + 1, 0 below the threshold
-    list_place: np.ndarray  # [25] ditto: place in the farthest-point list, larger is earlier
+    # By counts of neighbours, 5 * straight + diagonal in a picture: class + 1, 0 below the threshold
+    near_class: np.ndarray
+    list_place: np.ndarray  # ditto: place in the farthest-point list, larger is earlier
     unseen: np.generic  # distance field of `spread` before the group's first cell
     tie_bits: int
     write_distance: Callable  # (cell_B, out_BN): distance^2 of every cell from cell_B, shifted
@@ -48,67 +62,70 @@ class CellTables(NamedTuple):
 
 
 def make_cell_tables(
-    grid: tuple[int, int], proximity_threshold: float, repulsion_threshold: int
+    grid: tuple[int, ...], proximity_threshold: float, repulsion_threshold: int
 ) -> CellTables:
     """Tables for `locality_orders`, in the narrowest integers that hold the bit fields."""
-    height, width = grid
-    tie_bits = max(2, (height * width - 1).bit_length())
-    shift = tie_bits + CLASS_BITS
-    unseen = (height - 1) ** 2 + (width - 1) ** 2 + 1
+    counts = neighbour_counts(len(grid))
+    num_classes = math.prod(counts)
+    tie_bits = max(2, (math.prod(grid) - 1).bit_length())
+    shift = tie_bits + num_classes.bit_length()
+    unseen = sum((side - 1) ** 2 for side in grid) + 1
     near_dtype = np.int16 if shift <= 15 else np.int32
     spread_dtype = np.int32 if shift + unseen.bit_length() <= 31 else np.int64
 
-    counts = itertools.product(range(5), range(5))
-    proximity = np.array([straight + diagonal / math.sqrt(2) for straight, diagonal in counts])
+    drawn = np.array(list(itertools.product(*map(range, counts))))
+    # A neighbour along k axes at once is sqrt(k) away.
+    proximity = sum(drawn[:, k] / math.sqrt(k + 1) for k in range(len(grid)))
     rank = np.argsort(np.argsort(proximity))
     is_near = proximity >= proximity_threshold - 1e-9
     # Cells below the threshold come first in the farthest-point list, then those set aside.
-    list_place = np.argsort(np.argsort(np.where(is_near, rank - 25, rank)))
+    list_place = np.argsort(np.argsort(np.where(is_near, rank - num_classes, rank)))
 
-    def pairs(num_cells: int) -> np.ndarray:
-        return np.abs(np.arange(num_cells)[:, None] - np.arange(num_cells)[None])
-
-    row_H2, column_W2 = pairs(height), pairs(width)
+    apart = [np.abs(np.arange(side)[:, None] - np.arange(side)[None]) for side in grid]
+    squares = [(steps**2 << shift).astype(spread_dtype) for steps in apart]
+    is_far = [np.where(steps > repulsion_threshold, -1, 0).astype(near_dtype) for steps in apart]
     return CellTables(
         near_class=(np.where(is_near, rank + 1, 0) << tie_bits).astype(near_dtype),
         list_place=(list_place << tie_bits).astype(spread_dtype),
         unseen=spread_dtype(unseen << shift),
         tie_bits=tie_bits,
-        write_distance=make_pair_writer(
-            (row_H2**2 << shift).astype(spread_dtype),
-            (column_W2**2 << shift).astype(spread_dtype),
-            np.add,
-        ),
-        write_is_far=make_pair_writer(
-            np.where(row_H2 > repulsion_threshold, -1, 0).astype(near_dtype),
-            np.where(column_W2 > repulsion_threshold, -1, 0).astype(near_dtype),
-            np.bitwise_or,
-        ),
+        write_distance=make_pair_writer(squares, np.add),
+        write_is_far=make_pair_writer(is_far, np.bitwise_or),
     )
 
 
-def make_pair_writer(row_H2: np.ndarray, column_W2: np.ndarray, combine: np.ufunc) -> Callable:
-    """A function that writes combine(row part, column part) of every cell from given cells."""
-    height, width = len(row_H2), len(column_W2)
-    num_tokens = height * width
+def make_pair_writer(parts: Sequence[np.ndarray], combine: np.ufunc) -> Callable:
+    """A function that writes combine(part of each axis) of every cell from given cells.
+
+    Args:
+        parts: of each axis, `[side, side]`: from one place along it to another.
+    """
+    grid, axes = tuple(len(part) for part in parts), len(parts)
+    num_tokens = math.prod(grid)
     if num_tokens <= LARGEST_TABLE:  # copying rows of one table is twice as fast
-        table_HWHW = combine(row_H2[:, None, :, None], column_W2[None, :, None, :])
-        table_N2 = table_HWHW.reshape(num_tokens, num_tokens)
+        wide = [
+            part.reshape([len(part) if j % axes == i else 1 for j in range(2 * axes)])
+            for i, part in enumerate(parts)
+        ]
+        table_N2 = functools.reduce(combine, wide).reshape(num_tokens, num_tokens)
 
         def write(cell_B: np.ndarray, out_BN: np.ndarray) -> None:
             np.take(table_N2, cell_B, axis=0, out=out_BN, mode="clip")
     else:
 
         def write(cell_B: np.ndarray, out_BN: np.ndarray) -> None:
-            row_B, column_B = np.divmod(cell_B, width)
-            out_BHW = out_BN.reshape(-1, height, width)
-            combine(row_H2[row_B][:, :, None], column_W2[column_B][:, None, :], out=out_BHW)
+            places = np.unravel_index(cell_B, grid)
+            *first, last = [
+                part[place_B].reshape(-1, *(len(part) if j == i else 1 for j in range(axes)))
+                for i, (part, place_B) in enumerate(zip(parts, places, strict=True))
+            ]
+            combine(functools.reduce(combine, first), last, out=out_BN.reshape(-1, *grid))
 
     return write
 
 
 def locality_orders(
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     tables: CellTables,
     keys_BSR: np.ndarray,
@@ -131,20 +148,21 @@ def locality_orders(
     Returns:
         int32 [B, tokens of the schedule]: rank -> raster position.
     """
-    height, width = grid
-    num_orders = keys_BSR.shape[0]
+    num_orders, num_tokens = keys_BSR.shape[0], math.prod(grid)
     order_BN = np.empty((num_orders, schedule.num_tokens), np.int32)
-    is_drawn_BHW = np.zeros((num_orders, height + 2, width + 2), np.int8)  # a border of blanks
+    # By place along each axis, with a border of blanks.
+    is_drawn = np.zeros((num_orders, *(side + 2 for side in grid)), np.int8)
     if drawn_BN is not None:
-        is_drawn_BHW[:, 1:-1, 1:-1] = drawn_BN.reshape(-1, height, width)
+        inside = (slice(None), *[slice(1, -1)] * len(grid))
+        is_drawn[inside] = drawn_BN.reshape(-1, *grid)
     starts = schedule.group_starts
     for step, (start, size) in enumerate(zip(starts, schedule.group_sizes, strict=True)):
-        tie_BN = shuffle_ties(keys_BSR[:, step], height * width, tables.tie_bits)
-        near_BN, spread_BN = rank_cells(is_drawn_BHW, tie_BN, tables)
+        tie_BN = shuffle_ties(keys_BSR[:, step], num_tokens, tables.tie_bits)
+        near_BN, spread_BN = rank_cells(is_drawn, tie_BN, tables)
         chosen_BQ = order_BN[:, start : start + size]
         choose_group(near_BN, spread_BN, tables, chosen_BQ)
-        row_BQ, column_BQ = np.divmod(chosen_BQ, width)
-        is_drawn_BHW[np.arange(num_orders)[:, None], row_BQ + 1, column_BQ + 1] = 1
+        places = (place_BQ + 1 for place_BQ in np.unravel_index(chosen_BQ, grid))
+        is_drawn[(np.arange(num_orders)[:, None], *places)] = 1
     return order_BN
 
 
@@ -165,15 +183,17 @@ def shuffle_ties(keys_BR: np.ndarray, num_tokens: int, bits: int) -> np.ndarray:
 
 
 def rank_cells(
-    is_drawn_BHW: np.ndarray, tie_BN: np.ndarray, tables: CellTables
+    is_drawn: np.ndarray, tie_BN: np.ndarray, tables: CellTables
 ) -> tuple[np.ndarray, np.ndarray]:
     """`near` and `spread` of the module's docstring at the start of a group, [B, N] each."""
-    across_BHW = is_drawn_BHW[:, :, :-2] + is_drawn_BHW[:, :, 2:]
-    middle_BHW = is_drawn_BHW[:, :, 1:-1]
-    straight_BHW = middle_BHW[:, :-2] + middle_BHW[:, 2:] + across_BHW[:, 1:-1]
-    diagonal_BHW = across_BHW[:, :-2] + across_BHW[:, 2:]
-    neighbours_BN = (5 * straight_BHW + diagonal_BHW).reshape(tie_BN.shape)
-    is_free_BN = middle_BHW[:, 1:-1].reshape(tie_BN.shape) == 0
+    itself, *neighbours = count_neighbours(is_drawn)
+    values = neighbour_counts(len(neighbours))
+    index_dtype = np.int8 if math.prod(values) <= np.iinfo(np.int8).max else np.int16
+    index = neighbours[0].astype(index_dtype, copy=False)
+    for num_values, drawn in zip(values[1:], neighbours[1:], strict=True):
+        index = index * num_values + drawn
+    neighbours_BN = index.reshape(tie_BN.shape)
+    is_free_BN = itself.reshape(tie_BN.shape) == 0
     near_BN = tables.near_class[neighbours_BN]
     near_BN += tie_BN.astype(near_BN.dtype)
     near_BN *= is_free_BN & (tables.near_class > 0)[neighbours_BN]
@@ -182,6 +202,26 @@ def rank_cells(
     spread_BN += tables.unseen
     spread_BN *= is_free_BN
     return near_BN, spread_BN
+
+
+def count_neighbours(is_drawn: np.ndarray) -> list[np.ndarray]:
+    """How many neighbours of each cell are drawn that lie along 0, 1, 2, ... axes at once.
+
+    Those along 0 axes are the cell itself. Axis by axis, sums of both sides are made of sums.
+
+    Args:
+        is_drawn: by order and place along each axis, with a border.
+    """
+    sums = [is_drawn]
+    for axis in range(is_drawn.ndim - 1, 0, -1):
+        before, here, after = (
+            (*[slice(None)] * axis, part)
+            for part in (slice(None, -2), slice(1, -1), slice(2, None))
+        )
+        kept = [x[here] for x in sums]
+        moved = [x[before] + x[after] for x in sums]
+        sums = [kept[0], *map(np.add, kept[1:], moved[:-1]), moved[-1]]
+    return sums
 
 
 def choose_group(

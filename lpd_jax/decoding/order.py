@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from lpd_jax.decoding import locality
-from lpd_jax.decoding.grid import MOST_TOKENS, check_grid, check_picture_grid
+from lpd_jax.decoding.grid import MOST_TOKENS, check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 from lpd_jax.runtime.errors import UserError, shown
@@ -41,8 +41,8 @@ def make_order(
 
     raster: row by row, frame by frame, the same for all. random: a fresh permutation each. halton:
     the low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
-    locality: LPD's order (`locality.locality_orders`), of pictures alone, the only kind that looks
-    at the group sizes and the thresholds; `repulsion_threshold` None takes
+    locality: LPD's order (`locality.locality_orders`), in clips over three axes alike, the only kind
+    that looks at the group sizes and the thresholds; `repulsion_threshold` None takes
     `locality.default_repulsion_threshold`. region: PAR's order (`region_order`), the same for all,
     the only kind that looks at `num_regions`.
 
@@ -75,13 +75,14 @@ def make_order(
         words_B1 = random_words(seed, kind, first_index, num_orders, 1)
         offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
         return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
-    thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
-    grid = check_picture_grid(grid, "grid of a locality order")
+    thresholds = check_thresholds(
+        num_tokens, proximity_threshold, repulsion_threshold, len(grid)
+    )
     return make_locality_orders(grid, schedule, thresholds, num_orders, seed, first_index)
 
 
 def make_locality_orders(
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     schedule: GroupSchedule,
     thresholds: tuple[float, int],
     num_orders: int,
@@ -193,12 +194,15 @@ def check_kind(kind: str) -> None:
 
 
 def check_thresholds(
-    num_tokens: int, proximity_threshold: float, repulsion_threshold: int | None
+    num_tokens: int,
+    proximity_threshold: float,
+    repulsion_threshold: int | None,
+    num_axes: int = 2,
 ) -> tuple[float, int]:
     """Both thresholds, None replaced by the default repulsion threshold."""
     proximity = check_number(
         "proximity_threshold", proximity_threshold, 0, 1_000_000, note=", which are finite"
     )
     if repulsion_threshold is None:
-        repulsion_threshold = locality.default_repulsion_threshold(num_tokens)
+        repulsion_threshold = locality.default_repulsion_threshold(num_tokens, num_axes)
     return proximity, check_whole("repulsion_threshold", repulsion_threshold, 0, MOST_TOKENS)

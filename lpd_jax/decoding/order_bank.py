@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order import MOST_CELLS, check_thresholds, make_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import as_path, check_whole
@@ -67,9 +68,11 @@ def load_or_make_bank(
     Raises:
         UserError: whatever `make_order` does not accept; nothing is written then.
     """
-    num_tokens = schedule.num_tokens
+    num_tokens, grid = schedule.num_tokens, check_grid(grid)
     num_orders = check_whole("num_orders", num_orders, 1, MOST_CELLS // num_tokens)
-    proximity, repulsion = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold)
+    proximity, repulsion = check_thresholds(
+        num_tokens, proximity_threshold, repulsion_threshold, len(grid)
+    )
 
     def make(first_index: int, count: int) -> np.ndarray:
         return make_order(
@@ -82,7 +85,7 @@ def load_or_make_bank(
         )
 
     make(0, 1)  # refuses what else is wrong before anything is written
-    parameters = {"version": BANK_VERSION, "kind": kind, "grid": [int(side) for side in grid]}
+    parameters = {"version": BANK_VERSION, "kind": kind, "grid": list(grid)}
     parameters |= {"num_orders": num_orders, "seed": int(seed)}
     if kind == "locality":
         parameters["group_sizes"] = list(schedule.group_sizes)

@@ -124,7 +124,6 @@ def test_halton_spreads_its_first_tokens():
         (dict(grid=(4, 5)), ["grid: got (4, 5)", "20 tokens", "16"]),
         (dict(grid=(0, 16)), ["grid: got (0, 16)", "from 1"]),
         (dict(grid=16), ["grid: got 16", "(height, width)"]),
-        (dict(grid=(4, 2, 2)), ["grid of a locality order: got (4, 2, 2)", "(height, width)"]),
         (dict(num_orders=0), ["num_orders: got 0", "from 1"]),
         (dict(seed=-1), ["seed: got -1", "from 0 to 18446744073709551615"]),
         (dict(seed=0.5), ["seed: got 0.5", "whole number"]),

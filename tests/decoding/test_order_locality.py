@@ -1,6 +1,7 @@
 """The fast locality-aware order against the published rule, written out again one cell at a time,
 and against the statistics of the official generator."""
 
+import itertools
 import json
 import math
 import pathlib
@@ -18,21 +19,20 @@ SETTINGS = ["g16_t20_rep2", "g16_t32_rep2", "g16_t20_rep3", "g32_t48_rep4"]
 
 def plain_order(grid, schedule, threshold, repulsion, tie_SN):
     """One order by the rule, in plain Python; the largest tie-breaker goes first."""
-    height, width = grid
+    cells = list(itertools.product(*map(range, grid)))
     drawn, order = set(), []
 
     def neighbours(cell):
-        steps = [(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
-        row, column = divmod(cell, width)
-        for r, c in steps:
-            if 0 <= row + r < height and 0 <= column + c < width:
-                yield (row + r) * width + column + c, math.hypot(r, c)
+        for steps in itertools.product((-1, 0, 1), repeat=len(grid)):
+            place = tuple(np.add(cells[cell], steps))
+            if any(steps) and all(0 <= x < side for x, side in zip(place, grid, strict=True)):
+                yield cells.index(place), math.hypot(*steps)
 
     def apart(a, b):
-        return abs(a // width - b // width), abs(a % width - b % width)
+        return [abs(x - y) for x, y in zip(cells[a], cells[b], strict=True)]
 
     for step, size in enumerate(schedule.group_sizes):
-        free = [cell for cell in range(height * width) if cell not in drawn]
+        free = [cell for cell in range(len(cells)) if cell not in drawn]
         proximity = {
             cell: round(sum(1 / far for other, far in neighbours(cell) if other in drawn), 9)
             for cell in free
@@ -62,6 +62,10 @@ def plain_order(grid, schedule, threshold, repulsion, tie_SN):
         ((6, 6), (4, 8, 12, 12), 0.0, 2),  # the first group has no neighbours to go by
         ((6, 6), (1, 5, 10, 20), 9.0, 0),  # nothing is ever near enough: farthest points only
         ((1, 12), (1, 1, 2, 8), 0.7, 1),
+        ((3, 4, 4), None, 1.0, 1),
+        ((2, 5, 3), (1, 4, 10, 15), 2.0, 1),
+        ((4, 2, 3), (3, 7, 14), 0.0, 0),
+        ((3, 1, 7), (1, 2, 18), 9.0, 2),
     ],
 )
 @pytest.mark.parametrize("largest_table", [0, 2048])
@@ -76,17 +80,22 @@ def test_it_is_the_published_rule_where_distances_need_64_bits():
     check_against_plain_rule((2, 400), GroupSchedule((1, 2, 6, 791)), 1.0, 3, num_steps=3)
 
 
-@pytest.mark.parametrize("grid", [(16, 16), (32, 32), (33, 33), (64, 64), (2, 400)])
+GRIDS = [(16, 16), (32, 32), (33, 33), (64, 64), (2, 400), (5, 8, 8), (5, 16, 16), (17, 30, 30)]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
 def test_the_bit_fields_fit_their_integers(grid):
     tables = locality.make_cell_tables(grid, 1.0, 2)
     largest_tie = 2**tables.tie_bits - 1
     assert largest_tie >= math.prod(grid) - 1
-    assert int(tables.near_class.max()) == 25 << tables.tie_bits  # 8 drawn neighbours
-    assert 25 * (largest_tie + 1) + largest_tie <= np.iinfo(tables.near_class.dtype).max
+    classes = {2: 25, 3: 7 * 13 * 9}[len(grid)]
+    assert int(tables.near_class.max()) == classes << tables.tie_bits  # all neighbours are drawn
+    assert classes * (largest_tie + 1) + largest_tie <= np.iinfo(tables.near_class.dtype).max
     largest_entry = int(tables.list_place.max()) + largest_tie
-    assert int(tables.list_place.max()) == 24 << tables.tie_bits
-    farthest = (grid[0] - 1) ** 2 + (grid[1] - 1) ** 2
-    assert int(tables.unseen) > (farthest << (tables.tie_bits + 5)) + largest_entry
+    assert int(tables.list_place.max()) == (classes - 1) << tables.tie_bits
+    farthest = sum((side - 1) ** 2 for side in grid)
+    class_bits = {2: 5, 3: 10}[len(grid)]
+    assert int(tables.unseen) > (farthest << (tables.tie_bits + class_bits)) + largest_entry
     assert int(tables.unseen) + largest_entry <= np.iinfo(tables.unseen.dtype).max
 
 
@@ -172,10 +181,27 @@ def test_default_repulsion_threshold():
     others = {1: 1, 16: 1, 64: 1, 144: 2, 576: 3, 4096: 8}
     for num_tokens, threshold in (published | others).items():
         assert locality.default_repulsion_threshold(num_tokens) == threshold
+    for sides, threshold in (((5, 8, 8), 1), ((12, 12, 12), 2), ((17, 30, 30), 3)):
+        assert locality.default_repulsion_threshold(math.prod(sides), 3) == threshold
     schedule = make_schedule(256)
     given = make_order("locality", (16, 16), schedule, num_orders=3, repulsion_threshold=2)
     left_out = make_order("locality", (16, 16), schedule, num_orders=3)
     np.testing.assert_array_equal(left_out, given)
+
+
+def test_the_orders_of_a_clip_keep_groups_apart_in_space_and_time():
+    grid, schedule = (5, 8, 8), make_schedule(320)
+    order_BN = make_order("locality", grid, schedule, num_orders=4, seed=1)
+    assert (np.sort(order_BN, axis=1) == np.arange(320)[None]).all()
+    places_BN3 = np.stack(np.unravel_index(order_BN, grid), -1)
+    groups = list(zip(schedule.group_starts, schedule.group_sizes, strict=True))
+    assert groups[11][1] > 4
+    for start, size in groups[1:12]:
+        group_BQ3 = places_BN3[:, start : start + size]
+        apart_BQQ = np.abs(group_BQ3[:, :, None] - group_BQ3[:, None]).max(-1)
+        apart_BQQ += 9 * np.eye(size, dtype=int)[None]
+        assert apart_BQQ.min() > 1
+    assert len(np.unique(places_BN3[0, :20, 0])) > 2  # frames are not drawn one after another
 
 
 def test_ties_are_shuffled_evenly():

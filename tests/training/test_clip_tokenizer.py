@@ -96,7 +96,7 @@ def test_gradients_reach_every_tensor_of_both():
 
 
 def test_both_get_the_gradients_of_their_own_losses():
-    """Hinge and LeCAM for the one; pixels, looks of frames and a clip's mean logit for the other."""
+    """Hinge and LeCAM for one; pixels, looks of frames, a clip's mean logit for the other."""
     before, after, metrics = first_step(rule_of())
     adversary, clips = before.adversary, to_model_range(CLIPS)
     network = PatchDiscriminator(OF_CLIPS)
