@@ -6,8 +6,9 @@ addressed by (seed, index of the order): order i is the same however many are as
 """
 
 import math
+import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from lpd_jax.decoding import locality
 from lpd_jax.decoding.grid import MOST_TOKENS, check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
+from lpd_jax.runtime.arguments import as_list, check_choice, check_number, check_whole
 from lpd_jax.runtime.errors import UserError, shown
 
 MOST_CELLS = 2**29  # of all orders of one call
@@ -33,7 +34,7 @@ def make_order(
     first_index: int = 0,
     proximity_threshold: float = 1.0,
     repulsion_threshold: int | None = None,
-    num_regions: int = 4,
+    num_regions: int | Sequence[int] = 4,
 ) -> np.ndarray:
     """Orders number `first_index` and up for a grid; order i depends on (seed, i).
 
@@ -157,26 +158,52 @@ def halton_boxes(base: int, num_cells: int) -> int:
     return boxes
 
 
-def region_order(grid: tuple[int, ...], num_regions: int, name: str = "num_regions") -> np.ndarray:
+def region_order(
+    grid: tuple[int, ...], num_regions: int | Sequence[int], name: str = "num_regions"
+) -> np.ndarray:
     """PAR's order (arXiv 2412.15119, section 3.2): one cell of every region at a time, int32 [N].
 
     The grid is cut into sqrt(n) x sqrt(n) equal regions; places inside a region follow each other
     row by row, and so do the regions at each place. One region is the raster order. In a clip each
-    frame is such a grid, one after another. `name` is what an error calls n.
+    frame is such a grid, one after another.
+
+    Args:
+        num_regions: n; or how many there are along each axis, so that (5, 1, 1) takes the same
+            cell of five stretches of time at once.
+        name: what an error calls them.
 
     Raises:
-        UserError: n is no square of a whole number, or its root does not divide the grid.
+        UserError: n is no square of a whole number, or its root does not divide the grid; numbers
+            along the axes that do not divide it.
     """
-    *_, height, width = grid = check_grid(grid)
+    grid = check_grid(grid)
+    parts = region_parts(grid, num_regions, name)
+    cells = np.arange(math.prod(grid), dtype=np.int32)
+    pieces = [(part, side // part) for part, side in zip(parts, grid, strict=True)]
+    by_region = cells.reshape([size for piece in pieces for size in piece])
+    axes = range(by_region.ndim)
+    return by_region.transpose(*axes[1::2], *axes[::2]).reshape(-1)
+
+
+def region_parts(
+    grid: tuple[int, ...], num_regions: int | Sequence[int], name: str
+) -> tuple[int, ...]:
+    """How many regions there are along each axis; see `region_order`."""
+    if isinstance(num_regions, Sequence) and not isinstance(num_regions, str):
+        allowed = f"are divisors of the sides of the grid {grid}, one for each"
+        parts = as_list(name, num_regions, allowed)
+        parts = [check_whole(name, part, 1, MOST_TOKENS) for part in parts]
+        if len(parts) != len(grid) or any(map(operator.mod, grid, parts)):
+            raise UserError(f"{name}: got {shown(num_regions)}, allowed {allowed}")
+        return tuple(parts)
+    *_, height, width = grid
     root = math.isqrt(check_whole(name, num_regions, 1, MOST_TOKENS))
     if root * root != num_regions or height % root or width % root:
         raise UserError(
             f"{name}: got {num_regions}, allowed are squares whose root divides both sides "
             f"of the grid {grid}"
         )
-    cells = np.arange(math.prod(grid), dtype=np.int32)
-    by_region = cells.reshape(-1, root, height // root, root, width // root)
-    return by_region.transpose(0, 2, 4, 1, 3).reshape(-1)
+    return (1,) * (len(grid) - 2) + (root, root)
 
 
 def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.ndarray:

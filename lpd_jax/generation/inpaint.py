@@ -134,8 +134,12 @@ def pixels_per_token(model: Model) -> int:
     """Side of a token in pixels, once it is clear that the model can edit.
 
     Raises:
-        UserError: the model has but one order, or no tokenizer.
+        UserError: the model has but one order, draws clips, or has no tokenizer.
     """
+    if model.config.draws_clips:
+        raise UserError(
+            f"{model.config.where}: got a model of clips, allowed for editing are those of pictures"
+        )
     family = transformer_of(model.config.need("transformer"))
     if not family.any_order:
         raise UserError(

@@ -8,13 +8,14 @@ V codebook.
 
 import dataclasses
 import functools
+import math
 from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.grid import check_picture_grid
+from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models.attention import cached_attention
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
@@ -50,13 +51,17 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class LPDConfig:
-    """Sizes of an LPD transformer; `grid_size` is (height, width) in tokens."""
+    """Sizes of an LPD transformer.
+
+    `grid_size` is (height, width) in tokens, or (frames, height, width) of a clip: its positions
+    are learned, and its order is near in space and time alike. The paper has pictures alone.
+    """
 
     num_layers: int
     embed_dim: int
     num_heads: int
     mlp_ratio: int = 4
-    grid_size: tuple[int, int] = (16, 16)
+    grid_size: tuple[int, ...] = (16, 16)
     codebook_size: int = 16384
     num_classes: int = 1000
     label_drop_rate: float = 0.1
@@ -65,13 +70,13 @@ class LPDConfig:
     def __post_init__(self):
         check_types(self)
         check_sizes(self, SIZES)
-        check_picture_grid(self.grid_size, "grid_size")
+        check_grid(self.grid_size, "grid_size")
         check_rates(self, ("label_drop_rate", "dropout_rate"))
         check_heads(self.embed_dim, self.num_heads)
 
     @property
     def num_tokens(self) -> int:
-        return self.grid_size[0] * self.grid_size[1]
+        return math.prod(self.grid_size)
 
     @property
     def null_class(self) -> int:

@@ -15,7 +15,7 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
 from lpd_jax.models.rotary import cell_rope, check_rotary_heads
 from lpd_jax.models.size_limits import MOST_CLASSES, MOST_CODES, MOST_LAYERS, MOST_WIDTH
-from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types
+from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
 SIZES = {  # field -> the most that anything is built of
@@ -45,6 +45,8 @@ class PARConfig:
         the raster order, n neighbours at a time.
     sequential_start: the first n tokens come one by one; else they are the first group.
     group_attention: "full", or "causal", where a slot sees none behind it, not even in its group.
+    region_split: how many regions there are along frames, height and width, n in all; () is as many
+        along height as along width, in each frame. (5, 1, 1) takes one cell of five frames at once.
     """
 
     num_layers: int
@@ -63,6 +65,7 @@ class PARConfig:
     label_drop_rate: float = 0.1
     token_drop_rate: float = 0.1
     dropout_rate: float = 0.1
+    region_split: tuple[int, ...] = later_field(())
 
     def __post_init__(self):
         check_types(self)
@@ -73,9 +76,11 @@ class PARConfig:
             if getattr(self, name) <= 0:
                 raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
         check_rotary_heads(self.embed_dim, self.num_heads, self.grid_size)
-        if self.num_regions is None:
+        if self.region_split:
+            self.check_split()
+        elif self.num_regions is None:
             region_order(self.grid_size, self.num_parallel, "num_parallel")
-        region_order(self.grid_size, self.regions)
+        region_order(self.grid_size, self.region_split or self.regions)
         check_sizes(self, ("num_parallel",))
         if self.num_tokens % self.num_parallel:
             raise UserError(
@@ -86,6 +91,18 @@ class PARConfig:
             raise UserError(
                 f"group_attention: got {shown(self.group_attention)}, allowed are "
                 f"{', '.join(GROUP_ATTENTION)}"
+            )
+
+    def check_split(self) -> None:
+        region_order(self.grid_size, self.region_split, "region_split")
+        if math.prod(self.region_split) != self.num_parallel:
+            raise UserError(
+                f"region_split: got {shown(self.region_split)}, allowed are numbers whose product "
+                f"is num_parallel, {self.num_parallel}"
+            )
+        if self.num_regions is not None:
+            raise UserError(
+                f"num_regions: got {self.num_regions}, allowed beside region_split is None"
             )
 
     @property
@@ -152,7 +169,7 @@ PAR_MODELS |= {
 
 def par_order(config: PARConfig) -> np.ndarray:
     """The one order that a model knows, int32 `[N]`: rank -> raster position (section 3.2)."""
-    return region_order(config.grid_size, config.regions)
+    return region_order(config.grid_size, config.region_split or config.regions)
 
 
 def par_schedule(config: PARConfig) -> GroupSchedule:

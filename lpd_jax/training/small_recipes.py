@@ -91,6 +91,42 @@ def clips_run(num_steps: int, batch_size: int) -> ConfigDict:
     return config
 
 
+def clips_transformer_run() -> ConfigDict:
+    """A run on the tokens of configs/clips_tokenizer.py, without its model and its generation."""
+    config = clips_run(num_steps=5000, batch_size=8)
+    config.compute.products = "bfloat16"
+    config.tokenizer = "runs/clips_tokenizer"
+    config.optimizer = avatars_optimizer(learning_rate=1e-3, cosine_steps=3500, weight_decay=0.05)
+    config.ema_decay = 0.998
+    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 500, "sample": 1000})
+    return config
+
+
+def clips_transformer(family: str, **fields: Any) -> ConfigDict:
+    """The section `model` of a small transformer of clips: 5 layers of width 256."""
+    return ConfigDict(
+        {
+            "family": family,
+            "num_layers": 5,
+            "embed_dim": 256,
+            "num_heads": 4,
+            "grid_size": (5, 8, 8),
+            "codebook_size": 4096,
+            "num_classes": 12,
+            "label_drop_rate": 0.1,
+            "dropout_rate": 0.0,
+            **fields,
+        }
+    )
+
+
+def clips_par(**fields: Any) -> ConfigDict:
+    """The section `model` of a small PAR of clips."""
+    return clips_transformer(
+        "par", matrix_std=0.06, embedding_std=0.5, token_drop_rate=0.0, **fields
+    )
+
+
 def avatars_optimizer(learning_rate: float, cosine_steps: int, weight_decay: float) -> ConfigDict:
     """AdamW of a short run: 100 steps of warm-up, constant, cosine to 1e-5."""
     return ConfigDict(
