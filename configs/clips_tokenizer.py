@@ -18,22 +18,7 @@ from lpd_jax.training import small_recipes
 
 def get_config() -> ConfigDict:
     config = small_recipes.clips_run(num_steps=2000, batch_size=4)
-    config.model = ConfigDict(
-        {
-            "family": "video",
-            "base_channels": 32,
-            "channel_multipliers": (1, 2, 4),
-            "res_blocks": (0, 1, 1),
-            "middle_blocks": 1,
-            "time_strides": (2, 2),
-            "patch_size": 2,
-            "narrow_unfolding": True,
-            "norm_groups": 4,
-            "pixel_mean": 0.75,
-            "pixel_scale": 0.25,
-            "fsq_levels": (8, 8, 8, 8),
-        }
-    )
+    config.model = small_recipes.clips_tokenizer("video", time_strides=(2, 2))
     config.data.random_views = True
     config.compute.products = "bfloat16"  # of a CPU with AMX; "plain" where there is none
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})

@@ -133,6 +133,47 @@ def llamagen_tokenizer_run(name: str, epochs: int) -> ConfigDict:
     return config
 
 
+def magvit2_tokenizer_run(
+    epochs: int, epoch: int, batch_size: int, constant_epochs: int = 0
+) -> ConfigDict:
+    """Open-MAGVIT2's way to train a tokenizer (arXiv 2409.04410, the released code and configs).
+
+    Without its model, data and the weights of its discriminator. L1 and LPIPS alike; a hinge for
+    the discriminator, which counts from the first step; softplus of a picture's or a clip's mean
+    logit for the tokenizer. Adam, no clipping, an average of the weights.
+
+    Args:
+        epoch: steps of one.
+        constant_epochs: at the full rate, before the cosine to a hundredth of it.
+    """
+    config = imagenet_run(epochs=1, batch_size=batch_size)
+    del config.tokenizer
+    config.num_steps = epochs * epoch
+    config.tokenizer_loss = ConfigDict(
+        {"l1_weight": 1.0, "l2_weight": 0.0, "perceptual_weight": 1.0}
+    )
+    config.perceptual = ConfigDict({"network": "vgg16"})
+    config.adversarial = ConfigDict(
+        {"start_step": 0, "loss": "hinge", "generator_loss": "non_saturating_by_picture"}
+    )
+    config.discriminator = ConfigDict({"channels": 64, "num_layers": 3, "norm": "batch"})
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 1e-4,
+            "final_learning_rate": 1e-6,
+            "warmup_steps": 2 * epoch,
+            "cosine_steps": (epochs - 2 - constant_epochs) * epoch,
+            "beta1": 0.5,
+            "beta2": 0.9,
+            "weight_decay": 0.0,
+            "clip_norm": 1e9,
+        }
+    )
+    config.ema_decay = 0.9999
+    config.generation = ConfigDict({})
+    return config
+
+
 def lpd_optimizer(learning_rate: float, warmup_steps: int, cosine_steps: int) -> ConfigDict:
     """LPD's AdamW (arXiv 2507.01957, section 4.1 and the released code): cosine to 1e-5."""
     return ConfigDict(

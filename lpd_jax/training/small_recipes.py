@@ -91,6 +91,26 @@ def clips_run(num_steps: int, batch_size: int) -> ConfigDict:
     return config
 
 
+def clips_tokenizer(family: str, **fields: Any) -> ConfigDict:
+    """The section `model` of the small tokenizer of clips, and of its twin for pictures."""
+    return ConfigDict(
+        {
+            "family": family,
+            "base_channels": 32,
+            "channel_multipliers": (1, 2, 4),
+            "res_blocks": (0, 1, 1),
+            "middle_blocks": 1,
+            "patch_size": 2,
+            "narrow_unfolding": True,
+            "norm_groups": 4,
+            "pixel_mean": 0.75,
+            "pixel_scale": 0.25,
+            "fsq_levels": (8, 8, 8, 8),
+            **fields,
+        }
+    )
+
+
 def clips_transformer_run() -> ConfigDict:
     """A run on the tokens of configs/clips_tokenizer.py, without its model and its generation."""
     config = clips_run(num_steps=5000, batch_size=8)
