@@ -17,6 +17,7 @@ from lpd_jax.training import small_recipes
 def get_config() -> ConfigDict:
     config = small_recipes.clips_run(num_steps=1000, batch_size=4)
     config.init_from = "runs/clips_tokenizer"
+    config.compute.products = "bfloat16"  # of a CPU with AMX; "plain" where there is none
     config.model = small_recipes.clips_tokenizer("video", time_strides=(2, 2))
     config.data.random_views = True
     config.tokenizer_loss = ConfigDict(

@@ -18,6 +18,7 @@ from lpd_jax.training import small_recipes
 
 def get_config() -> ConfigDict:
     config = small_recipes.avatars_run(num_steps=4000, batch_size=16)
+    config.compute.products = "bfloat16"  # of a CPU with AMX; "plain" where there is none
     config.model = small_recipes.clips_tokenizer("video_pictures")
     config.data.random_views = True
     config.tokenizer_loss = ConfigDict({"l2_weight": 1.0, "l1_weight": 0.5})

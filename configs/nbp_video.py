@@ -3,8 +3,8 @@
     python launch/train.py --config=configs/nbp_video.py --workdir=gs://BUCKET/nbp_video
 
 370 M parameters, 64,000 codes: the tokenizer of PAR's experiments on clips, whose own training code
-is not released. Of the same clips, grid and size Open-MAGVIT2 (arXiv 2409.04410, section 3.3) has
-published its recipe, which this is: UCF-101, 2,000 epochs of batch 128; L1, LPIPS of each frame, a
+is not released. Of the same clips, grid and size Open-MAGVIT2 (arXiv 2409.04410) has published its
+recipe, which this is: UCF-101, 2,000 epochs of batch 128; L1, LPIPS of each frame, a
 3-D PatchGAN with a hinge and LeCAM from the first step on, Adam with a cosine to a hundredth.
 
 Expected: we have not trained it. Published are reconstruction FVDs of 16 (Open-MAGVIT2, 2^18 codes)

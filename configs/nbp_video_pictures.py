@@ -5,9 +5,9 @@
     python launch/export.py --workdir=gs://BUCKET/nbp_video_pictures \
       --output=models/nbp_video_pictures
 
-The layers of the video tokenizer without time, trained on ImageNet. Its kernels become the last time
-tap of the video tokenizer's, configs/nbp_video.py, which so begins with all that pictures teach:
-Open-MAGVIT2's way (arXiv 2409.04410, section 3.3).
+The layers of the video tokenizer without time, trained on ImageNet. Its kernels become the last
+time tap of the video tokenizer's, configs/nbp_video.py, which so begins with all that pictures
+teach: Open-MAGVIT2's way (arXiv 2409.04410).
 
 Expected: we have not trained it, and nobody has published a figure for these codes.
 The recipe is Open-MAGVIT2's for ImageNet at 128 pixels: 350 epochs of batch 256, L1, LPIPS, a

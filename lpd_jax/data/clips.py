@@ -92,8 +92,13 @@ class ClipSource(ImageSource):
         """
         super().__init__(clips, image_size, skip_bad, smallest_crop=smallest_crop)
         self.window = window or ClipWindow()
-        rate = f"{self.window.frame_rate:g}"
+        self.frame_rate = self.window.frame_rate
+        rate = f"{self.frame_rate:g}"
         self.description += f", {self.window.num_frames} frames at {rate} a second"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.window.num_frames, self.image_size, self.image_size
 
     @property
     def has_random_views(self) -> bool:

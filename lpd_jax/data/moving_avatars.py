@@ -68,6 +68,10 @@ class MovingAvatars(ImageSource):
         super().__init__(self, IMAGE_SIZE)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.num_frames, self.image_size, self.image_size
+
+    @property
     def has_random_views(self) -> bool:
         return True
 

@@ -59,6 +59,7 @@ class ImageSource:
 
     noun = "image"
     problems = "missing or damaged"
+    frame_rate: float | None = None  # of clips in files
 
     def __init__(
         self,
@@ -84,6 +85,11 @@ class ImageSource:
         stored = ", EXIF turns ignored" if exif == "stored" else ""
         self.description = pictures.description + stored
         self.lock = threading.Lock()  # several threads read ahead
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width) of each image, or (frames, height, width)."""
+        return self.image_size, self.image_size
 
     @property
     def has_random_views(self) -> bool:

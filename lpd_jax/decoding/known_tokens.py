@@ -124,9 +124,7 @@ def locality_order_of_rest(
         int32 `[B, tokens left]`.
     """
     num_tokens = known_BN.shape[1]
-    thresholds = check_thresholds(
-        num_tokens, proximity_threshold, repulsion_threshold, len(grid)
-    )
+    thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold, len(grid))
     tables = locality.make_cell_tables(grid, *thresholds)
     words = [random_words(seed, "locality", i, 1, 2 * schedule.num_steps) for i in index_B.tolist()]
     keys_BK = split_words(np.concatenate(words))

@@ -52,7 +52,8 @@ def neighbour_counts(num_axes: int) -> tuple[int, ...]:
 class CellTables(NamedTuple):
     """What depends on the grid and the thresholds only. Built once for many orders."""
 
-    # By counts of neighbours, 5 * straight + diagonal in a picture: class + 1, 0 below the threshold
+    # By counts of neighbours, in a picture 5 * straight + diagonal: class + 1, or 0 below
+    # the threshold
     near_class: np.ndarray
     list_place: np.ndarray  # ditto: place in the farthest-point list, larger is earlier
     unseen: np.generic  # distance field of `spread` before the group's first cell

@@ -42,8 +42,8 @@ def make_order(
 
     raster: row by row, frame by frame, the same for all. random: a fresh permutation each. halton:
     the low-discrepancy sequence of `halton_order`, entered at a random place and wrapped around.
-    locality: LPD's order (`locality.locality_orders`), in clips over three axes alike, the only kind
-    that looks at the group sizes and the thresholds; `repulsion_threshold` None takes
+    locality: LPD's order (`locality.locality_orders`), in clips over three axes alike, the only
+    kind that looks at the group sizes and the thresholds; `repulsion_threshold` None takes
     `locality.default_repulsion_threshold`. region: PAR's order (`region_order`), the same for all,
     the only kind that looks at `num_regions`.
 
@@ -76,9 +76,7 @@ def make_order(
         words_B1 = random_words(seed, kind, first_index, num_orders, 1)
         offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
         return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
-    thresholds = check_thresholds(
-        num_tokens, proximity_threshold, repulsion_threshold, len(grid)
-    )
+    thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold, len(grid))
     return make_locality_orders(grid, schedule, thresholds, num_orders, seed, first_index)
 
 

@@ -6,7 +6,7 @@ Letters: B clips, T frames, S side in pixels.
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -219,22 +219,24 @@ class ClipSet(PictureSet):
         return np.stack(cut)
 
 
-def check_same_clips(real: Any, pictures: PictureSet, reference: str) -> None:
+def check_same_clips(
+    real: Any, judged: Mapping[str, Any], reference: str, field: str = "reference"
+) -> None:
     """Raises UserError for a reference of clips of another size, length or rate than those judged.
 
     Args:
         real: what the reference says of its clips.
-        pictures: that are judged.
+        judged: the same of those that are judged.
         reference: what the user calls it.
+        field: that holds it, for errors.
     """
-    if len(pictures.size) < 3 or not isinstance(real, dict):
+    if len(judged["size"]) < 3 or not isinstance(real, dict):
         return
-    judged = pictures.settings()
-    for field, words in (("size", "frames, height and width"), ("frame_rate", "frames a second")):
-        got, wanted = real.get(field), judged.get(field)
+    for name, words in (("size", "frames, height and width"), ("frame_rate", "frames a second")):
+        got, wanted = real.get(name), judged.get(name)
         if got is not None and wanted is not None and got != wanted:
             raise UserError(
-                f"reference: got {shown_path(reference)} of clips of {shown(got)} {words}, allowed "
+                f"{field}: got {shown_path(reference)} of clips of {shown(got)} {words}, allowed "
                 f"are {shown(wanted)}, as those that are judged"
             )
 

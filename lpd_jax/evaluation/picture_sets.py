@@ -185,11 +185,13 @@ class DataSet(PictureSet):
 
     def __init__(self, source: ImageSource):
         self.source, self.count = source, len(source)
-        self.size = (source.image_size, source.image_size)
+        self.size = source.shape
         self.class_names = source.class_names
 
     def settings(self) -> dict[str, Any]:
-        said = {"pictures": self.source.description, "count": self.count}
+        said: dict[str, Any] = {"pictures": self.source.description, "count": self.count}
+        if self.source.frame_rate is not None:
+            said["frame_rate"] = self.source.frame_rate
         return said | {
             "size": list(self.size),
             "preprocessing": preprocessing(self.source.image_size),

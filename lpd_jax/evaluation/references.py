@@ -151,7 +151,7 @@ def open_reference(
         return make_reference(real_pictures(name, pictures, clips), judge, name)
     with buckets.local_file("reference", name) as path:
         reference = load_reference(path, judge, pictures.size)._replace(name=name)
-    check_same_clips(reference.about.get("pictures"), pictures, name)
+    check_same_clips(reference.about.get("pictures"), pictures.settings(), name)
     return reference
 
 

@@ -1,8 +1,8 @@
 """An evaluation as a model trains: the protocol of `evaluate`, the parameters where they are.
 
-A transformer draws the pictures that `launch/evaluate.py` would draw of it, so the number at the
-end of a run is that of the exported model. A tokenizer's are its reconstructions of validation
-pictures.
+A transformer draws the pictures, or clips, that `launch/evaluate.py` would draw of it, so the
+number at the end of a run is that of the exported model. A tokenizer's are its reconstructions of
+validation pictures.
 
 Letters: B pictures, F features.
 """
@@ -19,6 +19,7 @@ import numpy as np
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import open_images
+from lpd_jax.evaluation.clip_sets import check_same_clips
 from lpd_jax.evaluation.drawn_pictures import DrawingPlan
 from lpd_jax.evaluation.fid import DrawBatch, shared
 from lpd_jax.evaluation.judges import Judge, open_judge
@@ -77,14 +78,18 @@ class PictureTest(NamedTuple):
 
 
 def open_test(
-    config: EvaluationConfig, data: DataConfig, size: int | None, workdir: pathlib.Path
+    config: EvaluationConfig,
+    data: DataConfig,
+    size: tuple[int, ...] | None,
+    workdir: pathlib.Path,
 ) -> PictureTest | None:
     """The network and the reference; None where nothing is judged.
 
     Args:
         config: what is asked for.
         data: that is trained on.
-        size: side of the pictures that will be judged; None where it is not known yet.
+        size: (height, width) of the pictures that will be judged, or (frames, height, width);
+            None where it is not known yet.
         workdir: local; keeps what was measured of the training pictures.
 
     Raises:
@@ -95,12 +100,10 @@ def open_test(
         return None
     judge = open_judge(config.network, "evaluation.network")
     suites = suites_for(judge, config.suites)
-    sides = None if size is None else (size, size)
-    judge.check_size(sides)
+    check_sees(judge, size)
     if config.reference:
-        with local_file("evaluation.reference", config.reference) as path:
-            reference = load_reference(path, judge, sides, "evaluation.reference")
-        return PictureTest(config, judge, reference._replace(name=config.reference), suites)
+        reference = open_file(config.reference, judge, data, size)
+        return PictureTest(config, judge, reference, suites)
     if data.dataset == "tokens":
         raise UserError(
             "evaluation.reference: missing; a token cache holds no pictures to measure, so allowed "
@@ -117,6 +120,28 @@ def open_test(
         workdir.mkdir(parents=True, exist_ok=True)
         save_reference(file, reference)
     return PictureTest(config, judge, reference, suites)
+
+
+def check_sees(judge: Judge, size: tuple[int, ...] | None) -> None:
+    """Raises UserError for pictures that a network cannot judge, or for clips."""
+    try:
+        judge.check_size(size)
+    except UserError as error:
+        raise UserError(f"evaluation.{error}") from None
+
+
+def open_file(name: str, judge: Judge, data: DataConfig, size: tuple[int, ...] | None) -> Reference:
+    """The .npz that pictures are compared with, which must be of as large ones."""
+    field = "evaluation.reference"
+    with local_file(field, name) as path:
+        reference = load_reference(path, judge, size, field)
+    if size is not None:
+        judged = {
+            "size": list(size),
+            "frame_rate": data.frame_rate if data.dataset == "clips" else None,
+        }
+        check_same_clips(reference.about.get("pictures"), judged, name, field)
+    return reference._replace(name=name)
 
 
 def measure_pictures(

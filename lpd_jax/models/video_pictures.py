@@ -79,9 +79,13 @@ class VideoPicturesFamily(VideoFamily):
         return self._bound(params).decode(tokens_Bhw[:, None])[:, 0] * 2.0 - 1.0
 
     def loss_parts(
-        self, weights: Any, dtype: Any = jnp.float32, perceptual: Perceptual | None = None
+        self,
+        weights: Any,
+        dtype: Any = jnp.float32,
+        perceptual: Perceptual | None = None,
+        products: str = "plain",
     ) -> LossParts:
-        of_clips = super().loss_parts(weights, dtype, perceptual)
+        of_clips = super().loss_parts(weights, dtype, perceptual, products)
 
         def rebuild(params: Any, images_BHWC: jax.Array) -> Rebuilt:
             rebuilt = of_clips.rebuild(params, images_BHWC[:, None])

@@ -132,10 +132,8 @@ def config_to_json(model: Any, config: TrainConfig) -> dict[str, Any]:
 
 def check_clips(config: TrainConfig, are_clips: bool) -> None:
     """Raises UserError where clips are to be judged by what knows pictures alone."""
-    asked = {
-        "fid.num_images": config.fid.num_images,
-        "evaluation.num_images": config.evaluation.num_images,
-    }
-    for field, value in asked.items():
-        if value and are_clips:
-            raise UserError(f"{field}: got {value}, allowed where images are clips is 0")
+    if config.fid.num_images and are_clips:
+        raise UserError(
+            f"fid.num_images: got {config.fid.num_images}, allowed where images are clips is 0; "
+            "evaluation.num_images judges them"
+        )

@@ -96,7 +96,7 @@ def train(
         if jax.process_index() == 0:
             stack.enter_context(place.sole_writer())
         start = find_start(model, config, place)
-        judges = open_judges(config, place.local)
+        judges = open_judges(model, config, place.local)
         task = make_task(model, config, place.local, place)
         rule = task.rule or one_optimizer_of(task, config)
         init = fresh_state(model, rule)
@@ -109,7 +109,7 @@ def train(
         checkpoints.needed = needed
         stack.enter_context(contextlib.closing(checkpoints))
         profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
-        judges = with_references(judges, config.data, place.local)
+        judges = with_references(judges, config.data, place.local, task.judged_size)
         place.push()  # it took long to measure
         run = Run(config, task, rule, mesh, batches, checkpoints, profiler, judges)
         state = start_state(run, start.params)

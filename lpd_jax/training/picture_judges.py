@@ -11,9 +11,14 @@ import jax
 import numpy as np
 
 from lpd_jax.data.data_config import DataConfig
-from lpd_jax.data.pictures import image_shape, image_size
+from lpd_jax.data.pictures import image_shape
 from lpd_jax.evaluation.fid import FID, measure_fid, open_fid, with_reference
-from lpd_jax.evaluation.while_training import PictureTest, measure_pictures, open_test
+from lpd_jax.evaluation.while_training import (
+    PictureTest,
+    check_sees,
+    measure_pictures,
+    open_test,
+)
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.training.config import TrainConfig, check_clips
@@ -27,24 +32,35 @@ class PictureJudges(NamedTuple):
     test: PictureTest | None = None
 
 
-def open_judges(config: TrainConfig, workdir: pathlib.Path) -> PictureJudges:
+def open_judges(model: Any, config: TrainConfig, workdir: pathlib.Path) -> PictureJudges:
     """Networks and references, before any image is encoded; UserError for wrong ones."""
     check_clips(config, len(image_shape(config.data)) > 2)
-    fid = open_fid(config.fid, config.data)
-    return PictureJudges(fid, open_test(config.evaluation, config.data, side(config), workdir))
+    fid, size = open_fid(config.fid, config.data), shape(model, config)
+    return PictureJudges(fid, open_test(config.evaluation, config.data, size, workdir))
 
 
-def side(config: TrainConfig) -> int | None:
-    """Of the pictures that `evaluation` judges; None where only the tokenizer tells."""
-    if config.generation.output_size:
-        return config.generation.output_size
-    return None if config.data.dataset == "tokens" else image_size(config.data)
+def shape(model: Any, config: TrainConfig) -> tuple[int, ...] | None:
+    """Of the images that `evaluation` judges; None where only the tokenizer tells."""
+    out = config.generation.output_size
+    if config.data.dataset == "tokens":
+        return (out, out) if out and len(model.grid_size) == 2 else None
+    *frames, height, width = image_shape(config.data)
+    return (*frames, out or height, out or width)
 
 
 def with_references(
-    judges: PictureJudges, data: DataConfig, workdir: pathlib.Path
+    judges: PictureJudges, data: DataConfig, workdir: pathlib.Path, size: tuple[int, ...] | None
 ) -> PictureJudges:
-    """The same, training images measured where FID has no reference."""
+    """The same, training images measured where FID has no reference.
+
+    Args:
+        size: of the images that `evaluation` judges, where the task tells.
+
+    Raises:
+        UserError: images that its network cannot judge.
+    """
+    if judges.test:
+        check_sees(judges.test.judge, size)
     return judges._replace(fid=with_reference(judges.fid, data, workdir))
 
 

@@ -54,6 +54,7 @@ class Task(NamedTuple):
     draw_samples: Callable[[Any], np.ndarray]  # params -> picture, uint8 [H, W, C]
     draw: Draw
     draw_judged: Draw | None = None  # the pictures of `evaluation`, where they are others
+    judged_size: tuple[int, ...] | None = None  # of those
     tokenizer: str = ""  # digest of what makes the transformer's tokens
     rule: UpdateRule | None = None  # None: one optimizer makes the training loss small
     summarize: Callable[[dict], dict] = dict  # mean metrics of the validation set -> numbers
@@ -149,7 +150,8 @@ def token_task(
     digest = weights_digest(tokenizer.params, tokenizer.config)
     training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
     losses = training_loss, validation_loss
-    return Task(model, training, validation, *losses, draw_samples, draw, judged, digest)
+    size = None if plan is None else plan.size
+    return Task(model, training, validation, *losses, draw_samples, draw, judged, size, digest)
 
 
 def stills(images: np.ndarray) -> np.ndarray:

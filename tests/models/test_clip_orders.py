@@ -94,7 +94,10 @@ def test_an_lpd_of_clips_knows_three_axes():
         ({"region_split": (2, 1, 1)}, r"^region_split: got \(2, 1, 1\), allowed are divisors of"),
         ({"region_split": (3, 1)}, r"^region_split: got \(3, 1\), allowed are divisors of the si"),
         ({"region_split": (0, 1, 1)}, r"^region_split: got 0, allowed are whole numbers from 1"),
-        ({"num_parallel": 4}, r"^region_split: got .*, allowed are numbers whose product is num_pa"),
+        (
+            {"num_parallel": 4},
+            r"^region_split: got .*, allowed are numbers whose product is num_pa",
+        ),
         ({"num_regions": 1}, "^num_regions: got 1, allowed beside region_split is None"),
     ],
 )

@@ -73,14 +73,17 @@ def test_a_resumed_run_with_a_discriminator_is_the_unbroken_one(data, tmp_path):
     assert float(whole.adversary.lecam.real) != 0
 
 
-@pytest.mark.parametrize("section", ["fid", "evaluation"])
-def test_what_judges_pictures_does_not_judge_clips(section, data, tmp_path):
-    asked = {
-        "fid": FIDConfig(num_images=8, network="avatars12"),
-        "evaluation": EvaluationConfig(num_images=8, network="avatars12"),
-    }
-    with pytest.raises(ValueError, match=rf"^{section}\.\w+: got .*, allowed where images"):
-        train(tiny.VIDEO, run(data, **{section: asked[section]}), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("section", "asked", "message"),
+    [
+        ("fid", FIDConfig, r"^fid.num_images: got 8, allowed where images are clips is 0; evalu"),
+        ("evaluation", EvaluationConfig, r"^evaluation.network: got 'avatars12', which judges pic"),
+    ],
+)
+def test_what_judges_pictures_does_not_judge_clips(section, asked, message, data, tmp_path):
+    fields = {section: asked(num_images=8, network="avatars12")}
+    with pytest.raises(ValueError, match=message):
+        train(tiny.VIDEO, run(data, **fields), tmp_path / "run")
 
 
 def test_a_tokenizer_of_pictures_does_not_take_clips(data, tmp_path):
