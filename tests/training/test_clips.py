@@ -61,6 +61,30 @@ def test_a_tokenizer_and_a_transformer_learn_from_clips(data, tmp_path):
     assert pipe(["wave"]).shape == (1, 5, 16, 16, 3)
 
 
+EXPERIMENTS = {
+    "temporal groups": dataclasses.replace(PAR, num_parallel=2, region_split=(2, 1, 1)),
+    "LPD": dataclasses.replace(tiny.LPD, grid_size=(2, 4, 4), num_classes=2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_train_a_step_and_draw(name, data, tmp_path):
+    tokenizer = tiny.write_model_directory(tmp_path / "video", None, tiny.VIDEO, (5, 16, 16))
+    share = 0.5 if name == "LPD" else 0.0
+    config = run(data, tokenizer=str(tokenizer), locality_share=share)
+    train(EXPERIMENTS[name], dataclasses.replace(config, num_steps=1), tmp_path / "run")
+    (sample,) = (tmp_path / "run" / "samples").glob("*.png")
+    assert np.asarray(Image.open(sample)).std() > 1
+    export_run(tmp_path / "model", tmp_path / "run")
+    pipe = lpd_jax.Pipeline.from_pretrained(tmp_path / "model")
+    clips_BTHWC = pipe(["wave", "jump"])
+    assert clips_BTHWC.shape == (2, 5, 16, 16, 3) and clips_BTHWC.std() > 1
+    if name == "LPD":
+        with pytest.raises(ValueError, match="got a model of clips, allowed for editing are those"):
+            pipe.inpaint(clips_BTHWC[0, 0], ["wave"], box=(0, 0, 8, 8))
+
+
 @pytest.mark.slow
 def test_a_resumed_run_with_a_discriminator_is_the_unbroken_one(data, tmp_path):
     """Bit for bit, what LeCAM keeps and the statistics of the discriminator too."""

@@ -1,5 +1,6 @@
 """The published runs: what their files say is what the papers' tables say."""
 
+import dataclasses
 import importlib.util
 import pathlib
 import re
@@ -173,7 +174,50 @@ def test_a_run_on_clips_is_the_published_one(num_parallel):
     )
 
 
-@pytest.mark.parametrize("name", ["clips_tokenizer", "clips_par"])
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "weight", "lecam"),
+    [("nbp_video", 2000, 128, 0.3, 0.05), ("nbp_video_pictures", 350, 256, 0.1, 0.01)],
+)
+def test_a_tokenizer_of_clips_learns_as_open_magvit2s(name, epochs, batch, weight, lecam):
+    model, config = read_config(load(name).get_config().to_dict())
+    is_clips = name == "nbp_video"
+    epoch = (9_537 if is_clips else IMAGES) // batch
+    assert (config.num_steps, config.batch_size) == (epochs * epoch, batch)
+    optimizer, losses, adversarial = config.optimizer, config.tokenizer_loss, config.adversarial
+    assert (optimizer.learning_rate, optimizer.final_learning_rate) == (1e-4, 1e-6)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.weight_decay) == (0.5, 0.9, 0)
+    warm, falling = optimizer.warmup_steps, optimizer.cosine_steps
+    assert warm == 2 * epoch and falling == ((epochs - 2) * epoch if is_clips else 100 * epoch)
+    assert (losses.l2_weight, losses.l1_weight, losses.perceptual_weight) == (0, 1, 1)
+    assert (adversarial.weight, adversarial.lecam_weight) == (weight, lecam)
+    assert (adversarial.loss, adversarial.start_step) == ("hinge", 0)
+    assert adversarial.generator_loss == "non_saturating_by_picture"
+    assert config.discriminator == DiscriminatorConfig(64, 3, "batch", frames=is_clips)
+    assert tokenizer_of(model).grid_of(image_shape(config.data))[-2:] == (16, 16)
+    header = load(name).__doc__
+    assert f"configs/{name}.py" in header and f"gs://BUCKET/{name}\n" in header
+    assert "Expected: we have not trained it" in header
+
+
+@pytest.mark.parametrize("name", ["nbp_video", "clips_tokenizer"])
+def test_clips_start_from_the_twin_for_pictures(name):
+    """It differs in time alone."""
+    clips, _ = read_config(load(name).get_config().to_dict())
+    pictures, config = read_config(load(f"{name}_pictures").get_config().to_dict())
+    assert dataclasses.asdict(pictures) == dataclasses.asdict(clips) | {"time_strides": ()}
+    assert tokenizer_of(pictures).name in tokenizer_of(clips).starts_from
+    assert len(image_shape(config.data)) == 2
+    perceptual = CONFIGS / "clips_tokenizer_perceptual.py"
+    model, config = read_config(load(perceptual.stem).get_config().to_dict())
+    small, _ = read_config(load("clips_tokenizer").get_config().to_dict())
+    assert model == small and config.discriminator.frames
+    assert min(config.discriminator.patches(image_shape(config.data))) > 1
+
+
+SMALL_CLIPS = ["clips_tokenizer", "clips_par", "clips_par_temporal", "clips_lpd"]
+
+
+@pytest.mark.parametrize("name", SMALL_CLIPS)
 def test_small_clips_fit_their_tokenizer(name):
     model, config = read_config(load(name).get_config().to_dict())
     if name == "clips_tokenizer":
