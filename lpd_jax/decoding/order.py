@@ -187,7 +187,7 @@ def region_parts(
     grid: tuple[int, ...], num_regions: int | Sequence[int], name: str
 ) -> tuple[int, ...]:
     """How many regions there are along each axis; see `region_order`."""
-    if isinstance(num_regions, Sequence) and not isinstance(num_regions, str):
+    if isinstance(num_regions, list | tuple):
         allowed = f"are divisors of the sides of the grid {grid}, one for each"
         parts = as_list(name, num_regions, allowed)
         parts = [check_whole(name, part, 1, MOST_TOKENS) for part in parts]

@@ -3,7 +3,7 @@
 Letters: B clips, T frames, H W pixels, t h w their grid of tokens, C channels.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +44,8 @@ class VideoFamily(TokenizerFamily):
     title = "video"
     config_type = VideoConfig
     models = VIDEO_MODELS
-    axes = ("frames", "height", "width")
-    published_grid = (5, 16, 16)
+    axes: ClassVar[tuple[str, ...]] = ("frames", "height", "width")
+    published_grid: ClassVar[tuple[int, ...]] = (5, 16, 16)
     products = tuple(CLIP_CONVOLUTIONS)
     starts_from = {"video_pictures": ("time_strides",)}
 

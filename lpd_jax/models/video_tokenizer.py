@@ -215,9 +215,10 @@ class Stack(nn.Module):
 
 def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
-    options: dict[str, Any] = {"window": config.window, "products": products}
-    conv = functools.partial(CausalConv, **options)
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups, **options)
+    conv = functools.partial(CausalConv, window=config.window, products=products)
+    unit = functools.partial(
+        ResidualUnit, groups=config.norm_groups, products=products, window=config.window
+    )
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
     layers += [conv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
@@ -231,9 +232,10 @@ def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Modu
 
 def decoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
-    options: dict[str, Any] = {"window": config.window, "products": products}
-    conv = functools.partial(CausalConv, **options)
-    unit = functools.partial(ResidualUnit, groups=config.norm_groups, **options)
+    conv = functools.partial(CausalConv, window=config.window, products=products)
+    unit = functools.partial(
+        ResidualUnit, groups=config.norm_groups, products=products, window=config.window
+    )
     widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [conv(widths[0])]
     layers += [unit(widths[0]) for _ in range(config.middle_blocks)]
