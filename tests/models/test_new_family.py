@@ -86,7 +86,8 @@ def test_an_unknown_family_is_one_clear_error(toy):
     ):
         family.family_of(toy)
     with pytest.raises(
-        ValueError, match="^model.family: got 'toy', allowed are arpg, lpd, par, randar, video, vq"
+        ValueError,
+        match="^model.family: got 'toy', allowed are arpg, lpd, par, randar, video, video_pictures, vq",
     ):
         family.config_from_dict({"family": "toy"})
 

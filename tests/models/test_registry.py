@@ -8,7 +8,7 @@ from lpd_jax.models.parameters import count_params
 from lpd_jax.models.vq_tokenizer import VQConfig
 from tests import tiny
 
-FAMILIES = "arpg, lpd, par, randar, video, vq"
+FAMILIES = "arpg, lpd, par, randar, video, video_pictures, vq"
 SMALL = {"num_layers": 2, "embed_dim": 16, "num_heads": 2}
 
 

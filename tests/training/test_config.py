@@ -59,9 +59,12 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"model": LPD | {"num_layrs": 2}}, "model.num_layrs: got an unknown field, allowed are "),
         (
             {"model": LPD | {"family": "gpt"}},
-            "model.family: got 'gpt', allowed are arpg, lpd, par, randar, video, vq",
+            "model.family: got 'gpt', allowed are arpg, lpd, par, randar, video, video_pictures, vq",
         ),
-        ({"model": LPD | {"grid_size": [4, 4, 4]}}, "model.grid_size: got [4, 4, 4], allowed is"),
+        (
+            {"model": LPD | {"grid_size": [4] * 4}},
+            "grid_size: got (4, 4, 4, 4), allowed is (height",
+        ),
         ({"model": LPD | {"grid_size": [4, 0.5]}}, "model.grid_size[1]: got 0.5, allowed is an "),
         ({"model": 3}, "model: got 3, allowed is a mapping of fields"),
         ({"batch_size": "8"}, "batch_size: got '8', allowed is an int"),
