@@ -59,7 +59,7 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"model": LPD | {"num_layrs": 2}}, "model.num_layrs: got an unknown field, allowed are "),
         (
             {"model": LPD | {"family": "gpt"}},
-            "model.family: got 'gpt', allowed are arpg, lpd, par, randar, video, video_pictures, vq",
+            "model.family: got 'gpt', allowed are arpg, lpd, par, randar, video, video_pi",
         ),
         (
             {"model": LPD | {"grid_size": [4] * 4}},
