@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.attention import KERNELS, attend_in_parts, cached_attention
+from lpd_jax.models.attention import KERNELS, cached_attention
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -19,9 +19,8 @@ from lpd_jax.runtime.mesh import constrain
 
 NORM_EPSILON = 1e-5
 
-# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see,
-# or caches, whose slots the mask has one behind the other
-Remember = Callable[[jax.Array, jax.Array], KVCache | tuple[KVCache, ...]]
+# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see
+Remember = Callable[[jax.Array, jax.Array], KVCache]
 
 
 class BlockSizes(Protocol):
@@ -101,11 +100,8 @@ class LlamaBlock(LlamaLayer):
         q_BHTK, k_BHTK, v_BHTK = self.project(h_BTD)
         q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
         cache = None if remember is None else remember(k_BHTK, v_BHTK)
-        if cache is None or isinstance(cache, KVCache):
-            k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
-            mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
-        else:
-            mixed_BHTK = attend_in_parts(q_BHTK, cache, mask_TM)
+        k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
+        mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
         x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
         return self.add_mlp(x_BTD, train), cache
 
