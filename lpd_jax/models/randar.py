@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
 from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, write_groups
 from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
@@ -187,10 +188,11 @@ def decode_step(
     dtype = cache[0].k_BNMK.dtype
     model = RandAR(config, dtype).bind({"params": params})
     x_BTD, rope_BTK2 = embed_step(model, class_B1D, rows)
-    num_previous = 2 * len(rows.previous_slots_P) - 1
+    num_previous, num_rows = 2 * len(rows.previous_slots_P) - 1, x_BTD.shape[1]
+    x_BTD, rope_BTK2 = pad_rows(x_BTD), pad_rows(rope_BTK2)
     query_start = 2 * rows.query_start
-    # A group of none, as edits have, has no token that the queries could follow.
-    previous_start = jnp.minimum(2 * rows.previous_slots_P[0] + 1, query_start)
+    # Where edits feed back a group of none, the pass that drew none has asked its first query.
+    previous_start = 2 * rows.previous_slots_P[0] + 1
     row_T = jnp.arange(x_BTD.shape[1])
     place_T = row_T + jnp.where(row_T < num_previous, previous_start, query_start - num_previous)
     row_1M = jnp.arange(2 * cache[0].k_BNMK.shape[SLOT_AXIS])[None]
@@ -200,6 +202,7 @@ def decode_step(
         x_BTD, new_layer_cache = decode_block(
             config,
             num_previous,
+            num_rows,
             layer_params,
             x_BTD,
             mask_TM,
@@ -209,7 +212,7 @@ def decode_step(
             layer_cache,
         )
         new_cache.append(new_layer_cache)
-    return model.to_logits(x_BTD[:, num_previous:]), tuple(new_cache)
+    return model.to_logits(x_BTD[:, num_previous:num_rows]), tuple(new_cache)
 
 
 def embed_step(model: RandAR, class_B1D: jax.Array, rows: StepRows) -> tuple[jax.Array, jax.Array]:
@@ -229,10 +232,18 @@ def embed_step(model: RandAR, class_B1D: jax.Array, rows: StepRows) -> tuple[jax
     return x_BTD.astype(jnp.float32), rope_BTK2
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+def pad_rows(rows_BT: jax.Array) -> jax.Array:
+    """As many rows as the device likes to multiply at once: the last one again, for nobody."""
+    missing = device_choices().padded(rows_BT.shape[1]) - rows_BT.shape[1]
+    padding = [(0, 0), (0, missing), *[(0, 0)] * (rows_BT.ndim - 2)]
+    return jnp.pad(rows_BT, padding, mode="edge")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def decode_block(
     config: RandARConfig,
     num_previous: int,
+    num_rows: int,
     params: Any,
     x_BTD: jax.Array,
     mask_TM: jax.Array,
@@ -248,7 +259,8 @@ def decode_block(
     write = CacheWrite(previous_start, query_start, num_previous)
 
     def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
-        return write_groups(old_rows, k_BHTK, v_BHTK, write)
+        # Padding has no room in the cache.
+        return write_groups(old_rows, k_BHTK[:, :, :num_rows], v_BHTK[:, :, :num_rows], write)
 
     block = LlamaBlock(config, *cached_kernels(cache)).bind({"params": params})
     x_BTD, new_rows = block(x_BTD, mask_TM, rope_BTK2, False, remember)
