@@ -1,7 +1,7 @@
 """Compares trained models of the bundled pictures, each drawing as it was trained to.
 
     python launch/study_models.py --models=runs/lpd,runs/par_4,runs/randar,runs/arpg
-    python launch/study_models.py --models=runs/llamagen,zipar=runs/llamagen@136 --seeds=0,1,2
+    python launch/study_models.py --models=runs/llamagen,zipar=runs/llamagen@144 --seeds=0,1,2
     python launch/study_models.py --models=lpd=runs/lpd_a,lpd=runs/lpd_b --output=results/methods
 
 Each of `--models` is a model directory, a bundled model or the workdir of a training run, drawn in

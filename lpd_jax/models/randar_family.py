@@ -106,6 +106,9 @@ class RandARFamily(OneByOneFamily):
         layer = 2 * self.layer_weights() * rows + 2 * 2 * D * seen_by_rows  # scores, and values
         return float(cfg.num_layers * layer + 2 * cfg.num_tokens * D * cfg.codebook_size)
 
+    def describe(self) -> dict[str, str]:
+        return super().describe() | {"inside_a_group": "causal"}
+
     def layer_weights(self) -> int:
         """Entries of the matrices of one layer."""
         D = self.config.embed_dim

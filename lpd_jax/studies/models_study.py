@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 def parse_target(text: str) -> Target:
-    """Reads `zipar=runs/llamagen@136`; the label is the last part of the name by default.
+    """Reads `zipar=runs/llamagen@144`; the label is the last part of the name by default.
 
     Raises:
         UserError: an empty label or name, or steps that are no number.

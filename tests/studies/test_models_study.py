@@ -63,6 +63,9 @@ def test_rows_say_how_a_model_draws():
     one = dataclasses.replace(tiny.PAR, num_parallel=1)
     row = models_study.describe_model(one, request_of(one))
     assert (row["method"], row["first_tokens"], row["inside_a_group"]) == ("LlamaGen", "-", "-")
+    for config, words in ((tiny.RANDAR, "causal"), (tiny.ARPG, "blind")):
+        row = models_study.describe_model(config, request_of(config))
+        assert row["inside_a_group"] == words
     row = models_study.describe_model(tiny.LPD, request_of(tiny.LPD, num_steps=4))
     assert row["method"] == "LPD" and row["num_steps"] == 4 and row["order"] == "raster"
 
@@ -80,8 +83,8 @@ def test_rows_that_overlap_are_zipars_and_have_no_likelihood():
     ("text", "target"),
     [
         ("runs/lpd", ("lpd", "runs/lpd", None)),
-        ("runs/llamagen@136", ("llamagen", "runs/llamagen", 136)),
-        ("ZipAR=runs/llamagen@136", ("ZipAR", "runs/llamagen", 136)),
+        ("runs/llamagen@144", ("llamagen", "runs/llamagen", 144)),
+        ("ZipAR=runs/llamagen@144", ("ZipAR", "runs/llamagen", 144)),
         ("avatars12", ("avatars12", "avatars12", None)),
     ],
 )
