@@ -114,6 +114,7 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("milliseconds for one picture (with its decoding steps)")
     axes.set_ylabel("Fréchet distance (lower is better)")
     axes.grid(color="#DDDDDD", linewidth=0.6)
