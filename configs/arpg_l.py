@@ -22,18 +22,6 @@ from ml_collections import ConfigDict
 
 from lpd_jax.training import recipes
 
-BATCH_SIZE = 1024
-EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
-
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=400, batch_size=BATCH_SIZE)
-    config.model = recipes.published_model("arpg_l")
-    config.data = recipes.imagenet_tokens(image_size=256)
-    config.optimizer = recipes.arpg_optimizer(
-        learning_rate=4e-4, warmup_steps=100 * EPOCH, cosine_steps=300 * EPOCH
-    )
-    config.generation = recipes.published_generation(
-        "arpg_l", "order", "num_steps", "guidance_scale"
-    )
-    return config
+    return recipes.arpg_run("arpg_l", batch_size=1024, learning_rate=4e-4)

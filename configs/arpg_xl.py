@@ -22,19 +22,8 @@ from ml_collections import ConfigDict
 
 from lpd_jax.training import recipes
 
-BATCH_SIZE = 768
-EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
-
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=400, batch_size=BATCH_SIZE)
-    config.model = recipes.published_model("arpg_xl")
-    config.data = recipes.imagenet_tokens(image_size=256)
-    config.optimizer = recipes.arpg_optimizer(
-        learning_rate=3e-4, warmup_steps=100 * EPOCH, cosine_steps=300 * EPOCH
-    )
+    config = recipes.arpg_run("arpg_xl", batch_size=768, learning_rate=3e-4)
     config.mesh.fsdp = 4
-    config.generation = recipes.published_generation(
-        "arpg_xl", "order", "num_steps", "guidance_scale"
-    )
     return config

@@ -22,19 +22,8 @@ from ml_collections import ConfigDict
 
 from lpd_jax.training import recipes
 
-BATCH_SIZE = 512
-EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
-
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=400, batch_size=BATCH_SIZE)
-    config.model = recipes.published_model("arpg_xxl")
-    config.data = recipes.imagenet_tokens(image_size=256)
-    config.optimizer = recipes.arpg_optimizer(
-        learning_rate=2e-4, warmup_steps=100 * EPOCH, cosine_steps=300 * EPOCH
-    )
+    config = recipes.arpg_run("arpg_xxl", batch_size=512, learning_rate=2e-4)
     config.mesh.fsdp = 8
-    config.generation = recipes.published_generation(
-        "arpg_xxl", "order", "num_steps", "guidance_scale"
-    )
     return config

@@ -24,10 +24,6 @@ from lpd_jax.training import recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=300, batch_size=512)
-    config.model = recipes.published_model("llamagen_3b")
-    config.data = recipes.imagenet_tokens(image_size=384)
-    config.optimizer = recipes.llamagen_optimizer(learning_rate=2e-4)
+    config = recipes.llamagen_run("llamagen_3b", batch_size=512, learning_rate=2e-4)
     config.mesh.fsdp = 16
-    config.generation = recipes.published_generation("llamagen_3b", "guidance_scale", "output_size")
     return config

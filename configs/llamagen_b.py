@@ -23,9 +23,4 @@ from lpd_jax.training import recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=300, batch_size=256)
-    config.model = recipes.published_model("llamagen_b")
-    config.data = recipes.imagenet_tokens(image_size=384)
-    config.optimizer = recipes.llamagen_optimizer(learning_rate=1e-4)
-    config.generation = recipes.published_generation("llamagen_b", "guidance_scale", "output_size")
-    return config
+    return recipes.llamagen_run("llamagen_b", batch_size=256, learning_rate=1e-4)

@@ -22,17 +22,8 @@ from ml_collections import ConfigDict
 
 from lpd_jax.training import recipes
 
-BATCH_SIZE = 256
-EPOCH = recipes.imagenet_epoch(BATCH_SIZE)  # steps
-
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=300, batch_size=BATCH_SIZE)
-    config.model = recipes.published_model("par_xl_4x")
-    config.data = recipes.imagenet_tokens(image_size=384)
-    config.optimizer = recipes.par_optimizer(
-        learning_rate=1e-4, warmup_steps=15 * EPOCH, cosine_steps=285 * EPOCH
-    )
+    config = recipes.par_run("par_xl_4x", batch_size=256, learning_rate=1e-4)
     config.mesh.fsdp = 8
-    config.generation = recipes.published_generation("par_xl_4x", "guidance_scale", "output_size")
     return config

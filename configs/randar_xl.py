@@ -26,13 +26,6 @@ from lpd_jax.training import recipes
 
 
 def get_config() -> ConfigDict:
-    config = recipes.imagenet_run(epochs=0, batch_size=1024)
-    config.num_steps = 360_000
-    config.model = recipes.published_model("randar_xl")
-    config.data = recipes.imagenet_tokens(image_size=256)
-    config.optimizer = recipes.randar_optimizer(warmup_steps=50_000, cosine_steps=310_000)
+    config = recipes.randar_run("randar_xl")
     config.mesh.fsdp = 4
-    config.generation = recipes.published_generation(
-        "randar_xl", "order", "num_steps", "guidance_scale"
-    )
     return config

@@ -2,6 +2,7 @@
 
     python launch/benchmark.py --preset=readme                     # the README's table
     python launch/benchmark.py --preset=clips --nopeer             # PAR on clips, n = 1, 4, 16
+    python launch/benchmark.py --preset=published --nopeer         # every published size
     python launch/benchmark.py --model=lpd_l --num_steps=20,32 --batch_sizes=1,8 --peer
     python launch/benchmark.py --model=lpd_l,par_l_4x,llamagen_l --dtype=bfloat16 --tasks=images
     python launch/benchmark.py --model=DIR --num_segments=1,2,4 --output=/tmp/trial

@@ -1,155 +1,220 @@
 """Compares trained models of the bundled pictures, each drawing as it was trained to.
 
-    python launch/study_models.py --models=DIR,DIR,... --output=results/methods
+    python launch/study_models.py --models=runs/lpd,runs/par_4,runs/randar,runs/arpg
+    python launch/study_models.py --models=runs/llamagen,zipar=runs/llamagen@144 --seeds=0,1,2
+    python launch/study_models.py --models=lpd=runs/lpd_a,lpd=runs/lpd_b --output=results/methods
 
-Every DIR is a model directory (launch/export.py). An LPD model draws in its own order, in each of
-`--lpd_steps`; a PAR model has but one order and schedule. All draw the same labels from one seed
-and are judged as in launch/study_steps.py. What is left out of guidance and sampling is off, and
-the seed 0. Writes OUTPUT.json, .md and .png (a row of pictures for each model), and
-OUTPUT_cache.json: a run that was cut off goes on. Delete it to measure anew.
+Each of `--models` is a model directory, a bundled model or the workdir of a training run, drawn in
+its own order and steps, or in those after an @: LlamaGen in fewer of them draws rows that overlap
+(ZipAR). Models of one label before an = are one row, as trainings from several seeds are. All draw
+the same labels, once from each of `--seeds`, and are judged as in launch/study_steps.py; then all
+draw one picture at a time, in turns. What is left out of guidance and sampling is off. Writes
+OUTPUT.json, .md, _latency.png (distance against time) and .png (a row of pictures for each row),
+and OUTPUT_cache.json: a run that was cut off goes on. Delete it to draw anew.
 """
 
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from lpd_jax import bundled, images
-from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
+from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.request import make_request
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.settings import FIELDS, Generation
+from lpd_jax.performance.timing import time_in_turns
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.studies import avatars_study, models_report, models_study, steps_study
+from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
-from lpd_jax.weights.hub import find_model_directory
-from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
+from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
 
-MODELS = flags.DEFINE_list("models", None, "Model directories, in the order of the table.")
-LPD_STEPS = flags.DEFINE_list("lpd_steps", ["20"], "Decoding steps of models of any order.")
+MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
+LPD_STEPS = flags.DEFINE_list(
+    "lpd_steps", None, "Decoding steps of all models of any order that name none themselves."
+)
 NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", 2004, "Of each model; equally many per class.", upper_bound=10**6
+    "num_images", 2004, "Of each draw; equally many per class.", upper_bound=10**6
+)
+SEEDS = flags.DEFINE_list("seeds", None, "Each draws all pictures anew. Default: that of --seed.")
+NUM_REPEATS = flags.DEFINE_integer(
+    "num_repeats", 5, "Times that each draws one picture.", lower_bound=1, upper_bound=10**4
 )
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/methods", "Beginning of the names of the files.")
 
-ENDINGS = (".json", ".md", ".png", "_cache.json")
+ENDINGS = (".json", ".md", ".png", "_latency.png", "_cache.json")
 PLAIN = Generation(guidance_schedule="constant")  # without guidance, all tokens at temperature 1
 
 
 class Entry(NamedTuple):
-    """One row of the table."""
+    """A model in one number of steps; those of one label and number are one row."""
 
-    name: str
-    directory: Path
+    label: str
+    files: ModelFiles
     point: steps_study.Point
     settings: steps_study.StudySettings
 
 
 def main() -> None:
+    logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     # All that can be wrong with the options is found before anything is drawn.
     outputs = [check_output_file("output", f"{OUTPUT.value}{ending}") for ending in ENDINGS]
-    json_file, markdown_file, png_file, cache_file = outputs
+    json_file, markdown_file, png_file, plot_file, cache_file = outputs
+    seeds = checked_seeds()
     classifier = load_classifier()
-    entries = make_entries(classifier)
+    rows_of_entries = group(make_entries(classifier.digest))
 
-    first = Pipeline(load_model_directory(entries[0].directory))
-    yardstick = avatars_study.make_yardstick(first, classifier)
-    protocol = avatars_study.describe_study(entries[0].settings, yardstick)
-    rows, pictures = [], []
-    for entry in entries:
-        row, shown = run_entry(entry, yardstick, cache_file)
-        print(models_report.summary(row), flush=True)
-        rows.append(row)
+    first = rows_of_entries[0][0]
+    yardstick = avatars_study.make_yardstick(Pipeline(first.files), classifier)
+    rows, pictures, runners = [], [], {}
+    for i, entries in enumerate(rows_of_entries):
+        draws = [
+            draw
+            for entry in entries
+            for draw in draw_and_judge(entry, seeds, yardstick, cache_file)
+        ]
+        about, shown, runners[str(i)] = look_at(entries[0])
+        rows.append({"name": entries[0].label, **models_study.pool(draws), **about})
+        print(models_report.summary(rows[-1]), flush=True)
         pictures.append(shown)
+    for name, times in time_in_turns(runners, NUM_REPEATS.value).items():
+        rows[int(name)] |= {"latency_seconds": times.median, "latency": times._asdict()}
+    protocol = avatars_study.describe_study(first.settings, yardstick)
+    protocol["seed"] = ", ".join(map(str, seeds)) or protocol["seed"]
     study = {
         "rows": rows,
         "floors": yardstick.floors,
         "protocol": {k: v for k, v in protocol.items() if k not in ("model", "model_digest")},
     }
     images.save_png(png_file, images.image_grid(np.concatenate(pictures), len(pictures[0])))
-    models_report.write(study, json_file, markdown_file, png_file.name)
-    for path in (json_file, markdown_file, png_file):
+    models_report.write(study, json_file, markdown_file, plot_file, png_file.name)
+    for path in (json_file, markdown_file, plot_file, png_file):
         print(f"wrote {path}")
 
 
-def make_entries(classifier: Classifier) -> list[Entry]:
-    """The rows, all checked; the options first, then the weights."""
+def checked_seeds() -> list[int]:
+    """Those of `--seeds`; none where that is left out."""
+    seeds = [parse_whole("seeds", text) for text in SEEDS.value or []]
+    for seed in seeds:
+        PLAIN.updated({"seed": seed})
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds: got {', '.join(map(str, seeds))}, allowed are different ones")
+    return seeds
+
+
+def make_entries(classifier_digest: str) -> list[Entry]:
+    """All models and how they draw, checked."""
     if not MODELS.value:
         raise UserError("models: got none, allowed is at least one model directory")
-    points = {name: checked_points(name) for name in MODELS.value}
-    entries, tokenizers = [], set()
-    for name, (generation, model_points) in points.items():
-        directory = find_model_directory(name)
-        files = load_model_directory(directory)
-        assert files.tokenizer is not None  # its config is there
-        tokenizers.add(weights_digest(files.tokenizer, files.config.tokenizer))
+    targets = [models_study.parse_target(text) for text in MODELS.value]
+    models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
+    entries = []
+    for target in targets:
+        files = models[target.name]
+        generation, points = checked_points(files.config, target)
         settings = steps_study.StudySettings(
-            model=name,
+            model=target.name,
             model_digest=steps_study.model_digest(files),
-            classifier_digest=classifier.digest,
+            classifier_digest=classifier_digest,
             num_images=NUM_IMAGES.value,
             generation=generation,
         )
-        entries += [Entry(directory.name, directory, point, settings) for point in model_points]
+        entries += [Entry(target.label, files, point, settings) for point in points]
+    tokenizers = {
+        weights_digest(files.tokenizer, files.config.tokenizer)
+        for files in models.values()
+        if files.tokenizer is not None  # which it is: its config was asked for
+    }
     if len(tokenizers) > 1:
         raise UserError("models: got several tokenizers, allowed are models of one")
     return entries
 
 
-def checked_points(name: str) -> tuple[Generation, list[steps_study.Point]]:
+def group(entries: list[Entry]) -> list[list[Entry]]:
+    """Entries of one label and number of steps together, in the order of the first of each."""
+    rows: dict[tuple[str, int], list[Entry]] = {}
+    for entry in entries:
+        row = rows.setdefault((entry.label, entry.point.num_steps), [])
+        if any(entry.settings.model_digest == other.settings.model_digest for other in row):
+            raise UserError(
+                f"models: got {shown(entry.settings.model)} twice as {shown(entry.label)}, allowed "
+                "are different trainings"
+            )
+        row.append(entry)
+    return list(rows.values())
+
+
+def checked_points(
+    config: DirectoryConfig, target: models_study.Target
+) -> tuple[Generation, list[steps_study.Point]]:
     """How a model draws, and in which orders and steps."""
-    config = read_directory_config(find_model_directory(name))
-    avatars_study.check_pictures(config, name)
+    avatars_study.check_pictures(config, target.name)
     config.need("tokenizer")
     labels = steps_study.balanced_labels(NUM_IMAGES.value, len(bundled.CLASS_NAMES))
     plain = {choice: getattr(PLAIN, choice) for choice in CHOICES}
     generation = config.generation.updated(plain).updated(read_flags(CHOICES))
-    points = [steps_study.Point(str(generation.order), n) for n in model_steps(config)]
-    for point in points:
-        make_request(config, labels[:1], **vars(generation.updated(point._asdict())))
+    points = []
+    for num_steps in steps_asked(config, target):
+        request = make_request(
+            config, labels[:1], **vars(generation.updated({"num_steps": num_steps}))
+        )
+        points.append(steps_study.Point(request.generation.order, request.schedule.num_steps))
     return generation, points
 
 
-def model_steps(config: DirectoryConfig) -> list[int]:
-    """The decoding steps that are asked for, or the model's own where it knows no others."""
-    family = transformer_of(config.need("transformer"))
-    if not family.any_order:
-        return [family.schedule().num_steps]
+def steps_asked(config: DirectoryConfig, target: models_study.Target) -> list[int | None]:
+    """Decoding steps; None is as many as the model draws in by itself."""
+    any_order = transformer_of(config.need("transformer")).any_order
+    if target.num_steps is not None or not LPD_STEPS.value or not any_order:
+        return [target.num_steps]
     return [parse_whole("lpd_steps", text) for text in LPD_STEPS.value]
 
 
-def run_entry(
-    entry: Entry, yardstick: avatars_study.Yardstick, cache_file: Path
-) -> tuple[dict[str, Any], np.ndarray]:
-    """The numbers of one row, and a picture of every class."""
-    files = load_model_directory(entry.directory)
-    pipe = Pipeline(files)
-    (drawn,) = steps_study.run_points(
-        [entry.point],
-        entry.settings,
-        len(pipe.class_names),
-        avatars_study.pipeline_draw(pipe, entry.settings),
-        yardstick.classifier,
-        yardstick.reference,
-        cache_file,
-        progress=False,
-    )
+def draw_and_judge(
+    entry: Entry, seeds: list[int], yardstick: avatars_study.Yardstick, cache_file: Any
+) -> list[dict[str, Any]]:
+    """The numbers of one model, from each seed."""
+    pipe, judged = Pipeline(entry.files), []
+    for seed in seeds or [entry.settings.generation.seed]:
+        generation = entry.settings.generation.updated({"seed": seed})
+        settings = dataclasses.replace(entry.settings, generation=generation)
+        judged += steps_study.run_points(
+            [entry.point],
+            settings,
+            len(pipe.class_names),
+            avatars_study.pipeline_draw(pipe, settings),
+            yardstick.classifier,
+            yardstick.reference,
+            cache_file,
+            progress=False,
+        )
+    return judged
+
+
+def look_at(entry: Entry) -> tuple[dict[str, Any], np.ndarray, Callable[[], Any]]:
+    """What a model is, a picture of every class, and what draws one picture."""
+    pipe = Pipeline(entry.files)
     choices = vars(entry.settings.generation_of(entry.point))
     real_BHWC, labels_B = bundled.load_avatars("validation")
     request = pipe.request(labels_B, **choices)
-    model = files.config.transformer
-    nats = models_study.nats_per_token(model, files.transformer, pipe.encode(real_BHWC), request)
+    model = entry.files.config.transformer
     about = models_study.describe_model(model, request)
+    about["nats_per_token"] = models_study.nats_per_token(
+        model, entry.files.transformer, pipe.encode(real_BHWC), request
+    )
     shown_BHWC = pipe(list(range(len(pipe.class_names))), **choices)
-    return {"name": entry.name, **about, **drawn, "nats_per_token": nats}, shown_BHWC
+    alone = pipe.request([0], **choices)
+    return about, shown_BHWC, lambda: pipe.draw(alone)
 
 
 if __name__ == "__main__":

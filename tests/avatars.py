@@ -21,6 +21,8 @@ LPD = LPDConfig(
     num_classes=len(bundled.CLASS_NAMES),
 )
 PAR = dataclasses.replace(tiny.PAR, num_layers=1, num_classes=LPD.num_classes)
+LLAMAGEN = dataclasses.replace(PAR, num_parallel=1)
+RANDAR = dataclasses.replace(tiny.RANDAR, num_layers=1, num_classes=LPD.num_classes)
 VQ = VQConfig(
     base_channels=32,
     channel_multipliers=(1, 1, 1, 1, 1),

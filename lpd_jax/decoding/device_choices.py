@@ -21,23 +21,27 @@ class DeviceChoices(NamedTuple):
     flash_attention: cuDNN's kernel where the numbers and heads fit it.
     one_write: keys go to the cache in one window over the previous group and the next, values
         likewise, rather than group by group.
-    slot_multiple: caches are padded to it, as matrix libraries ask for.
+    size_multiple: caches, and rows that would be padded product by product, are padded to it, as
+        matrix libraries ask for.
+    products_apart: products of the same rows stay apart. XLA for GPUs would join the small ones,
+        and to that end copy their weights, one behind the other, in every step.
     one_segment_up_to: images for which a schedule is one scan: their rows, padded, still take less
         time than reading the weights.
     """
 
     flash_attention: bool = False
     one_write: bool = False
-    slot_multiple: int = 1
+    size_multiple: int = 1
+    products_apart: bool = False
     one_segment_up_to: int = 0
 
     def num_segments(self, num_images: int) -> int:
         """Scans that a schedule is cut into where nobody says."""
         return 1 if num_images <= self.one_segment_up_to else NUM_SEGMENTS
 
-    def padded_slots(self, num_slots: int) -> int:
-        """As many, or more that nobody looks at."""
-        return -(-num_slots // self.slot_multiple) * self.slot_multiple
+    def padded(self, size: int) -> int:
+        """As many slots or rows, or more that nobody looks at."""
+        return -(-size // self.size_multiple) * self.size_multiple
 
 
 class Device(NamedTuple):
@@ -48,7 +52,7 @@ class Device(NamedTuple):
 PLAIN = DeviceChoices()
 # An H100 multiplies 295 rows in the time that it reads bfloat16 weights in; a step of LPD's 20, all
 # in one scan, has 80 rows an image under guidance.
-NVIDIA = DeviceChoices(one_write=True, slot_multiple=8, one_segment_up_to=4)
+NVIDIA = DeviceChoices(one_write=True, size_multiple=8, products_apart=True, one_segment_up_to=4)
 
 
 def device_choices() -> DeviceChoices:

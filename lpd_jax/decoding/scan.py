@@ -201,7 +201,7 @@ def with_room(
             if known is not None:
                 last = known.tokens_BK.shape[1] + schedule.num_tokens + 1
             needed = max(needed, last + one.previous_width + one.query_width)
-        num_slots = max(num_slots, choices.padded_slots(needed))
+        num_slots = max(num_slots, choices.padded(needed))
         roomy.append(dataclasses.replace(one, num_slots=num_slots))
     return tuple(roomy)
 

@@ -23,6 +23,7 @@ from lpd_jax.models.llama_block import (
     LlamaBlock,
     LlamaLayer,
     cached_kernels,
+    keep_apart,
     matrix,
     rms_norm,
     split_heads,
@@ -77,7 +78,11 @@ class ContentBlock(LlamaBlock):
 
     def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
         names = ("query", "key", "value")
-        parts = [self.dense(self.config.embed_dim, name)(h_BTD) for name in names]
+        same = keep_apart(h_BTD, len(names))
+        parts = [
+            self.dense(self.config.embed_dim, name)(same_BTD)
+            for name, same_BTD in zip(names, same, strict=True)
+        ]
         return tuple(self.split_heads(part_BTC)[0] for part_BTC in parts)
 
 
@@ -188,9 +193,9 @@ class ARPG(TokenTransformer):
 
     def remember(self, x_BTD: jax.Array, rope_BTK2: jax.Array) -> KVCache:
         """Keys and values of what was read, for all layers that ask."""
-        h_BTD, H = self.memory_norm(x_BTD), self.config.num_heads
-        (k_BHTK,) = split_heads(self.memory_key(h_BTD), 1, H)
-        (v_BHTK,) = split_heads(self.memory_value(h_BTD), 1, H)
+        for_key_BTD, for_value_BTD = keep_apart(self.memory_norm(x_BTD), 2)
+        (k_BHTK,) = split_heads(self.memory_key(for_key_BTD), 1, self.config.num_heads)
+        (v_BHTK,) = split_heads(self.memory_value(for_value_BTD), 1, self.config.num_heads)
         return KVCache(rotate(k_BHTK, rope_BTK2), v_BHTK)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:

@@ -99,6 +99,9 @@ class ARPGFamily(OneByOneFamily):
         head = 2 * D * cfg.codebook_size * cfg.num_tokens
         return float(self.weight_flops(rows, cfg.num_tokens) + cfg.half * attention + head)
 
+    def describe(self) -> dict[str, str]:
+        return super().describe() | {"inside_a_group": "blind"}
+
     def weight_flops(self, num_read: int, num_asking: int) -> int:
         """Products with the matrices of all layers, and those of the memory."""
         D, mlp = self.config.embed_dim, 3 * self.config.embed_dim * self.config.mlp_dim

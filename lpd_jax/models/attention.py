@@ -5,7 +5,7 @@ Dimension key: B batch, T rows that look, M rows or cache slots they may see, N 
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -42,29 +42,6 @@ def attend(
     total_BNT1 = weights_BNTM.sum(-1, keepdims=True)
     mixed_BNTK = wide_einsum("BNTM,BNMK->BNTK", weights_BNTM.astype(v_BNMK.dtype), v_BNMK)
     return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
-
-
-def attend_in_parts(
-    q_BNTK: jax.Array, parts: Sequence[tuple[jax.Array, jax.Array]], mask_TM: jax.Array
-) -> jax.Array:
-    """`attend` to keys and values that lie in several arrays, in the mask one behind the other.
-
-    To join the parts of a cache would copy it in every step.
-    """
-    q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
-    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-    scores_BNTM = jnp.concatenate(
-        [product("BNTK,BNMK->BNTM", q_BNTK, k_BNMK) for k_BNMK, _ in parts], axis=-1
-    )
-    weights_BNTM = jax.nn.softmax(jnp.where(for_heads(mask_TM), scores_BNTM, -1e30), axis=-1)
-    ends = np.cumsum([v_BNMK.shape[2] for _, v_BNMK in parts])[:-1].tolist()
-    mixed_BNTK = sum(
-        product("BNTM,BNMK->BNTK", weights_BNTM.astype(v_BNMK.dtype), v_BNMK)
-        for weights_BNTM, (_, v_BNMK) in zip(
-            jnp.split(weights_BNTM, ends, axis=-1), parts, strict=True
-        )
-    )
-    return jnp.asarray(mixed_BNTK, parts[0][1].dtype)
 
 
 def for_heads(mask_TM: jax.Array) -> jax.Array:

@@ -27,10 +27,8 @@ class KVCache(NamedTuple):
     v_BNMK: jax.Array
 
 
-def empty_cache(
-    num_layers: int, shape: tuple[int, int, int, int], dtype: jnp.dtype
-) -> tuple[KVCache, ...]:
-    """One entry per layer, keys and values of `shape` [B, N, M, K]."""
+def empty_cache(num_layers: int, shape: tuple[int, ...], dtype: jnp.dtype) -> tuple[KVCache, ...]:
+    """One entry per layer, keys and values of `shape`, as [B, N, M, K]."""
     return tuple(
         KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(num_layers)
     )

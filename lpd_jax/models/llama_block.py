@@ -4,14 +4,15 @@ Dimension key: B batch, T rows of one pass, M keys, H heads, K head width, D mod
 width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.models.attention import KERNELS, attend_in_parts, cached_attention
+from lpd_jax.decoding.device_choices import device_choices
+from lpd_jax.models.attention import KERNELS, cached_attention
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -19,9 +20,8 @@ from lpd_jax.runtime.mesh import constrain
 
 NORM_EPSILON = 1e-5
 
-# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see,
-# or caches, whose slots the mask has one behind the other
-Remember = Callable[[jax.Array, jax.Array], KVCache | tuple[KVCache, ...]]
+# (keys [B, H, T, K], values) of this pass -> the cache with them in it, whose slots rows then see
+Remember = Callable[[jax.Array, jax.Array], KVCache]
 
 
 class BlockSizes(Protocol):
@@ -66,7 +66,8 @@ class LlamaLayer(nn.Module):
         cfg = self.config
         h_BTD = rms_norm("mlp_norm", self.dtype)(x_BTD)
         gate_BTF, up_BTF = (
-            self.dense(cfg.mlp_dim, name, ("embed", "mlp"))(h_BTD) for name in ("gate", "up")
+            self.dense(cfg.mlp_dim, name, ("embed", "mlp"))(same_BTD)
+            for name, same_BTD in zip(("gate", "up"), keep_apart(h_BTD, 2), strict=True)
         )
         h_BTF = constrain(nn.silu(gate_BTF) * up_BTF, "act_batch", "act_len", "act_mlp")
         down = self.dense(cfg.embed_dim, "down", ("mlp", "embed"))
@@ -101,17 +102,22 @@ class LlamaBlock(LlamaLayer):
         q_BHTK, k_BHTK, v_BHTK = self.project(h_BTD)
         q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
         cache = None if remember is None else remember(k_BHTK, v_BHTK)
-        if cache is None or isinstance(cache, KVCache):
-            k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
-            mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
-        else:
-            mixed_BHTK = attend_in_parts(q_BHTK, cache, mask_TM)
+        k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
+        mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
         x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
         return self.add_mlp(x_BTD, train), cache
 
     def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
         """Queries, keys and values, `[B, H, T, K]` each, by one matrix."""
         return self.split_heads(self.dense(3 * self.config.embed_dim, "qkv")(h_BTD), 3)
+
+
+def keep_apart(rows: jax.Array, count: int) -> Sequence[jax.Array]:
+    """The same rows for each of several products, none of which the compiler then joins."""
+    copies = [rows] * count
+    if device_choices().products_apart:
+        copies = jax.lax.optimization_barrier(copies)
+    return copies
 
 
 def cached_kernels(cache: KVCache) -> tuple[jnp.dtype, str]:

@@ -4,23 +4,23 @@ Before each token comes an instruction that asks for its position, one learned v
 that position, and is kept in the cache like a token. The sequence is causal: [class, P0, t0, P1,
 t1, ...]. A decoding step asks for several positions at once; when their tokens are there, all but
 the first instruction are computed again, each in its place between the tokens. Dimension key: B
-batch, N tokens of an image (ranks in generation order), P rows of the previous group, Q query
-rows, T rows of one pass, M slots of the cache (two of its rows each), H heads, K head width,
-D width, V codebook.
+batch, N tokens of an image (ranks in generation order), P tokens of the previous group, Q query
+rows, T rows of one pass, M slots of the cache (each of two rows) or its rows, H heads, K head
+width, D width, V codebook.
 """
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
-from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, put_rows, write_groups
-from lpd_jax.models.llama_block import LlamaBlock, rms_norm, zero_head
+from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, write_groups
+from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate
 from lpd_jax.models.transformer import (
@@ -152,20 +152,16 @@ def grouped_mask(group_N: jax.Array) -> jax.Array:
     return jnp.concatenate([kept, asking])
 
 
-class PairedCache(NamedTuple):
-    """Keys and values of one layer by slot: of the instruction, and of the token after it."""
-
-    queries: KVCache
-    tokens: KVCache
-
-
 def init_cache(
     config: RandARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
-) -> tuple[PairedCache, ...]:
-    """A cache of no slots, one entry per layer; decoding grows it."""
-    shape = (batch_size, config.num_heads, 0, config.head_dim)
-    (empty,) = empty_cache(1, shape, dtype)
-    return (PairedCache(empty, empty),) * config.num_layers
+) -> tuple[KVCache, ...]:
+    """A cache of no slots, one entry per layer; decoding grows it.
+
+    A slot has two rows, `[B, H, M, 2, K]`: of the instruction, and of the token after it. One
+    behind the other they are the sequence that the model was trained on.
+    """
+    shape = (batch_size, config.num_heads, 0, 2, config.head_dim)
+    return empty_cache(config.num_layers, shape, dtype)
 
 
 def decode_step(
@@ -173,83 +169,99 @@ def decode_step(
     params: Any,
     class_B1D: jax.Array,
     rows: StepRows,
-    cache: tuple[PairedCache, ...],
-) -> tuple[jax.Array, tuple[PairedCache, ...]]:
+    cache: tuple[KVCache, ...],
+) -> tuple[jax.Array, tuple[KVCache, ...]]:
     """One cached pass: the previous group's tokens, its instructions again, the next group's.
+
+    Instructions that are asked stand row by row, where tokens will come between them: the next
+    pass writes all but the first again. That one saw no other, and is there as it must be.
 
     Args:
         params: with unstacked blocks; see `unstack_blocks`.
-        class_B1D: what slot 0 holds.
+        class_B1D: what slot 0 holds, whose instruction nobody sees.
         rows: of the step table, one for each token.
         cache: keys and values of each layer; the products of the pass are in their dtype.
 
     Returns:
         Float32 logits `[B, Q, V]` and the new cache.
     """
-    model = RandAR(config, cache[0].tokens.k_BNMK.dtype).bind({"params": params})
+    dtype = cache[0].k_BNMK.dtype
+    model = RandAR(config, dtype).bind({"params": params})
+    x_BTD, rope_BTK2 = embed_step(model, class_B1D, rows)
+    num_previous, num_rows = 2 * len(rows.previous_slots_P) - 1, x_BTD.shape[1]
+    x_BTD, rope_BTK2 = pad_rows(x_BTD), pad_rows(rope_BTK2)
+    query_start = 2 * rows.query_start
+    # Where edits feed back a group of none, the pass that drew none has asked its first query.
+    previous_start = 2 * rows.previous_slots_P[0] + 1
+    row_T = jnp.arange(x_BTD.shape[1])
+    place_T = row_T + jnp.where(row_T < num_previous, previous_start, query_start - num_previous)
+    row_1M = jnp.arange(2 * cache[0].k_BNMK.shape[SLOT_AXIS])[None]
+    mask_TM = (row_1M > 0) & (row_1M <= place_T[:, None])
+    new_cache = []
+    for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
+        x_BTD, new_layer_cache = decode_block(
+            config,
+            num_previous,
+            num_rows,
+            layer_params,
+            x_BTD,
+            mask_TM,
+            rope_BTK2,
+            previous_start,
+            query_start,
+            layer_cache,
+        )
+        new_cache.append(new_layer_cache)
+    return model.to_logits(x_BTD[:, num_previous:num_rows]), tuple(new_cache)
+
+
+def embed_step(model: RandAR, class_B1D: jax.Array, rows: StepRows) -> tuple[jax.Array, jax.Array]:
+    """Rows of a cached pass, float32 `[B, 2P - 1 + Q, D]`, and their turns.
+
+    They are [t0, I1, t1, I2, t2, ...] of the previous group, then the next group's instructions.
+    """
     is_class_P = rows.previous_slots_P == 0
-    token_BPD = params["token_embed"][rows.previous_tokens_RP]
+    token_BPD = model.token_embed[rows.previous_tokens_RP]
     token_BPD = jnp.where(is_class_P[None, :, None], class_B1D, token_BPD)
     rope_BPK2 = model.rope_of(rows.previous_positions_RP)
     rope_BPK2 = jnp.where(is_class_P[None, :, None, None], 0.0, rope_BPK2)
-    # The first instruction of the group is in the cache as it must be: it saw no other.
-    asking_BTK2 = jnp.concatenate(
-        [rope_BPK2[:, 1:], model.rope_of(rows.query_positions_RQ)], axis=1
-    )
-    x_BTD = jnp.concatenate([token_BPD, model.embed_queries(asking_BTK2)], axis=1)
-    rope_BTK2 = jnp.concatenate([rope_BPK2, asking_BTK2], axis=1)
-    mask_TM = paired_mask(rows, cache[0].tokens.k_BNMK.shape[SLOT_AXIS])
-    num_previous, new_cache = len(is_class_P), []
-    starts = rows.previous_slots_P[0], rows.query_start
-    x_BTD = x_BTD.astype(jnp.float32)
-    for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
-        x_BTD, new_layer_cache = decode_block(
-            config, num_previous, layer_params, x_BTD, mask_TM, rope_BTK2, *starts, layer_cache
-        )
-        new_cache.append(new_layer_cache)
-    return model.to_logits(x_BTD[:, 2 * num_previous - 1 :]), tuple(new_cache)
+    asked_BQK2 = model.rope_of(rows.query_positions_RQ)
+    pairs_BTD = interleave(model.embed_queries(rope_BPK2), token_BPD)[:, 1:]
+    x_BTD = jnp.concatenate([pairs_BTD, model.embed_queries(asked_BQK2)], axis=1)
+    rope_BTK2 = jnp.concatenate([interleave(rope_BPK2, rope_BPK2)[:, 1:], asked_BQK2], axis=1)
+    return x_BTD.astype(jnp.float32), rope_BTK2
 
 
-def paired_mask(rows: StepRows, num_slots: int) -> jax.Array:
-    """The step's mask, bool `[2P - 1 + Q, 2M]`: M slots of instructions, then M of tokens.
-
-    Causal besides: slot by slot, in each the instruction before the token.
-    """
-    P, Q = len(rows.previous_slots_P), rows.query_positions_RQ.shape[1]
-    slots_M, slot_P = jnp.arange(num_slots), rows.previous_slots_P
-    place_T = jnp.concatenate(
-        [2 * slot_P + 1, 2 * slot_P[1:], 2 * (rows.query_start + jnp.arange(Q))]
-    )
-    place_M = jnp.concatenate([2 * slots_M, 2 * slots_M + 1])
-    # The class has no instruction before it, and what is asked for no token yet.
-    is_there_M = jnp.concatenate([slots_M > 0, slots_M < rows.query_start])
-    step_row_T = np.concatenate([np.arange(P), np.arange(1, P), P + np.arange(Q)])
-    seen_TM = jnp.tile(rows.mask_TM[step_row_T], (1, 2))
-    return seen_TM & is_there_M[None] & (place_M[None] <= place_T[:, None])
+def pad_rows(rows_BT: jax.Array) -> jax.Array:
+    """As many rows as the device likes to multiply at once: the last one again, for nobody."""
+    missing = device_choices().padded(rows_BT.shape[1]) - rows_BT.shape[1]
+    padding = [(0, 0), (0, missing), *[(0, 0)] * (rows_BT.ndim - 2)]
+    return jnp.pad(rows_BT, padding, mode="edge")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def decode_block(
     config: RandARConfig,
     num_previous: int,
+    num_rows: int,
     params: Any,
     x_BTD: jax.Array,
     mask_TM: jax.Array,
     rope_BTK2: jax.Array,
     previous_start: jax.Array,
     query_start: jax.Array,
-    cache: PairedCache,
-) -> tuple[jax.Array, PairedCache]:
+    cache: KVCache,
+) -> tuple[jax.Array, KVCache]:
     """One layer of a cached pass. Jitted on its own, it is traced once for all layers."""
-    P = num_previous
+    by_slot = cache.k_BNMK.shape
+    by_row = (*by_slot[:SLOT_AXIS], -1, by_slot[-1])
+    old_rows = KVCache(*(x.reshape(by_row) for x in cache))
+    write = CacheWrite(previous_start, query_start, num_previous)
 
-    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> PairedCache:
-        tokens = put_rows(cache.tokens, k_BHTK[:, :, :P], v_BHTK[:, :, :P], previous_start)
-        write = CacheWrite(previous_start + 1, query_start, P - 1)
-        return PairedCache(
-            write_groups(cache.queries, k_BHTK[:, :, P:], v_BHTK[:, :, P:], write), tokens
-        )
+    def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
+        # Padding has no room in the cache.
+        return write_groups(old_rows, k_BHTK[:, :, :num_rows], v_BHTK[:, :, :num_rows], write)
 
-    block = LlamaBlock(config, cache.tokens.k_BNMK.dtype).bind({"params": params})
-    new: tuple[jax.Array, PairedCache] = block(x_BTD, mask_TM, rope_BTK2, False, remember)
-    return new
+    block = LlamaBlock(config, *cached_kernels(cache)).bind({"params": params})
+    x_BTD, new_rows = block(x_BTD, mask_TM, rope_BTK2, False, remember)
+    return x_BTD, KVCache(*(x.reshape(by_slot) for x in new_rows))

@@ -15,10 +15,10 @@ from lpd_jax.decoding.scan import Step, StepRows
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_segments, make_step_table
 from lpd_jax.models.family import register
+from lpd_jax.models.layers import KVCache
 from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.randar import (
     RANDAR_MODELS,
-    PairedCache,
     RandAR,
     RandARConfig,
     decode_step,
@@ -70,14 +70,14 @@ class RandARFamily(OneByOneFamily):
 
     def decoder(
         self, params: Any, labels_R: jax.Array, schedule: GroupSchedule, dtype: Any
-    ) -> tuple[Step, tuple[PairedCache, ...]]:
+    ) -> tuple[Step, tuple[KVCache, ...]]:
         del schedule
         config = self.config
         # Once, outside the loop: casts, the slices of stacked weights, the class rows.
         params = unstack_blocks(cast_matrices(params, dtype), config.num_layers)
         class_R1D = class_rows(params["class_embed"], labels_R)
 
-        def step(rows: StepRows, cache: tuple[PairedCache, ...]):
+        def step(rows: StepRows, cache: tuple[KVCache, ...]):
             return decode_step(config, params, class_R1D, rows, cache)
 
         return step, init_cache(config, len(labels_R), dtype)
@@ -105,6 +105,9 @@ class RandARFamily(OneByOneFamily):
             rows += end - first
         layer = 2 * self.layer_weights() * rows + 2 * 2 * D * seen_by_rows  # scores, and values
         return float(cfg.num_layers * layer + 2 * cfg.num_tokens * D * cfg.codebook_size)
+
+    def describe(self) -> dict[str, str]:
+        return super().describe() | {"inside_a_group": "causal"}
 
     def layer_weights(self) -> int:
         """Entries of the matrices of one layer."""

@@ -1,5 +1,6 @@
 """Tables that are made by name."""
 
+from lpd_jax.models.family import is_tokenizer, published_models
 from lpd_jax.performance.benchmark_case import BenchmarkCase
 
 GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
@@ -46,4 +47,17 @@ def clip_cases() -> list[BenchmarkCase]:
     ]
 
 
-PRESETS = {"readme": readme_cases, "clips": clip_cases}
+def published_cases() -> list[BenchmarkCase]:
+    """One picture's tokens by every published transformer, for an accelerator: in bfloat16."""
+    published = (
+        name
+        for name, config in published_models().items()
+        if not is_tokenizer(config) and len(config.grid_size) == 2
+    )
+    return [
+        BenchmarkCase(name, dtype="bfloat16", guidance_scale=GUIDED, num_repeats=3)
+        for name in published
+    ]
+
+
+PRESETS = {"readme": readme_cases, "clips": clip_cases, "published": published_cases}

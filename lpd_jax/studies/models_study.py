@@ -3,7 +3,10 @@
 Letters: B images, N tokens per image.
 """
 
-from typing import Any
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,20 +14,56 @@ from lpd_jax.generation.request import Request
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.runtime.arguments import parse_whole
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.studies.likelihoods import Likelihoods
+from lpd_jax.training.utilization import training_flops
 
 BATCH_SIZE = 100  # of likelihoods
 
 
+class Target(NamedTuple):
+    """A model as a study is asked for it: LABEL=NAME@STEPS, of which only NAME must be."""
+
+    label: str  # models of one label, and steps, are one row: trainings from several seeds
+    name: str  # model directory, bundled model or workdir of a run
+    num_steps: int | None = None  # the model's own
+
+
+def parse_target(text: str) -> Target:
+    """Reads `zipar=runs/llamagen@144`; the label is the last part of the name by default.
+
+    Raises:
+        UserError: an empty label or name, or steps that are no number.
+    """
+    label, equals, place = text.rpartition("=")
+    name, at, steps = place.partition("@")
+    if not name or (equals and not label):
+        raise UserError(
+            f"models: got {shown(text)}, allowed are DIR, DIR@STEPS, LABEL=DIR and LABEL=DIR@STEPS"
+        )
+    return Target(label or Path(name).name, name, parse_whole("models", steps) if at else None)
+
+
 def describe_model(model: TransformerConfig, request: Request) -> dict[str, Any]:
     """What tells one model of a study from another: plain values, ready for JSON."""
+    words = dict(transformer_of(model).describe())
+    if rows_overlap(model, request):
+        words["method"] += " + ZipAR"
     return {
         "parameters": count_params(model),
+        "training_flops": training_flops(model),  # of a picture
         "num_steps": request.schedule.num_steps,
         "most_at_once": max(request.schedule.group_sizes),
         "order": request.generation.order,
-        **transformer_of(model).describe(),
+        **words,
     }
+
+
+def rows_overlap(model: TransformerConfig, request: Request) -> bool:
+    """Whether a model of one order draws in another schedule than its own: that is ZipAR's."""
+    family = transformer_of(model)
+    return not family.any_order and request.schedule != family.schedule()
 
 
 def nats_per_token(
@@ -33,11 +72,11 @@ def nats_per_token(
     tokens_BN: np.ndarray,
     request: Request,
     batch_size: int = BATCH_SIZE,
-) -> float:
+) -> float | None:
     """Mean negative log-likelihood of real tokens, drawn as the request would draw them.
 
     Tokens of one step count as independent given those before: that is how they are drawn, and
-    what drawing them at once costs shows here.
+    what drawing them at once costs shows here. None where rows overlap: no pass of training does.
 
     Args:
         model: its config.
@@ -46,5 +85,23 @@ def nats_per_token(
         request: labels `[B]`, orders `[B, N]` and the schedule.
         batch_size: images at once.
     """
+    if rows_overlap(model, request):
+        return None
     likelihoods = Likelihoods(model, params, tokens_BN, request.labels, batch_size)
     return float(likelihoods.in_order(request.order, request.schedule, class_given=True).mean())
+
+
+def pool(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One row of several draws, of one model from several seeds or of several trainings.
+
+    Numbers are means. The spread of the distance is the standard deviation of a draw; that of a
+    single one comes from resampling its pictures.
+    """
+    averaged = ("frechet_distance", "class_agreement", "draw_seconds", "compile_seconds")
+    row = dict(draws[0]) | {
+        name: statistics.fmean(draw[name] for draw in draws) for name in averaged
+    }
+    distances = [draw["frechet_distance"] for draw in draws]
+    if len(distances) > 1:
+        row["standard_deviation"] = statistics.stdev(distances)
+    return row | {"num_draws": len(draws), "distances": distances}

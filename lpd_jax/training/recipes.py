@@ -67,6 +67,54 @@ def imagenet_run(epochs: int, batch_size: int) -> ConfigDict:
     return config
 
 
+def published_run(
+    name: str, image_size: int, epochs: int, batch_size: int, generation: tuple[str, ...]
+) -> ConfigDict:
+    """A run of a published transformer on the tokens of ImageNet, without its optimizer.
+
+    Args:
+        name: of the model.
+        image_size: side of its pictures, in pixels.
+        generation: the fields of drawing that the config states.
+    """
+    config = imagenet_run(epochs, batch_size)
+    config.model = published_model(name)
+    config.data = imagenet_tokens(image_size)
+    config.generation = published_generation(name, *generation)
+    return config
+
+
+def llamagen_run(name: str, batch_size: int, learning_rate: float) -> ConfigDict:
+    """LlamaGen as its released code trains it (arXiv 2406.06525): 300 epochs, a constant rate."""
+    config = published_run(name, 384, 300, batch_size, ("guidance_scale", "output_size"))
+    config.optimizer = llamagen_optimizer(learning_rate)
+    return config
+
+
+def par_run(name: str, batch_size: int, learning_rate: float) -> ConfigDict:
+    """PAR as its paper trains it (arXiv 2412.15119, section 4.1): 300 epochs, 15 of warm-up."""
+    config = published_run(name, 384, 300, batch_size, ("guidance_scale", "output_size"))
+    epoch = imagenet_epoch(batch_size)
+    config.optimizer = par_optimizer(learning_rate, 15 * epoch, 285 * epoch)
+    return config
+
+
+def randar_run(name: str) -> ConfigDict:
+    """RandAR as its released code trains it (arXiv 2412.01827): 360,000 steps of 1,024 images."""
+    config = published_run(name, 256, 0, 1024, ("order", "num_steps", "guidance_scale"))
+    config.num_steps = 360_000
+    config.optimizer = randar_optimizer(warmup_steps=50_000, cosine_steps=310_000)
+    return config
+
+
+def arpg_run(name: str, batch_size: int, learning_rate: float) -> ConfigDict:
+    """ARPG as its paper trains it (arXiv 2503.10568): 400 epochs, 100 of warm-up."""
+    config = published_run(name, 256, 400, batch_size, ("order", "num_steps", "guidance_scale"))
+    epoch = imagenet_epoch(batch_size)
+    config.optimizer = arpg_optimizer(learning_rate, 100 * epoch, 300 * epoch)
+    return config
+
+
 def par_video_run(name: str) -> ConfigDict:
     """PAR on the clips of UCF-101 (arXiv 2412.15119, section 4.3): 3,000 epochs, 150 of warm-up.
 

@@ -14,53 +14,73 @@ WRONG = [
     (["--temperature=-1"], ["temperature", "-1"]),
     (["--output=nowhere/m"], ["output", "nowhere"]),
     (["--models=TWO_TOKENIZERS"], ["several tokenizers"]),
+    (["--models=ANY_ORDER,ANY_ORDER"], ["models", "any_order", "twice"]),
+    (["--models=ANY_ORDER@few"], ["models", "'few'", "whole numbers"]),
+    (["--models=here="], ["models", "'here='", "LABEL=DIR@STEPS"]),
+    (["--seeds=1,2,1"], ["seeds", "1, 2, 1", "different"]),
+    (["--seeds=-1"], ["seed", "-1"]),
 ]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    lpd = avatars.write_model_directory(
-        folder / "any_order", order="halton", guidance_scale=3.0, temperature=0.5
-    )
-    par = avatars.write_model_directory(folder / "four_at_once", avatars.PAR)
-    avatars.write_model_directory(folder / "other_tokenizer", avatars.PAR, seed=1)
-    return [lpd, par]
+    return {
+        "any_order": avatars.write_model_directory(
+            folder / "any_order",
+            avatars.RANDAR,
+            order="halton",
+            guidance_scale=3.0,
+            temperature=0.5,
+        ),
+        "four_at_once": avatars.write_model_directory(folder / "four_at_once", avatars.PAR),
+        "one_by_one": avatars.write_model_directory(folder / "one_by_one", avatars.LLAMAGEN),
+        "other": avatars.write_model_directory(folder / "other", avatars.PAR, seed=1),
+    }
 
 
-@pytest.mark.slow  # a process that compiles two models
+@pytest.mark.slow  # a process that compiles three models
 def test_every_model_draws_as_it_was_trained_to_and_all_are_sampled_alike(models, tmp_path):
     place = tmp_path / "study"
     place.mkdir()
-    names = ",".join(map(str, models))
-    options = [f"--models={names}", "--num_images=12", "--lpd_steps=2,4", "--output=m"]
+    names = [models["any_order"], models["four_at_once"], f"zipar={models['one_by_one']}@10"]
+    options = [f"--models={','.join(map(str, names))}", "--num_images=12", "--lpd_steps=4"]
+    options += ["--seeds=0,7", "--output=m", "--num_repeats=2"]
     (outcome,) = one_process.run_cases(
         SCRIPT, [(place, options)], tmp_path, one_process.FEW_PICTURES
     )
     assert outcome.code == 0, outcome.err
-    assert outcome.files.keys() == {"m.json", "m.md", "m.png", "m_cache.json"}
+    assert outcome.files.keys() == {"m.json", "m.md", "m.png", "m_latency.png", "m_cache.json"}
     study = json.loads(outcome.files["m.json"])
-    drawn = [(row["name"], row["order"], row["num_steps"]) for row in study["rows"]]
+    drawn = [(row["name"], row["method"], row["order"], row["num_steps"]) for row in study["rows"]]
     assert drawn == [
-        ("any_order", "halton", 2),
-        ("any_order", "halton", 4),
-        ("four_at_once", "region", 7),
+        ("any_order", "RandAR", "halton", 4),
+        ("four_at_once", "PAR", "region", 7),
+        ("zipar", "LlamaGen + ZipAR", "raster", 10),
     ]
-    assert all(row["nats_per_token"] > 1 for row in study["rows"])
+    for row in study["rows"]:
+        first, second = row["distances"]
+        assert row["frechet_distance"] == pytest.approx((first + second) / 2)
+        assert row["standard_deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+        assert row["latency"]["num_runs"] == 2 and row["latency_seconds"] > 0
+        assert row["training_flops"] > 0
+        assert row["method"].endswith("ZipAR") or row["nats_per_token"] > 1
     # Not what the first model's directory says.
     assert study["protocol"]["guidance_scale"] == study["protocol"]["temperature"] == 1.0
     assert study["protocol"]["guidance_schedule"] == "constant"
-    assert "model" not in study["protocol"]
+    assert study["protocol"]["seed"] == "0, 7" and "model" not in study["protocol"]
 
 
 @pytest.fixture(scope="module")
 def refusals(models, tmp_path_factory):
-    two_tokenizers = f"{models[1]},{models[1].parent / 'other_tokenizer'}"
-    common = [f"--models={models[0]},{models[1]}", "--lpd_steps=4", "--output=m"]
-    cases = [
-        [*common, *(option.replace("TWO_TOKENIZERS", two_tokenizers) for option in options)]
-        for options, _ in WRONG
-    ]
+    any_order, par = models["any_order"], models["four_at_once"]
+    places = {"TWO_TOKENIZERS": f"{par},{models['other']}", "ANY_ORDER": str(any_order)}
+    common = [f"--models={any_order},{par}", "--lpd_steps=4", "--output=m"]
+    cases = []
+    for options, _ in WRONG:
+        for word, place in places.items():
+            options = [option.replace(word, place) for option in options]
+        cases.append([*common, *options])
     return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
 
 

@@ -11,7 +11,7 @@ from lpd_jax.decoding.device_choices import DeviceChoices
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models import attention
-from lpd_jax.models.attention import attend, attend_in_parts, attend_in_two, choose_attention
+from lpd_jax.models.attention import attend, attend_in_two, choose_attention
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 
 
@@ -153,16 +153,6 @@ def test_auto_takes_what_runs(name, platform, dtype, head_dim, want):
 def test_what_cannot_run_is_refused(name, platform, dtype, num_tokens, message):
     with pytest.raises(ValueError, match=message):
         choose_attention(name, platform, jnp.dtype(dtype), 64, num_tokens)
-
-
-def test_parts_are_as_good_as_the_whole():
-    rng = np.random.default_rng(0)
-    q, k, v = (jnp.asarray(rng.standard_normal((2, 3, n, 8)), jnp.float32) for n in (4, 7, 7))
-    mask_TM = jnp.asarray(rng.random((4, 7)) < 0.5).at[:, 0].set(True)
-    parts = [(k[:, :, part], v[:, :, part]) for part in (slice(0, 2), slice(2, 7))]
-    np.testing.assert_allclose(
-        attend_in_parts(q, parts, mask_TM), attend(q, k, v, mask_TM), atol=1e-5
-    )
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -61,13 +61,26 @@ def test_bfloat16_products_round_their_factors_and_nothing_else():
     np.testing.assert_allclose(dweights_DF, want_DF, atol=1e-4)
 
 
+def calm(params):
+    """Matrices that keep the size of what they multiply.
+
+    Of those that double it, scores are so large that attention picks one key or another by a
+    rounding: gradients of ARPG's queries are then half noise, whatever computes them.
+    """
+
+    def halve(path, leaf):
+        return leaf * np.float32(0.5) if path[-1].key == "kernel" else leaf
+
+    return jax.tree_util.tree_map_with_path(halve, params)
+
+
 @pytest.mark.parametrize(
     "name",
     ["LPD", *(pytest.param(name, marks=pytest.mark.slow) for name in ("PAR", "RANDAR", "ARPG"))],
 )
 def test_a_model_of_bfloat16_products_learns_about_the_same(name):
     model = getattr(tiny, name)
-    family, params = transformer_of(model), tiny.random_params(model)
+    family, params = transformer_of(model), calm(tiny.random_params(model))
     rng = np.random.default_rng(0)
     tokens_BN = rng.integers(0, model.codebook_size, (4, model.num_tokens), dtype=np.int32)
     batch = {"tokens": tokens_BN, "labels": jnp.arange(4) % 3}
@@ -84,7 +97,7 @@ def test_a_model_of_bfloat16_products_learns_about_the_same(name):
     for path, want in exact.items():
         if path != "blocks/qkv/bias":  # of keys it is rounding noise
             error = np.linalg.norm(rounded[path] - want)
-            assert error <= 0.7 * np.linalg.norm(want), path  # ARPG's lively weights: 0.53
+            assert error <= 0.03 * np.linalg.norm(want), path  # 0.016 at most, of ARPG's queries
             assert error > 0 or not want.any(), path
 
 

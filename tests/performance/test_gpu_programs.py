@@ -30,8 +30,8 @@ from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.config import TrainConfig
 from tests import tiny
 
-name, what = sys.argv[1:]
-MODEL = dataclasses.replace(tiny.LPD, embed_dim=64)  # heads 32 wide: a copy is no tiny one
+name, what, family = sys.argv[1:]
+MODEL = dataclasses.replace(getattr(tiny, family), embed_dim=64)  # wide heads: no tiny copy
 generation = Generation(num_steps=4, guidance_scale=2.0)
 compute = ComputeConfig(dtype="bfloat16", remat="minimal")
 config = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=8), compute=compute)
@@ -47,8 +47,8 @@ for card in find_slices(name):
 """
 
 
-def reports(name, what, cwd):
-    told = tiny.run_python("-c", PROGRAM, name, what, cwd=cwd, timeout=1500)
+def reports(name, what, cwd, family="LPD"):
+    told = tiny.run_python("-c", PROGRAM, name, what, family, cwd=cwd, timeout=1500)
     assert told.returncode == 0, told.stderr
     lines = [line for line in told.stdout.splitlines() if line.startswith("REPORT ")]
     return {one["slice"]: one for one in (json.loads(line[7:]) for line in lines)}
@@ -76,6 +76,15 @@ def test_a_decode_for_an_h100(tmp_path):
     # Of each step the host starts the loop's condition alone.
     once, a_turn = found["h100, cuBLASLt"]["outside_graphs"]
     assert a_turn <= 1
+
+
+def test_randar_looks_at_one_cache_and_no_weights_are_copied(tmp_path):
+    report = reports("h100", "decode", tmp_path, "RANDAR")["h100, cuBLASLt"]
+    _, in_layers, casts, copies, _, attention = report["kinds"]
+    assert casts == copies == 0 and attention == "__cudnn$fmhaScaleBiasSoftmax"
+    # A layer: five products, two norms of two kernels each, SwiGLU; attention, its queries turned,
+    # two writes; once, the mask. Gate and up side by side, or a second cache, would be more.
+    assert in_layers <= 4 * (2 * 14 + 1)
 
 
 def test_training_in_bfloat16_has_no_float32_products(tmp_path):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lpd_jax.models.family import is_tokenizer, published_models
 from lpd_jax.performance import device_peaks, measure, report
 from lpd_jax.performance.benchmark_case import TASKS, BenchmarkCase
 from lpd_jax.performance.benchmark_model import LatestOnly, find_benchmark_model
@@ -216,6 +217,13 @@ def test_cases_of_presets_are_known_and_their_models_too():
         for case in cases:
             model = find_benchmark_model(case.model, case.tokenizer)
             assert measure.make_inputs(dataclasses.replace(case, batch_size=1), model)
+
+
+def test_every_published_transformer_has_a_row():
+    """Of clips in a table of their own."""
+    timed = {case.model for name in ("published", "clips") for case in PRESETS[name]()}
+    known = published_models().items()
+    assert timed == {name for name, config in known if not is_tokenizer(config)}
 
 
 @pytest.mark.parametrize(

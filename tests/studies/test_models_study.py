@@ -63,20 +63,100 @@ def test_rows_say_how_a_model_draws():
     one = dataclasses.replace(tiny.PAR, num_parallel=1)
     row = models_study.describe_model(one, request_of(one))
     assert (row["method"], row["first_tokens"], row["inside_a_group"]) == ("LlamaGen", "-", "-")
+    for config, words in ((tiny.RANDAR, "causal"), (tiny.ARPG, "blind")):
+        row = models_study.describe_model(config, request_of(config))
+        assert row["inside_a_group"] == words
     row = models_study.describe_model(tiny.LPD, request_of(tiny.LPD, num_steps=4))
     assert row["method"] == "LPD" and row["num_steps"] == 4 and row["order"] == "raster"
 
 
-def test_the_report_shows_every_row():
-    row = {"name": "mine", "frechet_distance": 1.234, "standard_deviation": 0.05}
-    row |= {"class_agreement": 0.5, "nats_per_token": 2.5, "draw_seconds": 3.0, "num_images": 100}
-    row |= models_study.describe_model(tiny.PAR, request_of(tiny.PAR, order="region"))
+def test_rows_that_overlap_are_zipars_and_have_no_likelihood():
+    one = dataclasses.replace(tiny.PAR, num_parallel=1)
+    request = request_of(one, num_steps=10)
+    assert models_study.describe_model(one, request)["method"] == "LlamaGen + ZipAR"
+    assert models_study.nats_per_token(one, tiny.random_params(one), TOKENS, request) is None
+    whole = request_of(one, num_steps=16)
+    assert models_study.describe_model(one, whole)["method"] == "LlamaGen"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("runs/lpd", ("lpd", "runs/lpd", None)),
+        ("runs/llamagen@144", ("llamagen", "runs/llamagen", 144)),
+        ("ZipAR=runs/llamagen@144", ("ZipAR", "runs/llamagen", 144)),
+        ("avatars12", ("avatars12", "avatars12", None)),
+    ],
+)
+def test_a_target_names_a_model_and_perhaps_its_label_and_steps(text, target):
+    assert models_study.parse_target(text) == target
+
+
+@pytest.mark.parametrize("text", ["=runs/lpd", "lpd=", "@20", "runs/lpd@", "runs/lpd@2.5"])
+def test_a_target_that_cannot_be_read_is_named(text):
+    with pytest.raises(ValueError, match="^models: got '.*', allowed are"):
+        models_study.parse_target(text)
+
+
+def draw_of(distance, **fields):
+    return {
+        "order": "raster",
+        "num_steps": 7,
+        "num_images": 100,
+        "frechet_distance": distance,
+        "standard_deviation": 0.05,
+        "class_agreement": 0.5,
+        "draw_seconds": 3.0,
+        "compile_seconds": 1.0,
+    } | fields
+
+
+def test_draws_of_one_model_are_pooled():
+    draws = [draw_of(1.0, draw_seconds=2.0), draw_of(1.5, draw_seconds=4.0), draw_of(2.0)]
+    row = models_study.pool(draws)
+    assert row["frechet_distance"] == pytest.approx(1.5) and row["draw_seconds"] == 3.0
+    assert row["standard_deviation"] == pytest.approx(0.5)  # not that of resampled pictures
+    assert (row["num_draws"], row["distances"]) == (3, [1.0, 1.5, 2.0])
+    alone = models_study.pool(draws[:1])
+    assert (alone["frechet_distance"], alone["standard_deviation"]) == (1.0, 0.05)
+
+
+def study_of(config, **fields):
+    row = models_study.pool([draw_of(1.234)]) | {"name": "mine", "nats_per_token": 2.5}
+    row |= models_study.describe_model(config, request_of(config, order=fields.pop("order")))
+    row |= {"latency_seconds": 0.25, "parameters": 3_400_000, "training_flops": 2.5e9} | fields
     floor = {"name": "real", "num_images": 7, "frechet_distance": 0.25}
-    study = {"rows": [row], "floors": [floor], "protocol": {"seed": 3}}
-    text = models_report.markdown(study, "shown.png")
+    return {"rows": [row], "floors": [floor], "protocol": {"seed": 3}}
+
+
+def test_the_report_shows_every_row():
+    study = study_of(tiny.PAR, order="region")
+    causal = dataclasses.replace(tiny.PAR, sequential_start=False, group_attention="causal")
+    study["rows"] += study_of(causal, order="region", nats_per_token=None)["rows"]
+    text = models_report.markdown(study, "plot.png", "shown.png")
     assert (
         "| mine | PAR | region | one by one | full | 4 | 7 | 1.23 ± 0.05 | 50.0% | 2.500 |" in text
     )
-    assert "| 30.0 |" in text and "| real | 7 | 0.25 |" in text
-    assert "(shown.png)" in text and "- seed: 3" in text
-    assert "Fréchet distance 1.23 ± 0.05" in models_report.summary(row)
+    assert "| mine | PAR | region | at once | causal | 4 | 4 | 1.23 ± 0.05 | 50.0% | - |" in text
+    assert "| 30.0 | 250 | 3.40 | 2.5 |" in text and "| real | 7 | 0.25 |" in text
+    assert "(plot.png)" in text and "(shown.png)" in text and "- seed: 3" in text
+    assert "Fréchet distance 1.23 ± 0.05" in models_report.summary(study["rows"][0])
+
+
+def test_columns_that_tell_nothing_are_left_out():
+    text = models_report.markdown(study_of(tiny.RANDAR, order="halton"), "plot.png", "shown.png")
+    assert "| mine | RandAR | halton | " in text and "first tokens" not in text
+
+
+def test_the_plot_has_every_row_with_its_spread():
+    study = study_of(tiny.PAR, order="region")
+    study["rows"] += study_of(tiny.RANDAR, order="random", latency_seconds=0.5)["rows"]
+    (axes,) = models_report.make_figure(study).axes
+    assert [text.get_text() for text in axes.texts] == [
+        "mine, 7",
+        f"mine, {study['rows'][1]['num_steps']}",
+    ]
+    bars = [container for container in axes.containers if container.has_yerr]
+    assert [bar.lines[0].get_xdata().tolist() for bar in bars] == [[250.0], [500.0]]
+    low, high = bars[0].lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((1.184, 1.284))
