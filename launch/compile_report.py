@@ -10,6 +10,8 @@
     pip install 'jax-cuda13-plugin[with-cuda]==0.10.2'      # of the version that jax has
     python launch/compile_report.py --config=configs/lpd_l.py --topology=h100,8xh100,a100 \\
         --config.batch_size=256
+    python launch/compile_report.py --config=configs/lpd_xxl.py --topology=h100 --notrain \\
+        --decode_batch=1 --decode_layers=2,4      # a line through both, in a minute
 
 The config is that of a transformer, of any family, whose decode draws as its `generation` says, or
 that of a tokenizer, which has a train step only.
@@ -26,10 +28,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 
+from typing import Any  # noqa: E402
+
 from absl import flags  # noqa: E402
 
 from lpd_jax.models.family import is_tokenizer  # noqa: E402
 from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside  # noqa: E402
+from lpd_jax.performance.by_layers import compile_few  # noqa: E402
 from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_decoding,
     compile_training,
@@ -37,8 +42,8 @@ from lpd_jax.performance.compile_report import (  # noqa: E402
 )
 from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
 from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
-from lpd_jax.performance.program_needs import table  # noqa: E402
-from lpd_jax.performance.topology import find_slices  # noqa: E402
+from lpd_jax.performance.program_needs import ProgramNeeds, table  # noqa: E402
+from lpd_jax.performance.topology import Slice, find_slices  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.arguments import as_path  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
@@ -50,6 +55,10 @@ TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16; or h100
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
 )
+DECODE_LAYERS = flags.DEFINE_list(
+    "decode_layers", [], "Two numbers of layers to compile the decode with; the rest is a line."
+)
+TRAIN = flags.DEFINE_boolean("train", True, "Compile the train step.")
 TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "A published one, whose decoder draws. Default: vq16; of clips, nbp_video."
 )
@@ -81,17 +90,37 @@ def main() -> None:
             rows.append(compile_largest(model, config, tpu_slice))
             print(table(rows)[-1], flush=True)
             continue
-        rows.append(compile_training(model, config, tpu_slice))
-        print(table(rows)[-1], flush=True)
+        if TRAIN.value:
+            rows.append(compile_training(model, config, tpu_slice))
+            print(table(rows)[-1], flush=True)
         if generation:
-            drawn = model, tokenizer, generation, DECODE_BATCH.value
-            rows.append(compile_decoding(*drawn, tpu_slice))
+            rows.append(compile_drawing(model, tokenizer, generation, tpu_slice))
             print(table(rows)[-1], flush=True)
     print("\n".join(table(rows)))
     if output:
         with open(output, "a", encoding="utf-8") as file:
             file.write("\n".join(table(rows)) + "\n\n")
         print(f"wrote {output}")
+
+
+def compile_drawing(model: Any, tokenizer: Any, generation: Any, tpu_slice: Slice) -> ProgramNeeds:
+    """The decode, of the whole model or of two with few layers."""
+    options = (tokenizer, generation, DECODE_BATCH.value, tpu_slice)
+    if not DECODE_LAYERS.value:
+        return compile_decoding(model, *options)
+    return compile_few(
+        lambda small: compile_decoding(small, *options), model, read_layers(), tpu_slice
+    )
+
+
+def read_layers() -> tuple[int, int]:
+    try:
+        fewer, more = map(int, DECODE_LAYERS.value)
+    except ValueError:
+        raise UserError(
+            f"decode_layers: got {','.join(DECODE_LAYERS.value)}, allowed are two numbers: 2,4"
+        ) from None
+    return fewer, more
 
 
 if __name__ == "__main__":

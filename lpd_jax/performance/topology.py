@@ -9,6 +9,7 @@ import jax
 
 from lpd_jax.performance.gpu_targets import PRODUCTS, gpu_devices
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.mesh import MeshConfig, mesh_of
 from lpd_jax.training.utilization import PEAK_FLOPS
 
 
@@ -116,21 +117,25 @@ def slice_devices(tpu_slice: Slice) -> Any:
         ) from error
 
 
-def slice_mesh(tpu_slice: Slice, fsdp: int) -> jax.sharding.Mesh:
-    """A mesh whose fsdp axis is the smallest union of whole torus axes that has `fsdp` devices.
+def slice_mesh(tpu_slice: Slice, config: MeshConfig) -> jax.sharding.Mesh:
+    """The mesh that a run with the config's `fsdp` and `tensor` has there; `data` takes the rest.
 
-    Of GPUs it is the smallest divisor of their number.
+    Where the slice has fewer devices, or its torus cannot be cut so, fsdp is the next size that
+    fits.
+
+    Raises:
+        UserError: a tensor axis that no part of the slice has.
     """
-    from jax.experimental import topologies
-
-    from lpd_jax.runtime.mesh import MESH_AXES
-
-    sides = {1, *tpu_slice.shape}
-    for first in tpu_slice.shape:
-        sides |= {first * side for side in tpu_slice.shape if tpu_slice.shape.count(first) > 1}
-    if tpu_slice.chip.platform == "gpu":
-        sides = set(range(1, tpu_slice.num_devices + 1))
-    sides = {side for side in sides if tpu_slice.num_devices % side == 0} | {tpu_slice.num_devices}
-    size = min(side for side in sides if side >= min(fsdp, tpu_slice.num_devices))
-    shape = (tpu_slice.num_devices // size, size, 1)
-    return topologies.make_mesh(slice_devices(tpu_slice), shape, MESH_AXES)
+    devices, count = slice_devices(tpu_slice).devices, tpu_slice.num_devices
+    rest = count // config.tensor
+    for fsdp in range(min(config.fsdp, rest), rest + 1):
+        if count % (fsdp * config.tensor):
+            continue
+        try:
+            return mesh_of((rest // fsdp, fsdp, config.tensor), devices)
+        except UserError:
+            continue
+    raise UserError(
+        f"mesh.tensor: got {config.tensor}, allowed on {tpu_slice.name} are parts of its "
+        f"{' x '.join(map(str, tpu_slice.shape))} devices"
+    )
