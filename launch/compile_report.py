@@ -34,7 +34,7 @@ from absl import flags  # noqa: E402
 
 from lpd_jax.models.family import is_tokenizer  # noqa: E402
 from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside  # noqa: E402
-from lpd_jax.performance.by_layers import compile_few  # noqa: E402
+from lpd_jax.performance.by_layers import check_layers, compile_few  # noqa: E402
 from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_decoding,
     compile_training,
@@ -43,7 +43,7 @@ from lpd_jax.performance.compile_report import (  # noqa: E402
 from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
 from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
 from lpd_jax.performance.program_needs import ProgramNeeds, table  # noqa: E402
-from lpd_jax.performance.topology import Slice, find_slices  # noqa: E402
+from lpd_jax.performance.topology import find_slices  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.arguments import as_path  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
@@ -78,6 +78,7 @@ def main() -> None:
     tokenizer = find_tokenizer(tokenizer_beside(model, TOKENIZER.value)) if draws else None
     if is_tokenizer(model) and LARGEST.value:
         raise UserError("largest: got True, allowed for a tokenizer is False")
+    layers = read_layers(model) if DECODE_LAYERS.value else None
     slices = [
         found for name in TOPOLOGY.value for found in find_slices(name, MATRIX_PRODUCTS.value)
     ]
@@ -94,7 +95,8 @@ def main() -> None:
             rows.append(compile_training(model, config, tpu_slice))
             print(table(rows)[-1], flush=True)
         if generation:
-            rows.append(compile_drawing(model, tokenizer, generation, tpu_slice))
+            options = tokenizer, generation, DECODE_BATCH.value, tpu_slice
+            rows.append(compile_drawing(model, options, layers))
             print(table(rows)[-1], flush=True)
     print("\n".join(table(rows)))
     if output:
@@ -103,24 +105,24 @@ def main() -> None:
         print(f"wrote {output}")
 
 
-def compile_drawing(model: Any, tokenizer: Any, generation: Any, tpu_slice: Slice) -> ProgramNeeds:
-    """The decode, of the whole model or of two with few layers."""
-    options = (tokenizer, generation, DECODE_BATCH.value, tpu_slice)
-    if not DECODE_LAYERS.value:
-        return compile_decoding(model, *options)
-    return compile_few(
-        lambda small: compile_decoding(small, *options), model, read_layers(), tpu_slice
-    )
-
-
-def read_layers() -> tuple[int, int]:
+def read_layers(model: Any) -> tuple[int, int]:
     try:
         fewer, more = map(int, DECODE_LAYERS.value)
     except ValueError:
         raise UserError(
             f"decode_layers: got {','.join(DECODE_LAYERS.value)}, allowed are two numbers: 2,4"
         ) from None
-    return fewer, more
+    return check_layers(model, (fewer, more))
+
+
+def compile_drawing(
+    model: Any, options: tuple[Any, ...], layers: tuple[int, int] | None
+) -> ProgramNeeds:
+    """The decode, of the whole model or of two with few layers."""
+    if layers is None:
+        return compile_decoding(model, *options)
+    tpu_slice = options[-1]
+    return compile_few(lambda small: compile_decoding(small, *options), model, layers, tpu_slice)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class ProgramNeeds:
     sent_bytes: float  # by a device
     compute_seconds: float
     link_seconds: float
-    async_share: float = 1.0  # of what is sent: arithmetic may run beside it
+    async_share: float = 1.0  # of that time: arithmetic may run beside it
     peak_flops: float = 0.0  # of a device, a second
     kernels: Kernels | None = None  # of a GPU, as what follows
     kinds: KernelKinds | None = None
@@ -107,8 +107,8 @@ def needs_of(
     """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
     memory, text, chip = check_memory(compiled, tpu_slice), compiled.as_text(), tpu_slice.chip
     collectives = find_collectives(text)
-    sent = sum(one.sent_bytes for one in collectives)
-    sent_async = sum(one.sent_bytes for one in collectives if one.is_async)
+    seconds = [x.sent_bytes / tpu_slice.link_bandwidth(x.group_size) for x in collectives]
+    beside = sum(time for time, x in zip(seconds, collectives, strict=True) if x.is_async)
     if chip.platform == "gpu":
         known["kernels"] = kernels = count_kernels(text)
         known["kinds"] = kernel_kinds(text)
@@ -119,9 +119,9 @@ def needs_of(
         num_devices=tpu_slice.num_devices,
         mesh=tuple(mesh.shape.values()),
         memory_bytes=memory,
-        sent_bytes=sent,
-        link_seconds=sent / chip.axis_bandwidth,
-        async_share=sent_async / sent if sent else 1.0,
+        sent_bytes=sum(x.sent_bytes for x in collectives),
+        link_seconds=sum(seconds),
+        async_share=beside / sum(seconds) if any(seconds) else 1.0,
         peak_flops=chip.peak_flops,
         **known,
     )

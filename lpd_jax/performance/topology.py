@@ -1,5 +1,6 @@
 """TPU slices and machines with GPUs: shape, memory, arithmetic and links of a device."""
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -23,12 +24,13 @@ class Chip(NamedTuple):
     axis_bandwidth: float  # bytes/s that a device sends along one axis of the torus, both ways
     num_axes: int  # of the torus; GPUs of a machine all reach each other
     platform: str = "tpu"
+    ring: int = 2  # sides of a slice that are a multiple of it close to a ring
 
 
 CHIPS = {
-    "v5e": Chip("v5e", PEAK_FLOPS["TPU v5 lite"], 16e9, 819e9, 100e9, 2),
-    "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2),
-    "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3),
+    "v5e": Chip("v5e", PEAK_FLOPS["TPU v5 lite"], 16e9, 819e9, 100e9, 2, ring=16),
+    "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2, ring=16),
+    "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3, ring=4),
 }
 # NVLink gives half of its figure to each way.
 CHIPS |= {
@@ -56,6 +58,23 @@ class Slice(NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.name}, {self.products}" if self.products else self.name
+
+    def link_bandwidth(self, group_size: int) -> float:
+        """Bytes/s that a device sends in a collective of so many devices.
+
+        Along each side that the group fills, both ways where the side closes to a ring, else one
+        way; a group that fills none has a part of one side.
+        """
+        chip = self.chip
+        if chip.platform == "gpu":
+            return chip.axis_bandwidth
+        subsets = (
+            sides
+            for count in range(1, len(self.shape) + 1)
+            for sides in itertools.combinations(self.shape, count)
+        )
+        filled = next((sides for sides in subsets if math.prod(sides) == group_size), (1,))
+        return chip.axis_bandwidth * sum(0.5 if side % chip.ring else 1.0 for side in filled)
 
     @property
     def compiler_options(self) -> dict[str, Any]:

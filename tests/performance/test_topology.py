@@ -66,3 +66,14 @@ def test_a_slice_has_the_mesh_that_a_run_would_have(no_compiler):
         shapes("v5e-16", (1, 3))
     no_compiler |= {2, 4}
     assert shapes("v5p-512", (2, 1)) == [(32, 8, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "group_size", "gigabytes"),
+    [("v5e-256", 16, 100), ("v5e-256", 256, 200), ("v5e-256", 4, 50), ("v5e-16", 4, 50),
+     ("v5e-16", 16, 100), ("v5p-512", 8, 200), ("v5p-512", 32, 400), ("v5p-512", 256, 600),
+     ("8xh100", 4, 450)],
+)  # fmt: skip
+def test_a_group_sends_along_the_sides_that_it_fills(name, group_size, gigabytes):
+    """Of a v5e only the whole pod's sides are rings, of a v5p those of whole cubes."""
+    assert find_slice(name).link_bandwidth(group_size) == gigabytes * 1e9
