@@ -68,12 +68,13 @@ class Slice(NamedTuple):
         chip = self.chip
         if chip.platform == "gpu":
             return chip.axis_bandwidth
-        subsets = (
+        subsets = [
             sides
             for count in range(1, len(self.shape) + 1)
             for sides in itertools.combinations(self.shape, count)
-        )
-        filled = next((sides for sides in subsets if math.prod(sides) == group_size), (1,))
+            if group_size % math.prod(sides) == 0
+        ]
+        filled = max(subsets, key=math.prod, default=(1,))
         return chip.axis_bandwidth * sum(0.5 if side % chip.ring else 1.0 for side in filled)
 
     @property

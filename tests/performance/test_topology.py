@@ -70,9 +70,9 @@ def test_a_slice_has_the_mesh_that_a_run_would_have(no_compiler):
 
 @pytest.mark.parametrize(
     ("name", "group_size", "gigabytes"),
-    [("v5e-256", 16, 100), ("v5e-256", 256, 200), ("v5e-256", 4, 50), ("v5e-16", 4, 50),
-     ("v5e-16", 16, 100), ("v5p-512", 8, 200), ("v5p-512", 32, 400), ("v5p-512", 256, 600),
-     ("8xh100", 4, 450)],
+    [("v5e-256", 16, 100), ("v5e-256", 256, 200), ("v5e-256", 4, 50), ("v5e-256", 64, 100),
+     ("v5e-16", 4, 50), ("v5e-16", 16, 100), ("v5p-512", 8, 200), ("v5p-512", 32, 400),
+     ("v5p-512", 256, 600), ("8xh100", 4, 450)],
 )  # fmt: skip
 def test_a_group_sends_along_the_sides_that_it_fills(name, group_size, gigabytes):
     """Of a v5e only the whole pod's sides are rings, of a v5p those of whole cubes."""
