@@ -22,6 +22,7 @@ class DeviceChoices(NamedTuple):
     one_write: keys go to the cache in one window over the previous group and the next, values
         likewise, rather than group by group.
     slot_multiple: caches are padded to it, as matrix libraries ask for.
+    row_multiple: rows of an image in a step are padded to it, where the family can.
     one_segment_up_to: images for which a schedule is one scan: their rows, padded, still take less
         time than reading the weights.
     """
@@ -29,6 +30,7 @@ class DeviceChoices(NamedTuple):
     flash_attention: bool = False
     one_write: bool = False
     slot_multiple: int = 1
+    row_multiple: int = 1
     one_segment_up_to: int = 0
 
     def num_segments(self, num_images: int) -> int:
@@ -47,8 +49,9 @@ class Device(NamedTuple):
 
 PLAIN = DeviceChoices()
 # An H100 multiplies 295 rows in the time that it reads bfloat16 weights in; a step of LPD's 20, all
-# in one scan, has 80 rows an image under guidance.
-NVIDIA = DeviceChoices(one_write=True, slot_multiple=8, one_segment_up_to=4)
+# in one scan, has 80 rows an image under guidance. Guidance doubles rows, and cuBLASLt asks for
+# multiples of 8: others it has padded by a copy, in every layer and step.
+NVIDIA = DeviceChoices(one_write=True, slot_multiple=8, row_multiple=4, one_segment_up_to=4)
 
 
 def device_choices() -> DeviceChoices:

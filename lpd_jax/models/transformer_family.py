@@ -76,6 +76,7 @@ class Family(abc.ABC):
     any_order: whether known tokens can come first, so that pictures can be edited.
     class_leaves: the parameters, by their top names, that speak of classes and of nothing else;
         where none is named, weights cannot be taken over to other classes.
+    pads_queries: whether a step may ask for more tokens than it draws: nobody sees those queries.
     draws_sizes: whether training draws lists of group sizes.
     has_head: whether its last step is a matrix without bias, `head` of its parameters, which
         `logits` with the option `headless` leaves out.
@@ -87,6 +88,7 @@ class Family(abc.ABC):
     models: ClassVar[Mapping[str, Any]] = {}
     any_order: ClassVar[bool] = True
     class_leaves: ClassVar[tuple[str, ...]] = ()
+    pads_queries: ClassVar[bool] = False
     draws_sizes: ClassVar[bool] = False
     has_head: ClassVar[bool] = False
 
