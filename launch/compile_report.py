@@ -23,10 +23,11 @@ product a kernel of Triton and once with every one of cuBLASLt: a card measures 
 
 import os
 
-# Before JAX starts: no TPU is looked for, and libtpu asks no metadata server.
+# Before JAX starts: no TPU is looked for, libtpu asks no metadata server, and others may use it.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 from typing import Any  # noqa: E402
 
