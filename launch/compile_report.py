@@ -10,6 +10,8 @@
     pip install 'jax-cuda13-plugin[with-cuda]==0.10.2'      # of the version that jax has
     python launch/compile_report.py --config=configs/lpd_l.py --topology=h100,8xh100,a100 \\
         --config.batch_size=256
+    python launch/compile_report.py --config=configs/lpd_xxl.py --topology=h100 --notrain \\
+        --decode_batch=1 --decode_layers=2,4      # a line through both, in a minute
 
 The config is that of a transformer, of any family, whose decode draws as its `generation` says, or
 that of a tokenizer, which has a train step only.
@@ -21,15 +23,19 @@ product a kernel of Triton and once with every one of cuBLASLt: a card measures 
 
 import os
 
-# Before JAX starts: no TPU is looked for, and libtpu asks no metadata server.
+# Before JAX starts: no TPU is looked for, libtpu asks no metadata server, and others may use it.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+
+from typing import Any  # noqa: E402
 
 from absl import flags  # noqa: E402
 
 from lpd_jax.models.family import is_tokenizer  # noqa: E402
 from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside  # noqa: E402
+from lpd_jax.performance.by_layers import check_layers, compile_few  # noqa: E402
 from lpd_jax.performance.compile_report import (  # noqa: E402
     compile_decoding,
     compile_training,
@@ -37,7 +43,7 @@ from lpd_jax.performance.compile_report import (  # noqa: E402
 )
 from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
 from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
-from lpd_jax.performance.program_needs import table  # noqa: E402
+from lpd_jax.performance.program_needs import ProgramNeeds, table  # noqa: E402
 from lpd_jax.performance.topology import find_slices  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.arguments import as_path  # noqa: E402
@@ -50,6 +56,10 @@ TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16; or h100
 DECODE_BATCH = flags.DEFINE_integer(
     "decode_batch", 64, "Images of a device; 0 compiles no decode.", lower_bound=0
 )
+DECODE_LAYERS = flags.DEFINE_list(
+    "decode_layers", [], "Two numbers of layers to compile the decode with; the rest is a line."
+)
+TRAIN = flags.DEFINE_boolean("train", True, "Compile the train step.")
 TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "A published one, whose decoder draws. Default: vq16; of clips, nbp_video."
 )
@@ -69,6 +79,7 @@ def main() -> None:
     tokenizer = find_tokenizer(tokenizer_beside(model, TOKENIZER.value)) if draws else None
     if is_tokenizer(model) and LARGEST.value:
         raise UserError("largest: got True, allowed for a tokenizer is False")
+    layers = read_layers(model) if DECODE_LAYERS.value else None
     slices = [
         found for name in TOPOLOGY.value for found in find_slices(name, MATRIX_PRODUCTS.value)
     ]
@@ -81,17 +92,38 @@ def main() -> None:
             rows.append(compile_largest(model, config, tpu_slice))
             print(table(rows)[-1], flush=True)
             continue
-        rows.append(compile_training(model, config, tpu_slice))
-        print(table(rows)[-1], flush=True)
+        if TRAIN.value:
+            rows.append(compile_training(model, config, tpu_slice))
+            print(table(rows)[-1], flush=True)
         if generation:
-            drawn = model, tokenizer, generation, DECODE_BATCH.value
-            rows.append(compile_decoding(*drawn, tpu_slice))
+            options = tokenizer, generation, DECODE_BATCH.value, tpu_slice
+            rows.append(compile_drawing(model, options, layers))
             print(table(rows)[-1], flush=True)
     print("\n".join(table(rows)))
     if output:
         with open(output, "a", encoding="utf-8") as file:
             file.write("\n".join(table(rows)) + "\n\n")
         print(f"wrote {output}")
+
+
+def read_layers(model: Any) -> tuple[int, int]:
+    try:
+        fewer, more = map(int, DECODE_LAYERS.value)
+    except ValueError:
+        raise UserError(
+            f"decode_layers: got {','.join(DECODE_LAYERS.value)}, allowed are two numbers: 2,4"
+        ) from None
+    return check_layers(model, (fewer, more))
+
+
+def compile_drawing(
+    model: Any, options: tuple[Any, ...], layers: tuple[int, int] | None
+) -> ProgramNeeds:
+    """The decode, of the whole model or of two with few layers."""
+    if layers is None:
+        return compile_decoding(model, *options)
+    tpu_slice = options[-1]
+    return compile_few(lambda small: compile_decoding(small, *options), model, layers, tpu_slice)
 
 
 if __name__ == "__main__":

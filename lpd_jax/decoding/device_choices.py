@@ -23,6 +23,7 @@ class DeviceChoices(NamedTuple):
         likewise, rather than group by group.
     size_multiple: caches, and rows that would be padded product by product, are padded to it, as
         matrix libraries ask for.
+    row_multiple: rows of an image in a step are padded to it, where the family can.
     products_apart: products of the same rows stay apart. XLA for GPUs would join the small ones,
         and to that end copy their weights, one behind the other, in every step.
     one_segment_up_to: images for which a schedule is one scan: their rows, padded, still take less
@@ -32,6 +33,7 @@ class DeviceChoices(NamedTuple):
     flash_attention: bool = False
     one_write: bool = False
     size_multiple: int = 1
+    row_multiple: int = 1
     products_apart: bool = False
     one_segment_up_to: int = 0
 
@@ -51,8 +53,11 @@ class Device(NamedTuple):
 
 PLAIN = DeviceChoices()
 # An H100 multiplies 295 rows in the time that it reads bfloat16 weights in; a step of LPD's 20, all
-# in one scan, has 80 rows an image under guidance.
-NVIDIA = DeviceChoices(one_write=True, size_multiple=8, products_apart=True, one_segment_up_to=4)
+# in one scan, has 80 rows an image under guidance. Guidance doubles rows, and cuBLASLt asks for
+# multiples of 8: others it has padded by a copy, in every layer and step.
+NVIDIA = DeviceChoices(
+    one_write=True, size_multiple=8, row_multiple=4, products_apart=True, one_segment_up_to=4
+)
 
 
 def device_choices() -> DeviceChoices:

@@ -74,6 +74,7 @@ def decode_tokens(
     num_segments: int | None = None,
     keep_logits: bool = False,
     known: Known | None = None,
+    pad_queries: bool = False,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Draws all tokens of B images, or those that are not known.
 
@@ -88,6 +89,7 @@ def decode_tokens(
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
+        pad_queries: whether the model takes more queries than a step draws, as the device may like.
 
     Returns:
         Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` (of the tokens that the
@@ -101,7 +103,7 @@ def decode_tokens(
     if num_segments is None:
         num_segments = device_choices().num_segments(len(order_BN))
     segments = checked_segments(schedule, num_segments, num_tokens, known)
-    segments = with_room(segments, schedule, known)
+    segments = with_room(segments, schedule, known, pad_queries)
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
     noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
     draw = functools.partial(
@@ -188,13 +190,18 @@ def checked_segments(
 
 
 def with_room(
-    segments: tuple[Segment, ...], schedule: GroupSchedule, known: Known | None
+    segments: tuple[Segment, ...],
+    schedule: GroupSchedule,
+    known: Known | None,
+    pad_queries: bool = False,
 ) -> tuple[Segment, ...]:
-    """Segments with as many slots as the device likes a cache to have."""
+    """Segments with as many slots as the device likes a cache to have, and as many rows."""
     choices, num_slots, roomy = device_choices(), 0, []
     starts_S = make_step_table(schedule).previous_start_S
     for one in segments:
-        needed = one.num_slots
+        padding = -(one.previous_width + one.query_width) % choices.row_multiple * pad_queries
+        one = dataclasses.replace(one, query_width=one.query_width + padding)
+        needed = one.num_slots + padding
         if choices.one_write:
             # All rows of the last step; where it begins is data if tokens are known.
             last = int(starts_S[one.first_step + one.num_steps - 1])

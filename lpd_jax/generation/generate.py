@@ -72,6 +72,7 @@ def generate_ranked_tokens(
         num_segments=family.num_segments(num_segments, len(labels_B)),
         keep_logits=keep_logits,
         known=known,
+        pad_queries=family.pads_queries,
     )
 
 

@@ -52,6 +52,7 @@ class LPDFamily(BlockFamily):
     models = LPD_MODELS
     class_leaves = ("class_embed", "null_class_embed")
     has_head = True
+    pads_queries = True
     draws_sizes = True
 
     config: LPDConfig

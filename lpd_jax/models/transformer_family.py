@@ -78,6 +78,7 @@ class Family(abc.ABC):
         where none is named, weights cannot be taken over to other classes.
     starts_from: other families whose weights `from_other` takes, and the fields in which their
         configs may differ.
+    pads_queries: whether a step may ask for more tokens than it draws: nobody sees those queries.
     draws_sizes: whether training draws lists of group sizes.
     has_head: whether its last step is a matrix without bias, `head` of its parameters, which
         `logits` with the option `headless` leaves out.
@@ -90,6 +91,7 @@ class Family(abc.ABC):
     any_order: ClassVar[bool] = True
     class_leaves: ClassVar[tuple[str, ...]] = ()
     starts_from: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    pads_queries: ClassVar[bool] = False
     draws_sizes: ClassVar[bool] = False
     has_head: ClassVar[bool] = False
 

@@ -26,7 +26,7 @@ from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, needs_of
 from lpd_jax.performance.topology import Chip, Slice, slice_mesh
 from lpd_jax.performance.traced_flops import traced_flops
 from lpd_jax.performance.training_program import training_program
-from lpd_jax.runtime.mesh import batch_sharding
+from lpd_jax.runtime.mesh import MeshConfig, batch_sharding
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.utilization import training_flops
 
@@ -56,7 +56,7 @@ def compile_training(model: Any, config: TrainConfig, tpu_slice: Slice) -> Progr
 
 def compile_step(model: Any, config: TrainConfig, tpu_slice: Slice) -> ProgramNeeds:
     """Compiles the train step just as the config has it; DoesNotFit is what it says."""
-    mesh = slice_mesh(tpu_slice, config.mesh.fsdp)
+    mesh = slice_mesh(tpu_slice, config.mesh)
     step, state, batch = training_program(model, config, mesh, tpu_slice.chip.platform)
     arguments = state, batch, jax.eval_shape(lambda: jax.random.key(0))
     compiled, seconds, outside = compile_for(tpu_slice, mesh, step, *arguments)
@@ -157,7 +157,7 @@ def compile_schedule(
     tpu_slice: Slice,
 ) -> ProgramNeeds:
     """Compiles the decode just as it is asked for; DoesNotFit is what it says."""
-    mesh = slice_mesh(tpu_slice, 1)
+    mesh = slice_mesh(tpu_slice, MeshConfig())
     schedule = transformer_of(model).schedule(generation.num_steps, generation.group_sizes)
     draw = functools.partial(
         generate_images,

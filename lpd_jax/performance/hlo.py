@@ -30,7 +30,11 @@ CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 BELOW = re.compile(r"ROOT .* compare\(.*?%([\w.\-]+)\), direction=LT")
 CONSTANT = re.compile(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)")
 IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
-MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}")
+CHANNEL = re.compile(r"channel_id=(\d+)")
+# TPUs run a collective in the fusions beside it: its start, a few with arithmetic, and its end
+# each repeat the line.
+IN_STEPS = '"async_collective_fusion_config"'
 TUPLES = re.compile(r"\(\((.*?)\), \((.*?)\)(?:, .*)?\)")
 LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 
@@ -42,6 +46,7 @@ class Collective(NamedTuple):
     buffer_bytes: int  # of the whole that it makes or reduces
     group_size: int
     times: int
+    is_async: bool = False  # arithmetic may run beside it
 
     @property
     def sent_bytes(self) -> float:
@@ -59,6 +64,7 @@ def find_collectives(text: str) -> list[Collective]:
     """
     computations, entry = split_computations(text)
     found: list[Collective] = []
+    in_steps: set[str] = set()  # those whose first step was seen
     pending: list[tuple[str, int | None]] = [(entry, 1)]
     while pending:
         name, times = pending.pop()
@@ -71,7 +77,15 @@ def find_collectives(text: str) -> list[Collective]:
             if kind in COLLECTIVES:
                 if times is None:
                     raise ValueError(f"hlo: {kind} in {name}, a loop of unknown length")
-                found.append(read_collective(kind, shapes, line, times))
+                channel = CHANNEL.search(line)
+                if IN_STEPS in line and channel:
+                    if channel[1] in in_steps:
+                        continue
+                    in_steps.add(channel[1])
+                # Of a sum each device keeps its part: a fusion that the compiler names so.
+                scatters = kind == "all-reduce" and name.startswith("all-reduce-scatter")
+                one = read_collective(kind, shapes, line, times)
+                found.append(one._replace(kind="reduce-scatter") if scatters else one)
             trips = read_trips(line, computations) if operation == "while" else 1
             inside = times * trips if times and trips else None
             called = CALLED.findall(line)
@@ -120,7 +134,8 @@ def read_collective(kind: str, shapes: str, line: str, times: int) -> Collective
         whole = sum(sizes_of(results[2])) if results else max(sizes, default=0)
     if kind == "reduce-scatter" and "-start(" not in line:
         whole *= group_size
-    return Collective(kind, whole, group_size, times)
+    is_async = "-start(" in line or IN_STEPS in line
+    return Collective(kind, whole, group_size, times, is_async)
 
 
 def sizes_of(shapes: str) -> list[int]:

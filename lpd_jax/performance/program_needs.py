@@ -43,6 +43,8 @@ class ProgramNeeds:
     sent_bytes: float  # by a device
     compute_seconds: float
     link_seconds: float
+    async_share: float = 1.0  # of that time: arithmetic may run beside it
+    peak_flops: float = 0.0  # of a device, a second
     kernels: Kernels | None = None  # of a GPU, as what follows
     kinds: KernelKinds | None = None
     outside_graphs: Outside | None = None
@@ -75,9 +77,15 @@ class ProgramNeeds:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """With all sending, and starting of kernels, hidden behind arithmetic, and with none."""
-        hidden = max(self.compute_seconds, self.link_seconds, self.launch_seconds)
-        return hidden, self.compute_seconds + self.link_seconds + self.launch_seconds
+        """With all hidden behind arithmetic that may run beside it, and with nothing.
+
+        That is the starting of kernels, and what is sent asynchronously.
+        """
+        waiting = (1 - self.async_share) * self.link_seconds
+        beside = max(
+            self.compute_seconds, self.async_share * self.link_seconds, self.launch_seconds
+        )
+        return beside + waiting, self.compute_seconds + self.link_seconds + self.launch_seconds
 
     @property
     def efficiency(self) -> tuple[float, float]:
@@ -85,13 +93,22 @@ class ProgramNeeds:
         hidden, open_ = self.seconds
         return self.compute_seconds / open_, self.compute_seconds / hidden
 
+    @property
+    def utilization(self) -> tuple[float, float]:
+        """Of the peak, by what the model needs: in the same order."""
+        hidden, open_ = self.seconds
+        needed = self.model_flops / self.peak_flops if self.peak_flops else 0.0
+        return needed / open_, needed / hidden
+
 
 def needs_of(
     compiled: Any, mesh: jax.sharding.Mesh, tpu_slice: Slice, **known: Any
 ) -> ProgramNeeds:
     """Joins what is known of a program to what it needs; DoesNotFit where that is too much."""
     memory, text, chip = check_memory(compiled, tpu_slice), compiled.as_text(), tpu_slice.chip
-    sent = sum(one.sent_bytes for one in find_collectives(text))
+    collectives = find_collectives(text)
+    seconds = [x.sent_bytes / tpu_slice.link_bandwidth(x.group_size) for x in collectives]
+    beside = sum(time for time, x in zip(seconds, collectives, strict=True) if x.is_async)
     if chip.platform == "gpu":
         known["kernels"] = kernels = count_kernels(text)
         known["kinds"] = kernel_kinds(text)
@@ -102,8 +119,10 @@ def needs_of(
         num_devices=tpu_slice.num_devices,
         mesh=tuple(mesh.shape.values()),
         memory_bytes=memory,
-        sent_bytes=sent,
-        link_seconds=sent / chip.axis_bandwidth,
+        sent_bytes=sum(x.sent_bytes for x in collectives),
+        link_seconds=sum(seconds),
+        async_share=beside / sum(seconds) if any(seconds) else 1.0,
+        peak_flops=chip.peak_flops,
         **known,
     )
 
@@ -133,7 +152,8 @@ def table(rows: list[ProgramNeeds]) -> list[str]:
     """Programs as lines of a Markdown table."""
     header = [
         "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
-        "memory GB", "model TFLOP", "sent GB", "arithmetic s", "links s", "total s", "efficiency",
+        "memory GB", "model TFLOP", "sent GB", "async",
+        "arithmetic s", "links s", "total s", "efficiency", "utilisation",
     ]  # fmt: skip
     of_gpus = any(row.kernels for row in rows)
     return markdown_table(
@@ -171,8 +191,12 @@ def cells(row: ProgramNeeds) -> list[str]:
         f"{row.memory_bytes / 1e9:.2f}",
         f"{row.model_flops / 1e12:.2f}",
         f"{row.sent_bytes / 1e9:.2f}",
+        f"{100 * row.async_share:.0f} %" if row.sent_bytes else "-",
         f"{row.compute_seconds:.3f}",
         f"{row.link_seconds:.3f}",
         " to ".join(f"{seconds:.3f}" for seconds in row.seconds),
-        " to ".join(f"{100 * share:.0f} %" for share in row.efficiency),
+        *(
+            " to ".join(f"{100 * share:.0f} %" for share in shares)
+            for shares in (row.efficiency, row.utilization)
+        ),
     ]

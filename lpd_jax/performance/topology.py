@@ -1,5 +1,6 @@
 """TPU slices and machines with GPUs: shape, memory, arithmetic and links of a device."""
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import jax
 
 from lpd_jax.performance.gpu_targets import PRODUCTS, gpu_devices
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.mesh import MeshConfig, mesh_of
 from lpd_jax.training.utilization import PEAK_FLOPS
 
 
@@ -22,12 +24,13 @@ class Chip(NamedTuple):
     axis_bandwidth: float  # bytes/s that a device sends along one axis of the torus, both ways
     num_axes: int  # of the torus; GPUs of a machine all reach each other
     platform: str = "tpu"
+    ring: int = 2  # sides of a slice that are a multiple of it close to a ring
 
 
 CHIPS = {
-    "v5e": Chip("v5e", PEAK_FLOPS["TPU v5 lite"], 16e9, 819e9, 100e9, 2),
-    "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2),
-    "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3),
+    "v5e": Chip("v5e", PEAK_FLOPS["TPU v5 lite"], 16e9, 819e9, 100e9, 2, ring=16),
+    "v6e": Chip("v6e", PEAK_FLOPS["TPU v6 lite"], 32e9, 1640e9, 200e9, 2, ring=16),
+    "v5p": Chip("v5p", PEAK_FLOPS["TPU v5p"], 95e9, 2765e9, 200e9, 3, ring=4),
 }
 # NVLink gives half of its figure to each way.
 CHIPS |= {
@@ -55,6 +58,24 @@ class Slice(NamedTuple):
     @property
     def title(self) -> str:
         return f"{self.name}, {self.products}" if self.products else self.name
+
+    def link_bandwidth(self, group_size: int) -> float:
+        """Bytes/s that a device sends in a collective of so many devices.
+
+        Along each side that the group fills, both ways where the side closes to a ring, else one
+        way; a group that fills none has a part of one side.
+        """
+        chip = self.chip
+        if chip.platform == "gpu":
+            return chip.axis_bandwidth
+        subsets = [
+            sides
+            for count in range(1, len(self.shape) + 1)
+            for sides in itertools.combinations(self.shape, count)
+            if group_size % math.prod(sides) == 0
+        ]
+        filled = max(subsets, key=math.prod, default=(1,))
+        return chip.axis_bandwidth * sum(0.5 if side % chip.ring else 1.0 for side in filled)
 
     @property
     def compiler_options(self) -> dict[str, Any]:
@@ -116,21 +137,25 @@ def slice_devices(tpu_slice: Slice) -> Any:
         ) from error
 
 
-def slice_mesh(tpu_slice: Slice, fsdp: int) -> jax.sharding.Mesh:
-    """A mesh whose fsdp axis is the smallest union of whole torus axes that has `fsdp` devices.
+def slice_mesh(tpu_slice: Slice, config: MeshConfig) -> jax.sharding.Mesh:
+    """The mesh that a run with the config's `fsdp` and `tensor` has there; `data` takes the rest.
 
-    Of GPUs it is the smallest divisor of their number.
+    Where the slice has fewer devices, or its torus cannot be cut so, fsdp is the next size that
+    fits.
+
+    Raises:
+        UserError: a tensor axis that no part of the slice has.
     """
-    from jax.experimental import topologies
-
-    from lpd_jax.runtime.mesh import MESH_AXES
-
-    sides = {1, *tpu_slice.shape}
-    for first in tpu_slice.shape:
-        sides |= {first * side for side in tpu_slice.shape if tpu_slice.shape.count(first) > 1}
-    if tpu_slice.chip.platform == "gpu":
-        sides = set(range(1, tpu_slice.num_devices + 1))
-    sides = {side for side in sides if tpu_slice.num_devices % side == 0} | {tpu_slice.num_devices}
-    size = min(side for side in sides if side >= min(fsdp, tpu_slice.num_devices))
-    shape = (tpu_slice.num_devices // size, size, 1)
-    return topologies.make_mesh(slice_devices(tpu_slice), shape, MESH_AXES)
+    devices, count = slice_devices(tpu_slice).devices, tpu_slice.num_devices
+    rest = count // config.tensor
+    for fsdp in range(min(config.fsdp, rest), rest + 1):
+        if count % (fsdp * config.tensor):
+            continue
+        try:
+            return mesh_of((rest // fsdp, fsdp, config.tensor), devices)
+        except UserError:
+            continue
+    raise UserError(
+        f"mesh.tensor: got {config.tensor}, allowed on {tpu_slice.name} are parts of its "
+        f"{' x '.join(map(str, tpu_slice.shape))} devices"
+    )

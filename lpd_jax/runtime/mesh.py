@@ -71,13 +71,19 @@ def mesh_of(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> jax.s
     Slices of TPUs, which a slower network joins, each hold an equal part of the data axis.
 
     Raises:
-        UserError: slices that do not divide the data axis.
+        UserError: slices that do not divide the data axis, or a torus that JAX does not cut so.
     """
     # Auto axes: Linen's logical names are hints to the compiler, not part of the types.
     axis_types = (jax.sharding.AxisType.Auto,) * len(MESH_AXES)
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if slices == 1:
-        return jax.make_mesh(shape, MESH_AXES, axis_types=axis_types, devices=devices)
+        try:
+            return jax.make_mesh(shape, MESH_AXES, axis_types=axis_types, devices=devices)
+        except NotImplementedError:
+            raise UserError(
+                f"mesh: got {' x '.join(map(str, shape))} (data x fsdp x tensor), allowed on this "
+                "slice are sizes that are products of whole sides of its torus"
+            ) from None
     if shape[0] % slices:
         raise UserError(
             f"mesh.data: got {shape[0]}, allowed are multiples of the {slices} slices, which only "

@@ -12,6 +12,8 @@ WRONG = [
     ("avatars_vq", ["--largest"], "largest: got True, allowed for a tokenizer is False"),
     ("avatars_par", ["--config.generation.num_steps=5"], "num_steps: got 5, allowed is"),
     ("avatars_par", ["--topology=v9-16"], "topology: got 'v9-16', allowed are names"),
+    ("avatars_par", ["--decode_layers=2"], "decode_layers: got 2, allowed are two numbers: 2,4"),
+    ("avatars_par", ["--decode_layers=4,2"], "decode_layers: got 4,2, allowed are two numbers,"),
 ]
 
 

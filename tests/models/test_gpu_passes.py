@@ -117,3 +117,33 @@ def test_one_write_puts_what_two_put_where_anybody_looks(monkeypatch, num_segmen
             for name in KVCache._fields:
                 seen = [getattr(x, name).ravel()[:query_end].tolist() for x in (one, two)]
                 assert seen[0] == seen[1]
+
+
+def test_rows_of_a_step_are_padded_where_a_family_can(monkeypatch):
+    schedule, params = GroupSchedule((1, 4, 5, 6)), tiny.random_params(tiny.LPD)
+    scan, *_ = segments = make_segments(schedule, 1)
+    padded, plain = on_a_gpu(
+        monkeypatch,
+        lambda: [with_room(segments, schedule, None, pads)[0] for pads in (True, False)],
+    )
+    assert (scan.previous_width, scan.query_width) == (5, 6)
+    assert (padded.previous_width, padded.query_width, plain.query_width) == (5, 7, 6)
+    # All rows of the last step, which begins at slot 6 with the previous group.
+    assert padded.num_slots >= 6 + 5 + 7
+    family = transformer_of(tiny.LPD)
+    assert family.pads_queries and not transformer_of(tiny.PAR).pads_queries
+
+    def run():
+        return generate_ranked_tokens(
+            tiny.LPD,
+            params,
+            np.arange(BATCH),
+            family.orders(None, schedule, BATCH),
+            image_keys(0, 0, BATCH),
+            schedule=schedule,
+            sampling=Sampling.make(),
+            guidance=Guidance.make(3.0),
+        )[0]
+
+    tokens_BN = np.asarray(run())
+    np.testing.assert_array_equal(on_a_gpu(monkeypatch, run), tokens_BN)

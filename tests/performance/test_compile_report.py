@@ -38,9 +38,7 @@ FAMILIES = pytest.mark.parametrize(
 def simulated_slice():
     """Eight simulated devices in place of those that libtpu knows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            compile_report, "slice_mesh", lambda _, fsdp: make_mesh(MeshConfig(fsdp=fsdp))
-        )
+        patch.setattr(compile_report, "slice_mesh", lambda _, config: make_mesh(config))
         yield
 
 
@@ -67,6 +65,7 @@ def test_a_train_step_is_reported_as_it_is_compiled(model):
     assert report.sent_bytes > 4 * count_params(model) / 4
     low, high = report.seconds
     assert 0 < low <= high and 0 < report.efficiency[0] <= report.efficiency[1] <= 1
+    assert report.utilization == pytest.approx([0.5 * share for share in report.efficiency])
 
 
 @pytest.mark.slow
@@ -220,6 +219,14 @@ def test_a_first_guess_leaves_room_for_activations():
     room = 8 * 16e9
     taken = [12 * count_params(largest_model.scaled(config, 512 * n)) for n in (steps, steps + 1)]
     assert taken[0] < room / 2 <= taken[1]
+
+
+def test_what_is_sent_asynchronously_hides_behind_arithmetic():
+    report = dataclasses.replace(
+        training_report(tiny.LPD), compute_seconds=4.0, link_seconds=2.0, async_share=0.75
+    )
+    assert report.seconds == (4.5, 6.0)
+    assert dataclasses.replace(report, compute_seconds=1.0).seconds == (2.0, 3.0)
 
 
 def test_remat_is_counted_as_arithmetic(small_program, monkeypatch):

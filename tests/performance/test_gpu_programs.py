@@ -23,6 +23,7 @@ pytestmark = [
 PROGRAM = """
 import dataclasses, json, sys
 from lpd_jax.models.settings import Generation
+from lpd_jax.performance.by_layers import compile_few
 from lpd_jax.performance.compile_report import compile_decoding, compile_training
 from lpd_jax.performance.topology import find_slices
 from lpd_jax.runtime.mesh import MeshConfig
@@ -38,9 +39,17 @@ config = TrainConfig(num_steps=10, batch_size=16, mesh=MeshConfig(fsdp=8), compu
 if what == "einsum":
     compute = dataclasses.replace(compute, attention="einsum")
     config = dataclasses.replace(config, compute=compute, mesh=MeshConfig())
-for card in find_slices(name):
-    if what == "decode":
-        report = compile_decoding(MODEL, tiny.VQ, generation, 4, card)
+def decode(model, card):
+    return compile_decoding(model, tiny.VQ, generation, 4, card)
+for card in find_slices(name, ["cuBLASLt"] if what == "layers" else ["Triton", "cuBLASLt"]):
+    if what == "layers":
+        deep = dataclasses.replace(MODEL, num_layers=5)
+        told = compile_few(lambda model: decode(model, card), deep, (2, 3), card)
+        told = dataclasses.replace(told, slice="told")
+        print("REPORT", json.dumps(dataclasses.asdict(told)))
+        report = decode(deep, card)
+    elif what == "decode":
+        report = decode(MODEL, card)
     else:
         report = compile_training(MODEL, config, card)
     print("REPORT", json.dumps(dataclasses.asdict(report)))
@@ -98,3 +107,14 @@ def test_a_train_step_for_eight_h100s(tmp_path):
         # All that the others hold is gathered, and gradients go back.
         assert report["sent_bytes"] > 7 / 8 * 2 * 2 * count_params(MODEL)
         assert report["kernels"][0] > 50
+
+
+def test_a_deep_decode_is_told_by_two_with_few_layers(tmp_path):
+    found = reports("h100", "layers", tmp_path)
+    told, compiled = found["told"], found["h100, cuBLASLt"]
+    assert told["num_layers"] == compiled["num_layers"] == 5
+    for name in ("kernels", "kinds"):
+        numbers = [
+            (a, b) for a, b in zip(told[name], compiled[name], strict=True) if isinstance(a, int)
+        ]
+        assert all(abs(a - b) <= 0.05 * b for a, b in numbers), name

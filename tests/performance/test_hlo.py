@@ -48,6 +48,7 @@ def test_a_loop_counts_as_often_as_it_runs():
         ("replica_groups=[2,8]<=[16]", 8),
         ("replica_groups={{0,1,2},{3,4,5}}", 3),
         ("replica_groups=mesh['a'=4,'b'=2,'c'=3] {'a','c'}", 12),
+        ("replica_groups=mesh['a'=16,'b'=1,'c'=2], device_ids=([2,16]T(1,0)) {'a'}", 16),
         ("source_target_pairs={{0,1},{1,0}}", 2),
     ],
 )
@@ -63,7 +64,34 @@ ENTRY %main (p: bf16[8,4]) -> bf16[64,4] {
   ROOT %d = bf16[64,4]{1,0} all-gather-done(%s)
 }
 """
-    assert find_collectives(text) == [Collective("all-gather", 512, 8, 1)]
+    assert find_collectives(text) == [Collective("all-gather", 512, 8, 1, is_async=True)]
+
+
+STEPS = """HloModule m
+%start (p: bf16[8,4]) -> bf16[64,4] {
+  ROOT %g = bf16[64,4]{1,0} all-gather(%p), channel_id=7, replica_groups=[2,8]<=[16], backend_config={"async_collective_fusion_config":{"flag_start":"-1"}}
+}
+%async_collective_fusion.1 (p: bf16[8,4]) -> bf16[64,4] {
+  ROOT %h = bf16[64,4]{1,0} all-gather(%p), channel_id=7, replica_groups=[2,8]<=[16], backend_config={"async_collective_fusion_config":{"flag_start":"2"}}
+}
+%all-reduce-scatter.2 (p: bf16[64,4]) -> bf16[8,4] {
+  %r = bf16[64,4]{1,0} all-reduce(%p), channel_id=8, replica_groups=[2,8]<=[16], to_apply=%add
+  ROOT %s = bf16[8,4]{1,0} dynamic-slice(%r, %i, %z), dynamic_slice_sizes={8,4}
+}
+ENTRY %main (p: bf16[8,4]) -> bf16[8,4] {
+  %async-collective-start = bf16[64,4]{1,0} fusion(%p), kind=kCustom, calls=%start
+  %fusion.1 = bf16[64,4]{1,0} fusion(%async-collective-start), calls=%async_collective_fusion.1
+  ROOT %fusion.2 = bf16[8,4]{1,0} fusion(%fusion.1), kind=kCustom, calls=%all-reduce-scatter.2
+}
+"""  # noqa: E501 - as XLA writes it
+
+
+def test_tpus_repeat_a_collective_in_each_of_its_steps_and_name_a_scattered_sum():
+    assert find_collectives(STEPS) == [
+        Collective("all-gather", 512, 8, 1, is_async=True),
+        Collective("reduce-scatter", 512, 8, 1),
+    ]
+    assert sum(one.sent_bytes for one in find_collectives(STEPS)) == 2 * 7 / 8 * 512
 
 
 def test_several_that_start_as_one_are_all_counted():

@@ -1,9 +1,13 @@
 """Names of TPU slices."""
 
+import types
+
 import pytest
 
 from lpd_jax.performance import topology
 from lpd_jax.performance.topology import find_slice, find_slices
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.mesh import MeshConfig
 
 
 @pytest.mark.parametrize(
@@ -32,9 +36,44 @@ def test_gpus_are_compiled_for_once_with_each_kind_of_products():
     assert find_slice("v5e-16").compiler_options == {}
 
 
-def test_gpus_of_a_machine_take_any_divisor_of_theirs(monkeypatch):
-    """There is no torus whose axes must stay whole."""
-    monkeypatch.setattr(topology, "slice_devices", lambda found: found.num_devices)
-    monkeypatch.setattr("jax.experimental.topologies.make_mesh", lambda count, shape, _: shape)
-    shapes = [topology.slice_mesh(find_slice("8xh100"), fsdp) for fsdp in (1, 2, 3, 8, 64)]
-    assert shapes == [(8, 1, 1), (4, 2, 1), (2, 4, 1), (1, 8, 1), (1, 8, 1)]
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Devices that only count, and meshes that are their shapes."""
+    monkeypatch.setattr(topology, "slice_devices", lambda _: types.SimpleNamespace(devices=[]))
+
+    def mesh_of(shape, _):
+        if shape[1] in cut_badly:
+            raise UserError("mesh: got a torus that is not cut so")
+        return shape
+
+    cut_badly = set()
+    monkeypatch.setattr(topology, "mesh_of", mesh_of)
+    return cut_badly
+
+
+def test_a_slice_has_the_mesh_that_a_run_would_have(no_compiler):
+    def shapes(name, *sizes):
+        return [
+            topology.slice_mesh(find_slice(name), MeshConfig(fsdp=fsdp, tensor=tensor))
+            for fsdp, tensor in sizes
+        ]
+
+    assert shapes("8xh100", (1, 1), (2, 1), (3, 1), (8, 1), (64, 1)) == [
+        (8, 1, 1), (4, 2, 1), (2, 4, 1), (1, 8, 1), (1, 8, 1)
+    ]  # fmt: skip
+    assert shapes("v5e-256", (4, 1), (4, 4), (64, 8)) == [(64, 4, 1), (16, 4, 4), (1, 32, 8)]
+    with pytest.raises(UserError, match="^mesh.tensor: got 3, allowed on v5e-16 are parts of its"):
+        shapes("v5e-16", (1, 3))
+    no_compiler |= {2, 4}
+    assert shapes("v5p-512", (2, 1)) == [(32, 8, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "group_size", "gigabytes"),
+    [("v5e-256", 16, 100), ("v5e-256", 256, 200), ("v5e-256", 4, 50), ("v5e-256", 64, 100),
+     ("v5e-16", 4, 50), ("v5e-16", 16, 100), ("v5p-512", 8, 200), ("v5p-512", 32, 400),
+     ("v5p-512", 256, 600), ("8xh100", 4, 450)],
+)  # fmt: skip
+def test_a_group_sends_along_the_sides_that_it_fills(name, group_size, gigabytes):
+    """Of a v5e only the whole pod's sides are rings, of a v5p those of whole cubes."""
+    assert find_slice(name).link_bandwidth(group_size) == gigabytes * 1e9

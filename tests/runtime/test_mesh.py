@@ -102,3 +102,12 @@ def test_slices_divide_the_data_axis_alone():
     assert slices == [[0, 0], [0, 0], [1, 1], [1, 1]]
     with pytest.raises(ValueError, match="^mesh.data: got 1, allowed are multiples of the 2"):
         mesh_of((1, 8, 1), devices)
+
+
+def test_a_torus_that_cannot_be_cut_so_is_refused(monkeypatch):
+    def make_mesh(*_, **__):
+        raise NotImplementedError("Failed to find assignment for logical_axis_index 1")
+
+    monkeypatch.setattr(jax, "make_mesh", make_mesh)
+    with pytest.raises(ValueError, match=r"^mesh: got 4 x 2 x 1 \(data x fsdp x tensor\), allowed"):
+        mesh_of((4, 2, 1), [SliceDevice(0, place) for place in range(8)])
