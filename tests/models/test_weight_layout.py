@@ -71,6 +71,7 @@ def test_a_family_draws_the_same_and_saves_what_it_was_given(name, by_output):
     turned = [path for path, _ in leaves if path[-1] == jax.tree_util.DictKey(BY_OUTPUT)]
     assert len(turned) >= len(kernels)  # one a layer, and the head
     chex.assert_trees_all_equal(family.for_saving(jax.device_get(laid)), params)
+    assert (weight_layout.row_strip(params), weight_layout.row_strip(laid)) == (1, 32)
     tokens_BN, logits_BNV = draw(config, laid)
     want_tokens_BN, want_logits_BNV = draw(config, params)
     np.testing.assert_array_equal(tokens_BN, want_tokens_BN)
