@@ -13,7 +13,9 @@ from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models import weight_layout
 from lpd_jax.models.dense import BY_OUTPUT
 from lpd_jax.models.family import transformer_of
+from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.products import MOST_TURNED, product_by_output
+from lpd_jax.performance.compile_report import params_everywhere
 from tests import tiny
 
 FAMILIES = {"lpd": tiny.LPD, "par": tiny.PAR, "randar": tiny.RANDAR, "arpg": tiny.ARPG}
@@ -96,3 +98,18 @@ def test_a_gain_is_measured_inside_a_trace_too(monkeypatch):
     gains = []
     jax.eval_shape(lambda: gains.append(weight_layout.measure_gain()))
     assert gains[0] > 0
+
+
+def test_programs_for_a_described_device_are_given_weights_as_they_lie_there(monkeypatch):
+    def described() -> Device:
+        meshed = not jax.sharding.get_abstract_mesh().empty
+        return Device("tpu" if meshed else "cpu")
+
+    monkeypatch.setattr(weight_layout, "LEAST_SIDE", tiny.LPD.embed_dim)
+    monkeypatch.setattr(weight_layout, "target_device", described)
+    monkeypatch.setattr(weight_layout, "remembered", lambda *_: 2.0)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("data",))
+    params = params_everywhere(tiny.LPD, jnp.bfloat16, mesh)
+    assert weight_layout.row_strip(params) == 1
+    here = jax.eval_shape(transformer_of(tiny.LPD).for_drawing, abstract_params(tiny.LPD))
+    assert weight_layout.row_strip(here) == 32
