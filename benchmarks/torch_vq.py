@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody calls it
 from torch import Tensor, nn
 
-from lpd_jax.models.vq_tokenizer import NORM_EPSILON, NORM_GROUPS, VQConfig
+from lpd_jax.models.vq_blocks import NORM_EPSILON, NORM_GROUPS
+from lpd_jax.models.vq_tokenizer import VQConfig
 
 
 def norm(channels: int) -> nn.GroupNorm:

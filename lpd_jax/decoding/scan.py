@@ -18,6 +18,7 @@ from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, noise_keys, sample_with
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import (
+    RowStrips,
     Segment,
     StepTable,
     decoding_mask,
@@ -75,6 +76,7 @@ def decode_tokens(
     keep_logits: bool = False,
     known: Known | None = None,
     pad_queries: bool = False,
+    row_strip: int = 1,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Draws all tokens of B images, or those that are not known.
 
@@ -90,6 +92,7 @@ def decode_tokens(
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
         pad_queries: whether the model takes more queries than a step draws, as the device may like.
+        row_strip: rows of the batch in whose multiples the model computes: cuts heed it.
 
     Returns:
         Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` (of the tokens that the
@@ -102,7 +105,8 @@ def decode_tokens(
     num_tokens = order_BN.shape[1]
     if num_segments is None:
         num_segments = device_choices().num_segments(len(order_BN))
-    segments = checked_segments(schedule, num_segments, num_tokens, known)
+    strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
+    segments = checked_segments(schedule, num_segments, num_tokens, known, strips)
     segments = with_room(segments, schedule, known, pad_queries)
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
     noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
@@ -169,7 +173,11 @@ def first_state(
 
 
 def checked_segments(
-    schedule: GroupSchedule, num_segments: int, num_tokens: int, known: Known | None
+    schedule: GroupSchedule,
+    num_segments: int,
+    num_tokens: int,
+    known: Known | None,
+    strips: RowStrips,
 ) -> tuple[Segment, ...]:
     """The scans of `decode_tokens`; with known tokens one more, for the step that feeds them."""
     if known is not None:
@@ -180,13 +188,13 @@ def checked_segments(
                 f"schedule's {schedule.num_steps}, which draw at most {schedule.num_tokens} of "
                 f"{num_tokens} tokens"
             )
-        return make_segments(schedule, num_segments + 1, most_known)
+        return make_segments(schedule, num_segments + 1, most_known, strips)
     if schedule.num_tokens != num_tokens:
         raise UserError(
             f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "
             f"{num_tokens} tokens of the order"
         )
-    return make_segments(schedule, num_segments)
+    return make_segments(schedule, num_segments, strips=strips)
 
 
 def with_room(

@@ -63,8 +63,26 @@ def table_of_sizes(group_sizes: Sequence[int], num_known: int = 0) -> StepTable:
 
 
 @functools.lru_cache(maxsize=256)
+class RowStrips(NamedTuple):
+    """Rows of a product that take as long as the next multiple of `size` would.
+
+    rows_of_slot: what a slot of an image has in the whole batch; twice the images under guidance.
+    """
+
+    size: int = 1
+    rows_of_slot: int = 1
+
+    def cost(self, widths: np.ndarray) -> np.ndarray:
+        """Of passes so wide, in rows; between equal numbers of strips, fewer rows are better."""
+        rows = widths * self.rows_of_slot
+        return -(-rows // self.size) * self.size + rows / 16
+
+
 def make_segments(
-    schedule: GroupSchedule, num_segments: int, num_known: int = 0
+    schedule: GroupSchedule,
+    num_segments: int,
+    num_known: int = 0,
+    strips: RowStrips = RowStrips(),  # noqa: B008 - it is a value
 ) -> tuple[Segment, ...]:
     """Cuts a schedule into at most `num_segments` scans with the fewest padded rows.
 
@@ -72,6 +90,7 @@ def make_segments(
 
     Args:
         num_known: the most tokens that the first step feeds beside the class.
+        strips: in which the device computes rows.
 
     Raises:
         UserError: fewer than one segment.
@@ -84,7 +103,7 @@ def make_segments(
     cost = np.full((steps, steps), np.inf)
     for first in range(steps):
         widths = np.maximum.accumulate(previous[first:]) + np.maximum.accumulate(query[first:])
-        cost[first, first:] = widths * np.arange(1, steps - first + 1)
+        cost[first, first:] = strips.cost(widths) * np.arange(1, steps - first + 1)
     # best[last]: rows of the best scans over steps 0..last; a list for each segment allowed more.
     best, last_firsts = cost[0], []
     for _ in range(min(num_segments, steps) - 1):

@@ -16,6 +16,7 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.pixels import decode_images
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.models.weight_layout import row_strip
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.random_keys import random_key
 
@@ -73,6 +74,7 @@ def generate_ranked_tokens(
         keep_logits=keep_logits,
         known=known,
         pad_queries=family.pads_queries,
+        row_strip=row_strip(params),
     )
 
 

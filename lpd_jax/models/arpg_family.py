@@ -24,6 +24,7 @@ from lpd_jax.models.family import register
 from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.transformer import cast_matrices, unstack_blocks
+from lpd_jax.models.weight_layout import lay_out
 from lpd_jax.runtime.arguments import check_choice
 
 CURVES = ("arccos", "cosine")
@@ -52,7 +53,7 @@ class ARPGFamily(OneByOneFamily):
 
     def for_drawing(self, params: Any) -> Any:
         """Both halves are as deep: layer i of one stands beside layer i of the other."""
-        return unstack_blocks(params, self.config.half)
+        return lay_out(unstack_blocks(params, self.config.half))
 
     def defaults(self) -> Generation:
         return Generation(order="random", guidance_schedule="linear_after")

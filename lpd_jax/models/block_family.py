@@ -7,6 +7,7 @@ import jax
 
 from lpd_jax.models.transformer import stack_blocks, unstack_blocks
 from lpd_jax.models.transformer_family import Family, TeacherForced
+from lpd_jax.models.weight_layout import lay_back, lay_out
 
 
 class BlockFamily(Family):
@@ -22,10 +23,10 @@ class BlockFamily(Family):
         return model.init(key, *model.example_inputs())["params"]
 
     def for_drawing(self, params: Any) -> Any:
-        return unstack_blocks(params, self.config.num_layers)
+        return lay_out(unstack_blocks(params, self.config.num_layers))
 
     def for_saving(self, params: Any) -> Any:
-        return stack_blocks(params)
+        return stack_blocks(lay_back(params))
 
     @property
     def head_dim(self) -> int:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention import KERNELS, attend_in_two
+from lpd_jax.models.dense import Dense
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
@@ -127,10 +128,8 @@ class Block(nn.Module):
         x_BTD += drop(self.dense(self.embed_dim, "down", ("mlp", "embed"))(h_BTF))
         return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache
 
-    def dense(
-        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
-    ) -> nn.Dense:
-        return nn.Dense(
+    def dense(self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")) -> Dense:
+        return Dense(
             features,
             kernel_init=nn.with_logical_partitioning(XAVIER, axes),
             bias_init=nn.with_logical_partitioning(nn.initializers.zeros_init(), axes[1:]),

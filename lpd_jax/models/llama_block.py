@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention import KERNELS, cached_attention
+from lpd_jax.models.dense import Dense
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -47,9 +48,7 @@ class LlamaLayer(nn.Module):
     attention: str = "einsum"
     products: str = "plain"
 
-    def dense(
-        self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")
-    ) -> nn.Dense:
+    def dense(self, features: int, name: str, axes: tuple[str, ...] = ("embed", "heads")) -> Dense:
         return matrix(self.config, self.dtype, features, name, axes, self.products)
 
     def drop(self, x: jax.Array, train: bool) -> jax.Array:
@@ -133,10 +132,10 @@ def matrix(
     name: str | None = None,
     axes: tuple[str, ...] = ("embed", "heads"),
     products: str = "plain",
-) -> nn.Dense:
+) -> Dense:
     """A matrix without biases; `axes` are the logical names of its sides."""
     init = nn.with_logical_partitioning(nn.initializers.normal(config.matrix_std), axes)
-    return nn.Dense(
+    return Dense(
         features,
         use_bias=False,
         kernel_init=init,
@@ -166,10 +165,10 @@ def rms_norm(name: str | None, dtype: jnp.dtype = jnp.float32) -> nn.RMSNorm:
     )
 
 
-def zero_head(codebook_size: int, dtype: jnp.dtype, products: str = "plain") -> nn.Dense:
+def zero_head(codebook_size: int, dtype: jnp.dtype, products: str = "plain") -> Dense:
     """The last matrix, to the logits of all codes; it begins as zeros."""
     init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("embed", "codebook"))
-    return nn.Dense(
+    return Dense(
         codebook_size,
         use_bias=False,
         kernel_init=init,

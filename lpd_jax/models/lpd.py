@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models.attention import cached_attention
+from lpd_jax.models.dense import Dense
 from lpd_jax.models.layers import Block, CacheWrite, KVCache, empty_cache, layer_norm
 from lpd_jax.models.position_tables import resize_position_embedding  # noqa: F401 - its old place
 from lpd_jax.models.products import PRODUCTS
@@ -117,7 +118,7 @@ class LPD(TokenTransformer):
         head_init = nn.with_logical_partitioning(
             nn.initializers.xavier_uniform(), ("embed", "codebook")
         )
-        self.head = nn.Dense(
+        self.head = Dense(
             cfg.codebook_size,
             use_bias=False,
             kernel_init=head_init,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.models.dense import BY_OUTPUT
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
@@ -136,11 +137,11 @@ def stack_blocks(params: Any) -> Any:
 
 
 def cast_matrices(params: Any, dtype: jnp.dtype) -> Any:
-    """Casts what `nn.Dense` would cast in every step; norms and embeddings add up in float32."""
+    """Casts what `Dense` would cast in every step; norms and embeddings add up in float32."""
     if isinstance(params, tuple):
         return tuple(cast_matrices(layer, dtype) for layer in params)
     if not isinstance(params, Mapping):
         return params
-    if "kernel" in params:  # a `nn.Dense`, its bias as well
+    if "kernel" in params or BY_OUTPUT in params:  # a `Dense`, its bias as well
         return {name: leaf.astype(dtype) for name, leaf in params.items()}
     return {name: cast_matrices(part, dtype) for name, part in params.items()}

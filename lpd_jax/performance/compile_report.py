@@ -200,7 +200,9 @@ def compile_schedule(
 def params_everywhere(config: Any, dtype: Any, mesh: jax.sharding.Mesh) -> Any:
     """Shapes of the parameters in `dtype`, prepared for drawing, whole on every device."""
     everywhere = jax.sharding.NamedSharding(mesh, jax.P())
-    params = jax.eval_shape(family_of(config).for_drawing, abstract_params(config))
+    params = abstract_params(config)
+    with jax.set_mesh(mesh):  # as they lie there, not here
+        params = jax.eval_shape(family_of(config).for_drawing, params)
     return jax.tree.map(lambda leaf: shape(leaf.shape, dtype, everywhere), params)
 
 

@@ -1,6 +1,7 @@
 """One rule decides who sees whom: official masks, the two views of it, and where to cut scans."""
 
 import itertools
+import math
 import pathlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 from lpd_jax.decoding.step_table import (
+    RowStrips,
     StepTable,
     decoding_mask,
     make_segment,
@@ -151,6 +153,26 @@ def test_no_other_cuts_pad_less(sizes):
             for cuts in itertools.combinations(range(1, steps), count)
         )
         assert padded_rows(make_segments(schedule, num_segments)) == least
+
+
+def test_where_rows_come_in_strips_cuts_save_strips():
+    schedule = make_schedule(256, 20)
+
+    def num_strips(segments):
+        return sum(
+            s.num_steps * math.ceil(2 * (s.previous_width + s.query_width) / 32) for s in segments
+        )
+
+    plain, heeding = (
+        make_segments(schedule, 4, strips=strips) for strips in (RowStrips(), RowStrips(32, 2))
+    )
+    assert num_strips(plain) == 47
+    # As many as the steps need alone: 6 of one strip, 6 of two, 8 of three.
+    assert num_strips(heeding) == 42 == num_strips(make_segments(schedule, 20))
+    assert padded_rows(heeding) < 1.02 * padded_rows(plain)
+    # Rows of many images fill their strips.
+    many = make_segments(schedule, 4, strips=RowStrips(32, 32 * 8))
+    assert many == plain
 
 
 def test_rows_of_the_published_20_steps():
