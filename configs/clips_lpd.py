@@ -1,4 +1,4 @@
-"""LPD of clips: 5x8x8 tokens in 25 steps, in an order near in space and time. An experiment.
+"""LPD of clips: 5x16x16 tokens in 64 steps, in an order near in space and time. An experiment.
 
     python launch/train.py --config=configs/clips_lpd.py --workdir=runs/clips_lpd
 
@@ -7,7 +7,7 @@ frame and in the frames before and after: a group lies near what is drawn along 
 its members lie apart along all three. Size, data and recipe are those of configs/clips_par.py; as
 in configs/avatars_lpd.py half of the training orders are locality-aware, the others random.
 
-A pass has 640 rows, twice as many as PAR's. Not trained: what it comes to beside
+A pass has 2,560 rows, twice as many as PAR's. Not trained: what it comes to beside
 configs/clips_par.py is not measured.
 """
 
@@ -21,6 +21,6 @@ def get_config() -> ConfigDict:
     config.model = small_recipes.clips_transformer("lpd")
     config.locality_share = 0.5
     config.generation = ConfigDict(
-        {"order": "locality", "num_steps": 25, "guidance_scale": 1.5, "temperature": 1.0}
+        {"order": "locality", "num_steps": 64, "guidance_scale": 1.5, "temperature": 1.0}
     )
     return config

@@ -1,4 +1,4 @@
-"""A small PAR of clips: 17 frames of 64x64 pixels as 5x8x8 tokens, four at a time, in 83 steps.
+"""A small PAR of clips: 17 frames of 64x64 pixels as 5x16x16 tokens, four at a time, in 323 steps.
 
     python launch/train.py --config=configs/clips_par.py --workdir=runs/clips_par
 
@@ -7,7 +7,7 @@ The tokens are those of configs/clips_tokenizer.py, trained before it; they are 
 paper (arXiv 2412.15119, section 4.3), and only the first four tokens of a clip one by one. Other
 numbers of tokens at a time are options:
 
-    --config.model.num_parallel=16            sixteen at a time, 35 steps; 1 takes 320
+    --config.model.num_parallel=16            sixteen at a time, 95 steps; 1 takes 1,280
     --config.compute.products=plain           where the processor has no products of bfloat16
 """
 

@@ -1,4 +1,4 @@
-"""PAR of clips in groups of time: one cell of all five frames at once, in 68 steps. An experiment.
+"""PAR of clips in groups of time: one cell of all five frames at once, in 260 steps. An experiment.
 
     python launch/train.py --config=configs/clips_par_temporal.py --workdir=runs/clips_par_temporal
 
@@ -8,7 +8,7 @@ on itself. This is configs/clips_par.py, by the same recipe, with one region for
 first cell of the five frames comes one by one, every other in all of them at once.
 
     --config.model.num_parallel=20 --config.model.region_split="(5,2,2)"
-        time and space, twenty at once, 35 steps; "(1,2,2)" with 4 is configs/clips_par.py
+        time and space, twenty at once, 83 steps; "(1,2,2)" with 4 is configs/clips_par.py
 
 Not trained: what it comes to beside configs/clips_par.py is not measured.
 """

@@ -54,7 +54,8 @@ class DataConfig:
         encode_precision: of the products that make tokens of images, "float32" (exact),
             "tensorfloat32" or "bfloat16"; CPUs have the first alone.
         num_threads: that read batches ahead; 0 reads while the training waits.
-        num_frames: of clips, how many a window has.
+        num_frames: of clips, how many a window has; 0, with "moving_avatars", gives pictures, the
+            first frame of each.
         frame_rate: of clips, how many of them a second.
         lists: of clips, the folder of UCF-101's lists, which say what is of which split.
         list_number: which of its three splits.

@@ -59,17 +59,18 @@ class MovingAvatars(ImageSource):
     def __init__(self, split: str, num_frames: int = 17):
         """Args:
         split: "train", 10,800 clips, or "validation", 300; of the faces of that split.
-        num_frames: T.
+        num_frames: T; 0 gives pictures in place of clips, the first frame of each.
         """
         check_choice("split", split, tuple(SPLIT_NUMBERS))
-        self.num_frames = check_whole("num_frames", num_frames, 1, MOST_FRAMES)
+        self.num_frames = check_whole("num_frames", num_frames, 0, MOST_FRAMES)
         self.split, self.styles = split, read_faces(split)
         self.description = f"moving_avatars {split}, {num_frames} frames"
         super().__init__(self, IMAGE_SIZE)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.num_frames, self.image_size, self.image_size
+        frames = (self.num_frames,) if self.num_frames else ()
+        return *frames, self.image_size, self.image_size
 
     @property
     def has_random_views(self) -> bool:
@@ -94,9 +95,10 @@ class MovingAvatars(ImageSource):
         face = index // self.num_classes
         if self.split == "validation":
             face = face * len(MOTIONS) + motion
-        poses = list(MOTIONS.values())[motion](rng, self.num_frames)
+        poses = list(MOTIONS.values())[motion](rng, self.num_frames or 1)
         faces = self.styles[style]
-        return draw_clip(pick_sides(rng, faces, face % len(faces.pictures), style), poses), label
+        clip_THWC = draw_clip(pick_sides(rng, faces, face % len(faces.pictures), style), poses)
+        return clip_THWC if self.num_frames else clip_THWC[0], label
 
 
 def pick_sides(

@@ -195,7 +195,8 @@ def image_size(config: DataConfig) -> int:
 
 def image_shape(config: DataConfig) -> tuple[int, ...]:
     """(height, width) of the images, or (frames, height, width) of clips."""
-    frames = (config.num_frames,) if config.dataset in CLIP_DATASETS else ()
+    are_clips = config.dataset in CLIP_DATASETS and config.num_frames
+    frames = (config.num_frames,) if are_clips else ()
     return (*frames, image_size(config), image_size(config))
 
 

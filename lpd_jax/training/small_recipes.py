@@ -96,11 +96,10 @@ def clips_tokenizer(family: str, **fields: Any) -> ConfigDict:
     return ConfigDict(
         {
             "family": family,
-            "base_channels": 32,
-            "channel_multipliers": (1, 2, 4),
+            "base_channels": 16,
+            "channel_multipliers": (1, 2, 8),
             "res_blocks": (0, 1, 1),
             "middle_blocks": 1,
-            "patch_size": 2,
             "narrow_unfolding": True,
             "norm_groups": 4,
             "pixel_mean": 0.75,
@@ -130,7 +129,7 @@ def clips_transformer(family: str, **fields: Any) -> ConfigDict:
             "num_layers": 5,
             "embed_dim": 256,
             "num_heads": 4,
-            "grid_size": (5, 8, 8),
+            "grid_size": (5, 16, 16),
             "codebook_size": 4096,
             "num_classes": 12,
             "label_drop_rate": 0.1,

@@ -29,6 +29,16 @@ def test_a_config_names_them(clips):
     assert record["label"] == 27 % 12
 
 
+def test_no_frames_are_pictures_the_first_of_each_clip(clips):
+    config = DataConfig(dataset="moving_avatars", num_frames=0)
+    pictures = open_images(config, "train")
+    assert image_shape(config) == pictures.shape == (64, 64)
+    assert pictures[0]["image"].shape == (64, 64, 3)
+    for index in (0, 27):
+        np.testing.assert_array_equal(pictures[index]["image"], clips[index]["image"][0])
+        assert pictures[index]["label"] == clips[index]["label"]
+
+
 @pytest.mark.parametrize("field", ["name", "path", "image_size"])
 def test_what_they_have_of_their_own_is_not_chosen(field):
     with pytest.raises(ValueError, match=f"^data.{field}: got .*, allowed is none with dataset"):

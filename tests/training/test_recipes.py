@@ -85,7 +85,8 @@ def from_command_line(name, *overrides):
 def test_every_published_run_is_in_the_table():
     ours = ("avatars", "photos", "clips")
     named = {path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith(ours)}
-    assert named == set(EVERY_RUN) | TOKENIZERS | {f"par_video_xl_{n}x" for n in VIDEO_RUNS}
+    video = {"nbp_video", "nbp_video_pictures", *(f"par_video_xl_{n}x" for n in VIDEO_RUNS)}
+    assert named == set(EVERY_RUN) | TOKENIZERS | video
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZERS))
@@ -221,7 +222,7 @@ SMALL_CLIPS = ["clips_tokenizer", "clips_par", "clips_par_temporal", "clips_lpd"
 def test_small_clips_fit_their_tokenizer(name):
     model, config = read_config(load(name).get_config().to_dict())
     if name == "clips_tokenizer":
-        assert tokenizer_of(model).grid_of(image_shape(config.data)) == (5, 8, 8)
+        assert tokenizer_of(model).grid_of(image_shape(config.data)) == (5, 16, 16)
     else:
         tokenizer, _ = read_config(load("clips_tokenizer").get_config().to_dict())
         assert tokenizer_of(tokenizer).size_of(model.grid_size) == image_shape(config.data)
