@@ -62,7 +62,6 @@ def table_of_sizes(group_sizes: Sequence[int], num_known: int = 0) -> StepTable:
     return StepTable(previous_start, query_start, query_end)
 
 
-@functools.lru_cache(maxsize=256)
 class RowStrips(NamedTuple):
     """Rows of a product that take as long as the next multiple of `size` would.
 
@@ -78,6 +77,7 @@ class RowStrips(NamedTuple):
         return -(-rows // self.size) * self.size + rows / 16
 
 
+@functools.lru_cache(maxsize=256)
 def make_segments(
     schedule: GroupSchedule,
     num_segments: int,
