@@ -193,10 +193,7 @@ def decode_step(
     query_start = 2 * rows.query_start
     # Where edits feed back a group of none, the pass that drew none has asked its first query.
     previous_start = 2 * rows.previous_slots_P[0] + 1
-    row_T = jnp.arange(x_BTD.shape[1])
-    place_T = row_T + jnp.where(row_T < num_previous, previous_start, query_start - num_previous)
-    row_1M = jnp.arange(2 * cache[0].k_BNMK.shape[SLOT_AXIS])[None]
-    mask_TM = (row_1M > 0) & (row_1M <= place_T[:, None])
+    mask_TM = rows_mask(rows, x_BTD.shape[1], previous_start)
     new_cache = []
     for layer_params, layer_cache in zip(params["blocks"], cache, strict=True):
         x_BTD, new_layer_cache = decode_block(
@@ -213,6 +210,25 @@ def decode_step(
         )
         new_cache.append(new_layer_cache)
     return model.to_logits(x_BTD[:, num_previous:num_rows]), tuple(new_cache)
+
+
+def rows_mask(rows: StepRows, num_rows: int, previous_start: jax.Array) -> jax.Array:
+    """The step's mask by rows of the cache, bool `[T, 2M]`: besides, each sees none behind it.
+
+    Args:
+        num_rows: T, padding included.
+        previous_start: row of the cache where the first of them is.
+    """
+    num_slots, P = rows.mask_TM.shape[1], len(rows.previous_slots_P)
+    query_start, num_previous = 2 * rows.query_start, 2 * P - 1
+    row_T, row_M = jnp.arange(num_rows), jnp.arange(2 * num_slots)
+    is_previous_T = row_T < num_previous
+    place_T = row_T + jnp.where(is_previous_T, previous_start, query_start - num_previous)
+    step_row_T = jnp.where(is_previous_T, (row_T + 1) // 2, row_T - num_previous + P)
+    slot_M = jnp.where(row_M < query_start, row_M // 2, row_M - rows.query_start)
+    by_slot_TM = jnp.take(rows.mask_TM, step_row_T, axis=0, mode="clip")
+    seen_TM = jnp.take(by_slot_TM, slot_M, axis=1, mode="clip")
+    return seen_TM & (row_M > 0)[None] & (row_M[None] <= place_T[:, None])
 
 
 def embed_step(model: RandAR, class_B1D: jax.Array, rows: StepRows) -> tuple[jax.Array, jax.Array]:

@@ -260,15 +260,17 @@ def test_no_step_copies_the_cache_or_slices_weights(config, num_known):
     assert len(bodies) == (3 if num_known else 2)
     # Known tokens are fed by a scan of one step, whose rows are all the slots there are.
     for body in bodies[1:] if num_known else bodies:
-        caches = {v.aval.shape for v in body.invars if len(v.aval.shape) == 4}
-        assert len(caches) == 1
+        caches = {v.aval.shape for v in body.invars if len(v.aval.shape) >= 4}
+        (shape,) = caches
+        if len(shape) == 5:  # a slot has two rows, which are looked at one behind the other
+            caches.add((*shape[:2], 2 * shape[2], shape[-1]))
         uses = set()
         for equation in every_equation(body):
             shapes = {getattr(v.aval, "shape", ()) for v in equation.invars}
             assert not stacked & shapes  # layers are taken apart before the loop
             if caches & shapes and not any(map(sub_jaxpr, equation.params.values())):
                 uses.add(equation.primitive.name)
-        assert uses == {"dynamic_update_slice", "dot_general"}
+        assert uses - {"reshape"} == {"dynamic_update_slice", "dot_general"}
 
 
 def test_memory_does_not_grow_with_steps(params):
