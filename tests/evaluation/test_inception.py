@@ -71,6 +71,7 @@ def test_features_and_logits_are_those_of_the_reference(inception, golden, name)
     np.testing.assert_allclose(biased, golden[f"{name}/logits"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_spatial_features_are_the_first_channels_of_the_first_branch(inception, golden):
     """The golden file has none; but its features of 768 go through this block."""
     images = golden["img64/input"]

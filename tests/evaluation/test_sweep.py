@@ -34,6 +34,7 @@ def test_points_are_all_combinations_schedule_by_schedule(model):
         sweep.make_points(base, {"temperature": [-1.0]})
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_and_compiles_a_schedule_once(model, tmp_path, monkeypatch):
     real = tmp_path / "real.npz"
     judging.write_pictures(real)

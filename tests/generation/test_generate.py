@@ -167,6 +167,7 @@ def test_one_token_a_step_in_raster_order_is_next_token_decoding():
     np.testing.assert_array_equal(tokens_BN, plain_BN)
 
 
+@pytest.mark.slow
 def test_choices_without_effect(params):
     rows = batch(3)
     greedy_BN, greedy_logits_BNV = decode(params, *rows, sampling=GREEDY)

@@ -17,8 +17,8 @@ EXACT_HALF = 2.0**-7  # numbers of a few bits, which bfloat16 holds
         ((4, 5, 7), (3, 3, 3), (1, 1, 1)),
         ((7, 10, 8), (3, 3, 3), (2, 2, 2)),
         ((4, 9, 10), (3, 3, 3), (1, 2, 2)),
-        ((3, 4, 4), (1, 1, 1), (1, 1, 1)),
-        ((6, 6, 7), (3, 2, 3), (3, 2, 1)),
+        pytest.param((3, 4, 4), (1, 1, 1), (1, 1, 1), marks=pytest.mark.slow),
+        pytest.param((6, 6, 7), (3, 2, 3), (3, 2, 1), marks=pytest.mark.slow),
     ],
 )
 def test_convolutions_and_their_gradients_are_those_of_xla(size, window, strides, products):

@@ -50,7 +50,13 @@ def test_regions_along_three_axes_lie_as_far_apart_as_can_be():
     np.testing.assert_array_equal(own[0], order_N)
 
 
-@pytest.mark.parametrize("config", [TEMPORAL, LPD], ids=["temporal PAR", "LPD"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(TEMPORAL, id="temporal PAR"),
+        pytest.param(LPD, id="LPD", marks=pytest.mark.slow),
+    ],
+)
 def test_drawn_tokens_are_those_of_the_teacher_forced_pass(config):
     params, family = tiny.random_params(config), transformer_of(config)
     schedule = family.schedule()

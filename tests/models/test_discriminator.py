@@ -212,6 +212,7 @@ def test_every_norm_learns_to_tell_two_kinds_apart(norm, spectral_norm):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
+@pytest.mark.slow
 def test_spectral_norm_bounds_what_a_convolution_does():
     """Ten times the kernel gives the same logits, once the singular values are found."""
     config = DiscriminatorConfig(4, 2, "none", spectral_norm=True)

@@ -41,8 +41,8 @@ TRANSFORMERS = {"lpd": tiny.LPD, "par": tiny.PAR, "randar": tiny.RANDAR, "arpg":
 TOKENIZERS = {"vq": tiny.VQ, "video": tiny.VIDEO, "video_pictures": tiny.VIDEO_PICTURES}
 GRIDS = {
     "vq": ((4, 4), (2, 5)),
-    "video": ((2, 2, 2), (1, 2, 5)),
-    "video_pictures": ((4, 4), (2, 5)),
+    "video": ((2, 2, 3),),
+    "video_pictures": ((2, 5),),
 }
 ANY_ORDER = [name for name, config in TRANSFORMERS.items() if transformer_of(config).any_order]
 BATCH = 3

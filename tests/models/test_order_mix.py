@@ -57,6 +57,7 @@ def test_the_bank_holds_locality_aware_orders_of_every_list(monkeypatch):
         np.testing.assert_array_equal(orders_ON, family.orders("locality", schedule, 3))
 
 
+@pytest.mark.slow
 def test_other_random_numbers_of_a_step_stay_as_they_were():
     """Labels and lists are drawn as without a mix: its loss differs by the orders alone."""
     family, params = transformer_of(tiny.LPD), tiny.random_params(tiny.LPD)

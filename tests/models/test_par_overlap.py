@@ -91,6 +91,7 @@ def test_it_draws_what_one_masked_pass_predicts(config, window):
     np.testing.assert_allclose(logits_BNV, want_BNV, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_padding_and_guidance_change_nothing():
     num_steps = wavefront_schedule((5, 6), 2).num_steps
     tokens_BN, logits_BNV = draw(WIDE, num_steps, num_segments=3)

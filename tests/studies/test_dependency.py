@@ -97,6 +97,7 @@ def copies(key, num_images):
     return jnp.repeat(jax.random.randint(key, (num_images, 4), 0, 4), 2, axis=1)
 
 
+@pytest.mark.slow
 def test_a_trained_model_finds_copies_too():
     config = LPDConfig(1, 32, 2, 2, grid_size=(2, 4), codebook_size=4, num_classes=2)
     params = train_on_copies(config, num_steps=200)

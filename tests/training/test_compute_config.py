@@ -38,7 +38,16 @@ def plain():
     return loss_and_grads()
 
 
-@pytest.mark.parametrize("choice", [{"remat": "minimal"}, {"remat": "full"}, {"attention": "xla"}])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"remat": "minimal"},
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in ({"remat": "full"}, {"attention": "xla"})
+        ),
+    ],
+)
 def test_what_is_computed_again_or_elsewhere_is_the_same(plain, choice):
     loss, grads = loss_and_grads(**choice)
     np.testing.assert_allclose(loss, plain[0], rtol=1e-6)

@@ -112,6 +112,7 @@ def test_each_part_of_a_batch_has_a_list_of_its_own(batch_size, num_lists):
     assert not all(together)
 
 
+@pytest.mark.slow
 def test_the_loss_of_several_lists_is_the_mean_of_their_parts():
     """Each image is predicted as if all had its list."""
     model = dataclasses.replace(tiny.LPD, dropout_rate=0, label_drop_rate=0)
