@@ -22,7 +22,8 @@ from lpd_jax.weights.from_torch.conversion import (
     to_torch_names,
 )
 from lpd_jax.weights.from_torch.official import config_of_shapes, official_weights, recognised
-from tests import torch_writer
+from lpd_jax.weights.loading import load_weights
+from tests import tiny, torch_writer
 
 # Made by running the official code on small random models. They change only with that code.
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -303,3 +304,15 @@ def test_fine_tuning_starts_from_the_weights_of_a_smaller_grid(lpd_weights):
     ):
         with pytest.raises(ValueError, match="position_embed: got shape|to_grid: got"):
             resize_position_embedding(table, (4, 4), to_grid)
+
+
+def test_a_tokenizer_of_our_own_options_has_names_but_cannot_be_told_by_shapes(tmp_path):
+    bundled = load_weights(str(tiny.REPOSITORY / "lpd_jax/bundled/model"), "tokenizer", "tokenizer")
+    weights = to_torch_names(bundled.config, bundled.params)
+    file = tmp_path / "ours.pt"
+    torch_writer.write_zip(file, {"model": weights, "ema": weights})
+    # What shapes tell does not fit, and which entry was looked at is said.
+    with pytest.raises(
+        ValueError, match=r"(?s)ours.pt': the checkpoint does not fit .*--key chooses\)"
+    ):
+        convert_file(file)

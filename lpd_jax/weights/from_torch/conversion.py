@@ -114,11 +114,15 @@ def convert_file(
     def is_model(names: Iterable[str]) -> bool:
         return recognise(names) is not None
 
-    state_dict = read_state_dict(path, is_model, key, tell)
+    which: list[str] = []
+    state_dict = read_state_dict(path, is_model, key, which.append)
+    for line in which:
+        tell(line)
     try:
         return from_torch(state_dict, num_heads, grid_size, tell)
     except UserError as error:
-        raise UserError(f"checkpoint: got {shown_path(path)}: {error}") from None
+        taken = "".join(f" ({line})" for line in which)
+        raise UserError(f"checkpoint: got {shown_path(path)}: {error}{taken}") from None
 
 
 def directory_config(

@@ -26,7 +26,8 @@ NAMES = (
     (r"(encoder|decoder)/mid_(\d)/(\w+)", r"\1.mid.\2.\3"),
     (r"(encoder|decoder)/conv_blocks_(\d+)_(res|attn)_(\d+)/(\w+)", r"\1.conv_blocks.\2.\3.\4.\5"),
     (r"(encoder|decoder)/conv_blocks_(\d+)_(down|up)sample", r"\1.conv_blocks.\2.\3sample.conv"),
-    (r"(encoder|decoder)/(conv_in|norm_out|conv_out)", r"\1.\2"),
+    # The last is of our own options, named in the same manner.
+    (r"(encoder|decoder)/(conv_in|norm_out|conv_out|conv_pixels)", r"\1.\2"),
     (r"(quant_conv|post_quant_conv)", r"\1"),
 )
 
