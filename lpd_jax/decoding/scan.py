@@ -113,6 +113,24 @@ def decode_tokens(
     draw = functools.partial(
         draw_group, step, positions_BM, noise_keys_BM, num_tokens, sampling, guidance
     )
+    tokens_BM, logits = draw_segments(draw, state, table, segments, schedule, keep_logits)
+    logits_BNV = jnp.concatenate(logits, axis=1) if keep_logits else None
+    return tokens_BM[:, 1 : 1 + num_tokens], logits_BNV
+
+
+def draw_segments(
+    draw: Callable[..., tuple[DecodeState, jax.Array | None]],
+    state: DecodeState,
+    table: StepTable,
+    segments: tuple[Segment, ...],
+    schedule: GroupSchedule,
+    keep_logits: bool,
+) -> tuple[jax.Array, list[jax.Array]]:
+    """A scan for each segment: tokens `[B, M]` by slot, and the logits of each group if kept.
+
+    Args:
+        draw: `draw_group` but for its last four arguments.
+    """
     logits = []
     for segment in segments:
         steps = slice(segment.first_step, segment.first_step + segment.num_steps)
@@ -122,8 +140,7 @@ def decode_tokens(
         if kept is not None:
             sizes = schedule.group_sizes[steps]
             logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
-    tokens_BN = state.tokens_BM[:, 1 : 1 + num_tokens]
-    return tokens_BN, jnp.concatenate(logits, axis=1) if keep_logits else None
+    return state.tokens_BM, logits
 
 
 def draw_group(

@@ -80,7 +80,8 @@ class PARConfig:
             self.check_split()
         elif self.num_regions is None:
             region_order(self.grid_size, self.num_parallel, "num_parallel")
-        region_order(self.grid_size, self.region_split or self.regions)
+        else:
+            region_order(self.grid_size, self.num_regions)
         check_sizes(self, ("num_parallel",))
         if self.num_tokens % self.num_parallel:
             raise UserError(

@@ -121,11 +121,13 @@ class VideoFamily(TokenizerFamily):
         """Pixels and looks, frame by frame: FSQ learns no codes, and so adds no loss."""
         tokenizer = VideoTokenizer(self.config, dtype, products)
 
-        def rebuild(params: Any, clips_BTHWC: jax.Array) -> Rebuilt:
+        def rebuild(params: Any, images: jax.Array) -> Rebuilt:
+            clips_BTHWC = self.to_clips(images)
             outputs: Any = tokenizer.apply({"params": params}, (clips_BTHWC + 1.0) / 2.0)
             rebuilt_BTHWC, _, _, tokens_Bthw = outputs
             shares_V = code_shares(tokens_Bthw, self.config.codebook_size)
-            return Rebuilt(rebuilt_BTHWC * 2.0 - 1.0, jnp.zeros(()), shares_V)
+            rebuilt = (rebuilt_BTHWC * 2.0 - 1.0).reshape(images.shape)
+            return Rebuilt(rebuilt, jnp.zeros(()), shares_V)
 
         compare = picture_comparison(weights, perceptual)
         last = ("decoder", last_convolution(self.config), "conv", "kernel")
@@ -139,6 +141,10 @@ class VideoFamily(TokenizerFamily):
         else:
             layers, size = decoder_layers(self.config), grid
         return 2.0 * multiply_adds(layers, params[part], self.as_clip(size))
+
+    def to_clips(self, images: jax.Array) -> jax.Array:
+        """Clips `[B, T, H, W, 3]` of what the family is given."""
+        return images
 
     def as_clip(self, size: tuple[int, ...]) -> Sizes:
         """Frames, height and width of what the layers are given."""

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.family import register
-from lpd_jax.models.tokenizer_loss import LossParts, Perceptual, Rebuilt
 from lpd_jax.models.video_blocks import WINDOW, Sizes
 from lpd_jax.models.video_family import VideoFamily
 from lpd_jax.models.video_tokenizer import VideoConfig, VideoTokenizer
@@ -71,27 +70,17 @@ class VideoPicturesFamily(VideoFamily):
     def encode(self, params: Any, images_BHWC: jax.Array, tokens_at_once: int = 1) -> jax.Array:
         """Tokens int32 `[B, h, w]` of pictures uint8 `[B, H, W, 3]`."""
         del tokens_at_once
-        return self._bound(params).encode(images_BHWC[:, None].astype(jnp.float32) / 255.0)[:, 0]
+        return self._bound(params).encode(self.to_clips(images_BHWC).astype(jnp.float32) / 255.0)[
+            :, 0
+        ]
 
     def decode(self, params: Any, tokens_Bhw: jax.Array, tokens_at_once: int = 1) -> jax.Array:
         """Pictures, float about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
         del tokens_at_once
         return self._bound(params).decode(tokens_Bhw[:, None])[:, 0] * 2.0 - 1.0
 
-    def loss_parts(
-        self,
-        weights: Any,
-        dtype: Any = jnp.float32,
-        perceptual: Perceptual | None = None,
-        products: str = "plain",
-    ) -> LossParts:
-        of_clips = super().loss_parts(weights, dtype, perceptual, products)
-
-        def rebuild(params: Any, images_BHWC: jax.Array) -> Rebuilt:
-            rebuilt = of_clips.rebuild(params, images_BHWC[:, None])
-            return rebuilt._replace(images_BHWC=rebuilt.images_BHWC[:, 0])
-
-        return of_clips._replace(rebuild=rebuild)
+    def to_clips(self, images: jax.Array) -> jax.Array:
+        return images[:, None]
 
     def as_clip(self, size: tuple[int, ...]) -> Sizes:
         height, width = size

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -213,12 +213,18 @@ class Stack(nn.Module):
         return x_BTHWC
 
 
+def convolving_layers(
+    config: VideoConfig, products: str
+) -> tuple[Callable[..., CausalConv], Callable[..., ResidualUnit]]:
+    """What makes a convolution, and a residual unit, of a number of channels."""
+    options: dict[str, Any] = {"window": config.window, "products": products}
+    conv = functools.partial(CausalConv, **options)
+    return conv, functools.partial(ResidualUnit, groups=config.norm_groups, **options)
+
+
 def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From pixels to latents: the last layer writes a number for each level of FSQ."""
-    conv = functools.partial(CausalConv, window=config.window, products=products)
-    unit = functools.partial(
-        ResidualUnit, groups=config.norm_groups, products=products, window=config.window
-    )
+    conv, unit = convolving_layers(config, products)
     layers: list[nn.Module] = [] if config.patch_size == 1 else [Fold(config.patch)]
     layers += [conv(config.base_channels)]
     for width, blocks, strides in resolutions(config):
@@ -232,10 +238,7 @@ def encoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Modu
 
 def decoder_layers(config: VideoConfig, products: str = "plain") -> list[nn.Module]:
     """From codes to pixels: the encoder turned round."""
-    conv = functools.partial(CausalConv, window=config.window, products=products)
-    unit = functools.partial(
-        ResidualUnit, groups=config.norm_groups, products=products, window=config.window
-    )
+    conv, unit = convolving_layers(config, products)
     widths, blocks = config.widths[::-1], config.blocks[::-1]
     layers: list[nn.Module] = [conv(widths[0])]
     layers += [unit(widths[0]) for _ in range(config.middle_blocks)]
