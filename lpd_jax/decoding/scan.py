@@ -5,27 +5,24 @@ previous group, guides, samples and writes. Letters: B images, M slots, P rows o
 group, Q query rows, V codebook, R rows of the batch that the model sees: B, or 2B with guidance.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, noise_keys, sample_with
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.segments import Known, cut_schedule
 from lpd_jax.decoding.step_table import (
     RowStrips,
     Segment,
     StepTable,
     decoding_mask,
-    make_segments,
     make_step_table,
 )
-from lpd_jax.runtime.errors import UserError
 
 SLOT_AXIS = 2  # of every leaf of a cache
 
@@ -39,17 +36,6 @@ class StepRows(NamedTuple):
     query_positions_RQ: jax.Array
     query_start: jax.Array  # slot of the first query
     mask_TM: jax.Array  # [P + Q rows, slots]
-
-
-class Known(NamedTuple):
-    """Tokens that are there before the first step, and the steps that draw the rest.
-
-    All of it is data, so that another mask does not recompile. Only two limits are static: how
-    many tokens may be known, and how many each step may draw (the schedule).
-    """
-
-    tokens_BK: jax.Array | np.ndarray  # of the first ranks; padding where fewer are known
-    table: StepTable  # int32 [S] each
 
 
 # (rows, cache) -> (logits [R, Q, V], cache)
@@ -99,22 +85,19 @@ def decode_tokens(
         schedule draws) or None.
 
     Raises:
-        UserError: the schedule writes another number of tokens than the order has, or has no room
-            for those that are not known; or there is less than one segment.
+        UserError: as `cut_schedule` raises it.
     """
     num_tokens = order_BN.shape[1]
     if num_segments is None:
         num_segments = device_choices().num_segments(len(order_BN))
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
-    segments = checked_segments(schedule, num_segments, num_tokens, known, strips)
-    segments = with_room(segments, schedule, known, pad_queries)
+    segments = cut_schedule(schedule, num_segments, num_tokens, known, strips, pad_queries)
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
     noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
     draw = functools.partial(
         draw_group, step, positions_BM, noise_keys_BM, num_tokens, sampling, guidance
     )
-    tokens_BM, logits = draw_segments(draw, state, table, segments, schedule, keep_logits)
-    logits_BNV = jnp.concatenate(logits, axis=1) if keep_logits else None
+    tokens_BM, logits_BNV = draw_segments(draw, state, table, segments, schedule, keep_logits)
     return tokens_BM[:, 1 : 1 + num_tokens], logits_BNV
 
 
@@ -125,8 +108,8 @@ def draw_segments(
     segments: tuple[Segment, ...],
     schedule: GroupSchedule,
     keep_logits: bool,
-) -> tuple[jax.Array, list[jax.Array]]:
-    """A scan for each segment: tokens `[B, M]` by slot, and the logits of each group if kept.
+) -> tuple[jax.Array, jax.Array | None]:
+    """A scan for each segment: tokens `[B, M]` by slot, and logits `[B, N, V]` if kept.
 
     Args:
         draw: `draw_group` but for its last four arguments.
@@ -140,7 +123,7 @@ def draw_segments(
         if kept is not None:
             sizes = schedule.group_sizes[steps]
             logits += [kept[i, :, :size] for i, size in enumerate(sizes)]
-    return state.tokens_BM, logits
+    return state.tokens_BM, jnp.concatenate(logits, axis=1) if keep_logits else None
 
 
 def draw_group(
@@ -187,55 +170,6 @@ def first_state(
         )
         table = known.table
     return positions_BM, DecodeState(tokens_BM, cache), table
-
-
-def checked_segments(
-    schedule: GroupSchedule,
-    num_segments: int,
-    num_tokens: int,
-    known: Known | None,
-    strips: RowStrips,
-) -> tuple[Segment, ...]:
-    """The scans of `decode_tokens`; with known tokens one more, for the step that feeds them."""
-    if known is not None:
-        most_known, num_steps = known.tokens_BK.shape[1], len(known.table.query_start_S)
-        if num_steps != schedule.num_steps or most_known + schedule.num_tokens < num_tokens:
-            raise UserError(
-                f"known: got {num_steps} steps after at most {most_known} tokens, allowed are the "
-                f"schedule's {schedule.num_steps}, which draw at most {schedule.num_tokens} of "
-                f"{num_tokens} tokens"
-            )
-        return make_segments(schedule, num_segments + 1, most_known, strips)
-    if schedule.num_tokens != num_tokens:
-        raise UserError(
-            f"schedule: got group sizes that sum to {schedule.num_tokens}, allowed is the "
-            f"{num_tokens} tokens of the order"
-        )
-    return make_segments(schedule, num_segments, strips=strips)
-
-
-def with_room(
-    segments: tuple[Segment, ...],
-    schedule: GroupSchedule,
-    known: Known | None,
-    pad_queries: bool = False,
-) -> tuple[Segment, ...]:
-    """Segments with as many slots as the device likes a cache to have, and as many rows."""
-    choices, num_slots, roomy = device_choices(), 0, []
-    starts_S = make_step_table(schedule).previous_start_S
-    for one in segments:
-        padding = -(one.previous_width + one.query_width) % choices.row_multiple * pad_queries
-        one = dataclasses.replace(one, query_width=one.query_width + padding)
-        needed = one.num_slots + padding
-        if choices.one_write:
-            # All rows of the last step; where it begins is data if tokens are known.
-            last = int(starts_S[one.first_step + one.num_steps - 1])
-            if known is not None:
-                last = known.tokens_BK.shape[1] + schedule.num_tokens + 1
-            needed = max(needed, last + one.previous_width + one.query_width)
-        num_slots = max(num_slots, choices.padded(needed))
-        roomy.append(dataclasses.replace(one, num_slots=num_slots))
-    return tuple(roomy)
 
 
 def grow_cache(cache: Any, num_slots: int) -> Any:

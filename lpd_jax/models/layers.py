@@ -61,7 +61,7 @@ def write_groups(
     """`write_cache` where queries follow the previous group, in as few kernels as the device likes.
 
     The previous group, without its padding, ends where the queries begin, and the cache has room
-    for all rows from where it begins: see `scan.with_room`.
+    for all rows from where it begins: see `segments.with_room`.
     """
     if not device_choices().one_write:
         return write_cache(cache, k_BNTK, v_BNTK, write)

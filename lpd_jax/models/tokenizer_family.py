@@ -23,6 +23,21 @@ ENCODE_PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 EXACT = "float32"
 
 
+def picture_grid(size: tuple[int, ...], pixels: int, field: str) -> tuple[int, ...]:
+    """The token grid of (height, width) pixels, where a token has `pixels` along either.
+
+    Raises:
+        UserError: a size that is no whole number of tokens, named as `field`.
+    """
+    if len(size) != 2 or min(size) < 1 or any(side % pixels for side in size):
+        got = "x".join(map(str, size))
+        raise UserError(
+            f"{field}: got {cut(got, VALUE_LENGTH)} pixels, allowed are a height and a width "
+            f"that are multiples of {pixels}, the side of a token"
+        )
+    return tuple(side // pixels for side in size)
+
+
 class TokenizerFamily(abc.ABC):
     """A tokenizer family, for one config: pixels to a grid of tokens and back.
 

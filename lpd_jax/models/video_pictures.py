@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.family import register
+from lpd_jax.models.tokenizer_family import picture_grid
 from lpd_jax.models.video_blocks import WINDOW, Sizes
 from lpd_jax.models.video_family import VideoFamily
 from lpd_jax.models.video_tokenizer import VideoConfig, VideoTokenizer
-from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut, shown
+from lpd_jax.runtime.errors import UserError, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,14 +55,7 @@ class VideoPicturesFamily(VideoFamily):
     config: VideoPictureConfig
 
     def grid_of(self, size: tuple[int, ...], field: str = "images") -> tuple[int, ...]:
-        pixels = self.config.pixels_per_token
-        if len(size) != 2 or min(size) < 1 or any(side % pixels for side in size):
-            got = "x".join(map(str, size))
-            raise UserError(
-                f"{field}: got {cut(got, VALUE_LENGTH)} pixels, allowed are a height and a width "
-                f"that are multiples of {pixels}, the side of a token"
-            )
-        return tuple(side // pixels for side in size)
+        return picture_grid(size, self.config.pixels_per_token, field)
 
     def size_of(self, grid: tuple[int, ...]) -> tuple[int, ...]:
         self.check_axes(grid)

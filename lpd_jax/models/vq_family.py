@@ -12,11 +12,10 @@ import jax.numpy as jnp
 
 from lpd_jax.images import to_model_range, to_uint8
 from lpd_jax.models.family import register
-from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily
+from lpd_jax.models.tokenizer_family import EXACT, TokenizerFamily, picture_grid
 from lpd_jax.models.tokenizer_loss import LossParts, Perceptual
 from lpd_jax.models.vq_loss import TokenizerLossConfig, restart_dead_codes, vq_loss_parts
 from lpd_jax.models.vq_tokenizer import VQ_MODELS, VQConfig, VQTokenizer
-from lpd_jax.runtime.errors import VALUE_LENGTH, UserError, cut
 
 
 @register
@@ -36,15 +35,7 @@ class VQFamily(TokenizerFamily):
         return VQTokenizer(self.config).init(key, images_BHWC)["params"]
 
     def grid_of(self, size: tuple[int, ...], field: str = "images") -> tuple[int, ...]:
-        factor = self.config.downsample_factor
-        if len(size) != 2 or min(size) < 1 or any(side % factor for side in size):
-            got = "x".join(map(str, size))
-            raise UserError(
-                f"{field}: got {cut(got, VALUE_LENGTH)} pixels, allowed are a height and a width "
-                "that are multiples "
-                f"of {factor}, the side of a token"
-            )
-        return tuple(side // factor for side in size)
+        return picture_grid(size, self.config.downsample_factor, field)
 
     def size_of(self, grid: tuple[int, ...]) -> tuple[int, ...]:
         self.check_axes(grid)

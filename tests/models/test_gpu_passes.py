@@ -8,8 +8,8 @@ import pytest
 from lpd_jax.decoding import device_choices
 from lpd_jax.decoding.device_choices import Device
 from lpd_jax.decoding.sampling import Guidance, Sampling
-from lpd_jax.decoding.scan import Known, with_room
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.segments import Known, with_room
 from lpd_jax.decoding.step_table import make_segments, make_step_table, table_of_sizes
 from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models.family import transformer_of
