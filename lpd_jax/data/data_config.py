@@ -98,9 +98,11 @@ class DataConfig:
                 f"data.validation_share: got {shown(self.validation_share)}, allowed are numbers "
                 "between 0 and 1"
             )
-        for field in ("image_size", "num_threads"):
+        for field in ("image_size", "num_threads", "num_frames"):
             if getattr(self, field) < 0:
                 raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")
+        if self.dataset == "clips" and not self.num_frames:
+            raise UserError("data.num_frames: got 0, allowed with dataset 'clips' is 1 or more")
         if not 0 < self.random_crop <= 1:
             raise UserError(f"data.random_crop: got {shown(self.random_crop)}, allowed are (0, 1]")
         if self.random_crop < 1 and (self.dataset == "tokens" or not self.random_views):

@@ -39,6 +39,13 @@ def test_no_frames_are_pictures_the_first_of_each_clip(clips):
         assert pictures[index]["label"] == clips[index]["label"]
 
 
+def test_numbers_of_frames_that_nothing_has_are_named():
+    with pytest.raises(ValueError, match="^data.num_frames: got -1, allowed is 0 or more$"):
+        DataConfig(dataset="moving_avatars", num_frames=-1)
+    with pytest.raises(ValueError, match="^data.num_frames: got 0, allowed with dataset 'clips'"):
+        DataConfig(dataset="clips", path="clips", num_frames=0)
+
+
 @pytest.mark.parametrize("field", ["name", "path", "image_size"])
 def test_what_they_have_of_their_own_is_not_chosen(field):
     with pytest.raises(ValueError, match=f"^data.{field}: got .*, allowed is none with dataset"):
