@@ -63,8 +63,8 @@ def initial_params(
     """Parameters to start training `model` from.
 
     The position table is resized to the model's grid, a tokenizer of pictures is inflated to one of
-    clips. The class table, with the row of no class, is
-    made anew where the number of classes is another; all else is kept.
+    clips. The class table, with the row of no class, is made anew where the number of classes is
+    another; all else is kept.
 
     Args:
         new_classes: make the class table anew for the same number of classes, too.
