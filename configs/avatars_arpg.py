@@ -1,9 +1,9 @@
 """A small ARPG on the bundled avatars: any order, the published 64 steps.
 
-    python launch/train.py --config=configs/avatars_arpg.py --workdir=runs/avatars_arpg
+    python launch/train.py --config=configs/avatars_arpg.py:short --workdir=runs/avatars_arpg
 
-ARPG's objective (arXiv 2503.10568) in the run of configs/avatars_lpd.py, but 8 epochs long. Of its
-4 layers 2 read and 2 ask.
+ARPG's objective (arXiv 2503.10568) in the run of configs/avatars_lpd.py. Of its layers one half
+reads and the other asks.
 """
 
 from ml_collections import ConfigDict
@@ -11,10 +11,9 @@ from ml_collections import ConfigDict
 from lpd_jax.training import small_recipes
 
 
-def get_config() -> ConfigDict:
-    config = small_recipes.avatars_transformer_run(num_steps=5400, cosine_steps=1800)
-    config.model = small_recipes.avatars_transformer(
-        "arpg", matrix_std=0.07, embedding_std=0.5, token_drop_rate=0.0
+def get_config(run: str = "bundled") -> ConfigDict:
+    config = small_recipes.avatars_transformer_run(
+        run, "arpg", matrix_std=0.07, embedding_std=0.5, token_drop_rate=0.0
     )
     config.generation = ConfigDict({"num_steps": 64})
     return config

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.optimizer import REST
 
 
@@ -23,14 +24,24 @@ def avatars_run(num_steps: int, batch_size: int) -> ConfigDict:
     return config
 
 
-def avatars_transformer_run(num_steps: int, cosine_steps: int) -> ConfigDict:
-    """A run on the tokens of the bundled tokenizer, without its model, for two CPU cores.
+def avatars_transformer_run(run: str, family: str, **fields: Any) -> ConfigDict:
+    """A run on the tokens of the bundled tokenizer, without its generation.
 
     Muon at a constant rate, then a cosine; an average of the weights; products of bfloat16, which
-    a processor with AMX takes (`--config.compute.products=plain` where there is none).
+    a processor with AMX takes. A GPU takes `--config.compute.dtype=bfloat16` in their place, any
+    other processor `--config.compute.products=plain`.
+
+    Args:
+        run: "bundled", 40 epochs of 6 layers of width 256, or "short", 8 epochs of 4 of 192.
+        fields: of the model, beside those of the run.
     """
-    config = avatars_run(num_steps=num_steps, batch_size=16)
+    if run not in AVATARS_RUNS:
+        allowed = ", ".join(AVATARS_RUNS)
+        raise UserError(f"config: got {shown(run)} after the colon, allowed are {allowed}")
+    num_steps, cosine_steps, sizes = AVATARS_RUNS[run]
+    config = avatars_run(num_steps, batch_size=32)
     config.tokenizer = "lpd_jax/bundled/model"
+    config.model = avatars_transformer(family, **{**sizes, **fields})
     config.compute.products = "bfloat16"
     config.optimizer = avatars_optimizer(
         learning_rate=5e-3, cosine_steps=cosine_steps, weight_decay=0.02
@@ -38,23 +49,34 @@ def avatars_transformer_run(num_steps: int, cosine_steps: int) -> ConfigDict:
     config.optimizer.name = "muon"
     config.ema_decay = 0.999
     config.generation = ConfigDict({})
-    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 200, "sample": 1000})
+    config.every = ConfigDict({"log": 50, "evaluate": 900, "save": 450, "sample": 900})
     return config
 
 
+# Steps of 32 pictures, how many of them the rate falls for, and the model.
+AVATARS_RUNS = {
+    "bundled": (
+        13_500,
+        6000,
+        {"num_layers": 6, "embed_dim": 256, "num_heads": 4, "dropout_rate": 0.1},
+    ),
+    "short": (
+        2700,
+        1200,
+        {"num_layers": 4, "embed_dim": 192, "num_heads": 3, "dropout_rate": 0.0},
+    ),
+}
+
+
 def avatars_transformer(family: str, **fields: Any) -> ConfigDict:
-    """The section `model` of a transformer of the bundled size: 4 layers of width 192."""
+    """The section `model` of a transformer of the bundled pictures, without its size."""
     return ConfigDict(
         {
             "family": family,
-            "num_layers": 4,
-            "embed_dim": 192,
-            "num_heads": 3,
             "grid_size": (16, 16),
             "codebook_size": 4096,
             "num_classes": 12,
             "label_drop_rate": 0.1,
-            "dropout_rate": 0.0,
             **fields,
         }
     )
@@ -111,13 +133,18 @@ def clips_tokenizer(family: str, **fields: Any) -> ConfigDict:
 
 
 def clips_transformer_run() -> ConfigDict:
-    """A run on the tokens of configs/clips_tokenizer.py, without its model and its generation."""
-    config = clips_run(num_steps=5000, batch_size=8)
+    """A run on the tokens of configs/clips_tokenizer.py, without its model and its generation.
+
+    The optimizer is that of `avatars_transformer_run`, and so is what it says of other processors.
+    """
+    config = clips_run(num_steps=5000, batch_size=16)
+    config.data.random_views = True  # each clip and its mirror image
     config.compute.products = "bfloat16"
     config.tokenizer = "runs/clips_tokenizer"
-    config.optimizer = avatars_optimizer(learning_rate=1e-3, cosine_steps=3500, weight_decay=0.05)
-    config.ema_decay = 0.998
-    config.every = ConfigDict({"log": 50, "evaluate": 1000, "save": 500, "sample": 1000})
+    config.optimizer = avatars_optimizer(learning_rate=5e-3, cosine_steps=2500, weight_decay=0.02)
+    config.optimizer.name = "muon"
+    config.ema_decay = 0.999
+    config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 1000})
     return config
 
 
