@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lpd_jax.performance.hlo import SHAPE
 from lpd_jax.performance.kernels import (
     CALLS,
+    FUSIONS,
     Instruction,
     Kernel,
     Program,
@@ -84,7 +85,7 @@ def is_only(kernel: Kernel, operations: set[str], program: Program) -> bool:
 def body_of(one: Instruction, program: Program) -> Sequence[Instruction]:
     """The instructions of a fusion, or the one instruction."""
     calls = CALLS.search(one.line)
-    return program.computations[calls[1]] if one.operation == "fusion" and calls else (one,)
+    return program.computations[calls[1]] if one.operation in FUSIONS and calls else (one,)
 
 
 def has_float32_product(kernel: Kernel, program: Program) -> bool:

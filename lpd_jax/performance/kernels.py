@@ -25,6 +25,7 @@ NO_KERNEL = {
 SLICING = {"slice", "dynamic-slice", "gather"}
 VIEWS = {"bitcast", "reshape", "convert", "get-tuple-element"}
 CONTROL = {"while", "call", "conditional"}
+FUSIONS = {"fusion", "fusion-start"}  # the second, from JAX 0.11 on, runs beside what follows
 
 
 class Instruction(NamedTuple):
@@ -142,11 +143,11 @@ def moved_by(
     if one.operation == "custom-call":
         shapes = WORKSPACE.sub("", shapes)
     calls = CALLS.search(one.line)
-    if one.operation != "fusion" or calls is None:
+    if one.operation not in FUSIONS or calls is None:
         return size_of(shapes) + sum(sizes.get(name, 0) for name in one.operands)
     body = parsed[calls[1]]
     inner = {x.name: size_of(x.shapes) for x in body}
-    written = size_of(shapes)
+    written = size_of(body[-1].shapes)  # a start's own shapes name its operands too
     for update in body:
         if update.operation == "dynamic-update-slice":
             written += inner[update.operands[1]] - inner[update.name]
@@ -169,7 +170,7 @@ def share_read(
             share += items_of(user.shapes) / max(items_of(one.shapes), 1)
         elif user.operation == "dynamic-update-slice" and user.operands[0] == one.name:
             continue  # what is there stays
-        elif user.operation == "fusion" and calls is not None:
+        elif user.operation in FUSIONS and calls is not None:
             nested = parsed[calls[1]]
             given = f"parameter({user.operands.index(one.name)})"
             share += sum(share_read(x, nested, parsed) for x in nested if given in x.line)

@@ -57,6 +57,17 @@ def test_kernels_of_a_loop_count_as_often_as_it_runs():
     assert count_kernels(PROGRAM) == Kernels(1 + 3 * 3, copy + 3 * (cut + product + update))
 
 
+def test_a_fusion_that_is_started_moves_what_it_would_otherwise():
+    at_once = "%grown = f32[100,8]{1,0} fusion(%cache, %new, %i), kind=kLoop, calls=%update"
+    started = (
+        "%begun = ((f32[100,8]{1,0}, f32[1,8]{1,0}, s32[]), f32[100,8]{1,0}, u32[]) "
+        "fusion-start(%cache, %new, %i), kind=kLoop, calls=%update\n"
+        "  %grown = f32[100,8]{1,0} fusion-done(%begun)"
+    )
+    assert at_once in PROGRAM
+    assert count_kernels(PROGRAM.replace(at_once, started)) == count_kernels(PROGRAM)
+
+
 def test_a_loop_of_unknown_length_is_no_guess():
     text = PROGRAM.replace('"known_trip_count":{"n":"3"}', "")
     with pytest.raises(ValueError, match="^hlo: loop, a loop of unknown length"):
