@@ -13,7 +13,6 @@ OUTPUT.json, .md, _latency.png (distance against time) and .png (a row of pictur
 and OUTPUT_cache.json: a run that was cut off goes on. Delete it to draw anew.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.studies import avatars_study, models_report, models_study, steps_study
+from lpd_jax.studies import avatars_study, draws, models_report, models_study, steps_study
 from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import ModelFiles
@@ -70,7 +69,7 @@ def main() -> None:
     # All that can be wrong with the options is found before anything is drawn.
     outputs = [check_output_file("output", f"{OUTPUT.value}{ending}") for ending in ENDINGS]
     json_file, markdown_file, png_file, plot_file, cache_file = outputs
-    seeds = checked_seeds()
+    seeds = draws.checked_seeds(SEEDS.value)
     classifier = load_classifier()
     rows_of_entries = group(make_entries(classifier.digest))
 
@@ -78,19 +77,18 @@ def main() -> None:
     yardstick = avatars_study.make_yardstick(Pipeline(first.files), classifier)
     rows, pictures, runners = [], [], {}
     for i, entries in enumerate(rows_of_entries):
-        draws = [
-            draw
-            for entry in entries
-            for draw in draw_and_judge(entry, seeds, yardstick, cache_file)
+        judged = [
+            row for entry in entries for row in draw_and_judge(entry, seeds, yardstick, cache_file)
         ]
         about, shown, runners[str(i)] = look_at(entries[0])
-        rows.append({"name": entries[0].label, **models_study.pool(draws), **about})
+        rows.append({"name": entries[0].label, **draws.pool(judged), **about})
         print(models_report.summary(rows[-1]), flush=True)
         pictures.append(shown)
     for name, times in time_in_turns(runners, NUM_REPEATS.value).items():
         rows[int(name)] |= {"latency_seconds": times.median, "latency": times._asdict()}
     protocol = avatars_study.describe_study(first.settings, yardstick)
     protocol["seed"] = ", ".join(map(str, seeds)) or protocol["seed"]
+    protocol |= draws.describe_makers(rows)
     study = {
         "rows": rows,
         "floors": yardstick.floors,
@@ -100,16 +98,6 @@ def main() -> None:
     models_report.write(study, json_file, markdown_file, plot_file, png_file.name)
     for path in (json_file, markdown_file, plot_file, png_file):
         print(f"wrote {path}")
-
-
-def checked_seeds() -> list[int]:
-    """Those of `--seeds`; none where that is left out."""
-    seeds = [parse_whole("seeds", text) for text in SEEDS.value or []]
-    for seed in seeds:
-        PLAIN.updated({"seed": seed})
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"seeds: got {', '.join(map(str, seeds))}, allowed are different ones")
-    return seeds
 
 
 def make_entries(classifier_digest: str) -> list[Entry]:
@@ -184,21 +172,17 @@ def draw_and_judge(
     entry: Entry, seeds: list[int], yardstick: avatars_study.Yardstick, cache_file: Any
 ) -> list[dict[str, Any]]:
     """The numbers of one model, from each seed."""
-    pipe, judged = Pipeline(entry.files), []
-    for seed in seeds or [entry.settings.generation.seed]:
-        generation = entry.settings.generation.updated({"seed": seed})
-        settings = dataclasses.replace(entry.settings, generation=generation)
-        judged += steps_study.run_points(
-            [entry.point],
-            settings,
-            len(pipe.class_names),
-            avatars_study.pipeline_draw(pipe, settings),
-            yardstick.classifier,
-            yardstick.reference,
-            cache_file,
-            progress=False,
-        )
-    return judged
+    pipe = Pipeline(entry.files)
+    return steps_study.run_points(
+        steps_study.each_seed([entry.point], seeds),
+        entry.settings,
+        len(pipe.class_names),
+        avatars_study.pipeline_draw(pipe, entry.settings),
+        yardstick.classifier,
+        yardstick.reference,
+        cache_file,
+        progress=False,
+    )
 
 
 def look_at(entry: Entry) -> tuple[dict[str, Any], np.ndarray, Callable[[], Any]]:

@@ -18,6 +18,7 @@ from lpd_jax.generation import animation, inpaint, outpaint
 from lpd_jax.generation.choices import takes_choices
 from lpd_jax.generation.pillow import as_output, check_output_type
 from lpd_jax.generation.request import (
+    MOST_IMAGES,
     Request,
     check_request,
     make_request,
@@ -26,7 +27,7 @@ from lpd_jax.generation.request import (
 )
 from lpd_jax.generation.runner import Drawn, Runner
 from lpd_jax.models.family import family_of, tokenizer_of
-from lpd_jax.runtime.arguments import as_array
+from lpd_jax.runtime.arguments import as_array, check_whole
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_card import model_card_for
@@ -152,11 +153,18 @@ class Pipeline:
         return make_request(self.config, labels, **choices)
 
     def compile(
-        self, request: Request, *, mask: Any = None, box: Any = None, replay: bool = False
+        self,
+        request: Request,
+        *,
+        mask: Any = None,
+        box: Any = None,
+        replay: bool = False,
+        batch_size: int | None = None,
     ) -> float:
         """Compiles what `draw` needs for such a request, before anyone waits for it.
 
         Args:
+            batch_size: what `draw` will be given.
             mask, box: an edit instead; others that keep about as many tokens share its program.
             replay: also what `stream` and `partial_images` decode with.
 
@@ -170,16 +178,20 @@ class Pipeline:
             requests = inpaint.requests_of_edit(self, request, mask, box)
             self.encode(np.zeros((count, *self.image_size, 3), np.uint8))
         for each in requests:
-            self._runner.compile(each)
+            self._runner.compile(each, checked_batch_size(batch_size))
         if replay:
             self.decode(np.zeros((count, self.num_tokens), np.int32))
         is_new = self._runner.programs.num_compiled > known
         return time.perf_counter() - start if is_new else 0.0
 
-    def draw(self, request: Request) -> Drawn:
-        """All pictures of a request and their tokens."""
+    def draw(self, request: Request, *, batch_size: int | None = None) -> Drawn:
+        """All pictures of a request and their tokens.
+
+        Args:
+            batch_size: pictures at once; None is up to 64. Which are drawn does not depend on it.
+        """
         count, start = len(check_request(request, self.config).labels), 0
-        for drawn in self.batches(request):
+        for drawn in self.batches(request, batch_size=batch_size):
             if not start:  # filled as they come: joined at the end, pictures would stand twice
                 whole = Drawn(*(np.empty((count, *part.shape[1:]), part.dtype) for part in drawn))
             for place, part in zip(whole, drawn, strict=True):
@@ -187,13 +199,14 @@ class Pipeline:
             start += len(drawn.images)
         return whole
 
-    def batches(self, request: Request) -> Iterator[Drawn]:
+    def batches(self, request: Request, *, batch_size: int | None = None) -> Iterator[Drawn]:
         """The same, batch by batch: while one is looked at the next is drawn, and no more.
 
         50,000 pictures never stand in memory at once.
         """
         self.config.need("tokenizer")
-        yield from (Drawn(*outputs) for outputs in self._runner.run(request, to_images=True))
+        parts = self._runner.run(request, True, checked_batch_size(batch_size))
+        yield from (Drawn(*outputs) for outputs in parts)
 
     @takes_choices
     def stream(self, labels: Any, *, output_type: str = "numpy", **choices: Any) -> Iterator[Any]:
@@ -298,3 +311,8 @@ class Pipeline:
     ) -> Iterator[np.ndarray]:
         """The pictures uint8 `[B, H, W, 3]` after each step, cells still to come in grey."""
         return animation.partial_images(self.decode, tokens_BN, order_BN, schedule, self.grid_size)
+
+
+def checked_batch_size(batch_size: int | None) -> int | None:
+    """It, once it can be one; UserError otherwise."""
+    return None if batch_size is None else check_whole("batch_size", batch_size, 1, MOST_IMAGES)

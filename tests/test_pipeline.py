@@ -50,6 +50,20 @@ def test_an_image_depends_on_seed_and_index_not_on_the_batch(pipe):
     assert (pipe.generate_tokens(LABELS, seed=4) != tokens_BN).any()
 
 
+def test_how_many_are_drawn_at_once_can_be_said(pipe):
+    request = pipe.request(LABELS, seed=3)
+    wanted = pipe.draw(request)
+    assert pipe.compile(request, batch_size=3) > 0 == pipe.compile(request, batch_size=3)
+    with compilations.counted() as compiled:
+        parts = list(pipe.batches(request, batch_size=3))
+    assert not compiled
+    assert [len(part.tokens) for part in parts] == [3, 2]
+    np.testing.assert_array_equal(np.concatenate([x.tokens for x in parts]), wanted.tokens)
+    for size in (0, 2.5, "many"):
+        with pytest.raises(ValueError, match=f"^batch_size: got {size!r}, allowed are whole"):
+            pipe.draw(request, batch_size=size)
+
+
 def test_only_a_new_schedule_batch_size_or_kind_of_sampling_compiles(pipe):
     def compiles(labels, **choices):
         with compilations.counted() as compiled:

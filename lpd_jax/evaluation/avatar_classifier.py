@@ -121,7 +121,9 @@ class Classifier:
 
 @jax.jit
 def _features(params: Any, images_BHWC: jax.Array) -> jax.Array:
-    features_BF = AvatarFeatures().apply({"params": params}, to_model_range(images_BHWC))
+    # GPUs and TPUs would round the factors to 10 and 7 bits: distances of all devices compare.
+    with jax.default_matmul_precision("float32"):
+        features_BF = AvatarFeatures().apply({"params": params}, to_model_range(images_BHWC))
     assert isinstance(features_BF, jax.Array)  # apply() may also give a pair, with mutable state
     return features_BF
 

@@ -50,14 +50,21 @@ class Runner:
             self.params = jax.device_put(self.params, jax.sharding.NamedSharding(mesh, jax.P()))
         self.programs = Programs()
 
-    def run(self, request: Request, to_images: bool) -> Iterator[tuple[np.ndarray, ...]]:
+    def run(
+        self, request: Request, to_images: bool, batch_size: int | None = None
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         """Outputs on the host, a batch at a time; the next one runs meanwhile.
+
+        Args:
+            request: any number of pictures.
+            to_images: whether the tokenizer decodes them.
+            batch_size: pictures that one device draws at once; None is `batch_size_for` many.
 
         Yields:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
         left = len(check_request(request, self.config).labels)
-        size = self.num_devices * batch_size_for(-(-left // self.num_devices))
+        size = self.num_devices * (batch_size or batch_size_for(-(-left // self.num_devices)))
         running: Any = None
         for chunk in chunks_of(request, size):
             if self.sharding is not None:
@@ -70,9 +77,9 @@ class Runner:
             running = started
         yield tuple(output[:left] for output in jax.device_get(running))
 
-    def compile(self, request: Request) -> None:
+    def compile(self, request: Request, batch_size: int | None = None) -> None:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
-        size = batch_size_for(len(request.labels))
+        size = batch_size or batch_size_for(len(request.labels))
         self.program(request, next(chunks_of(request, size)), to_images=True)
 
     def encode(self, images: Any) -> np.ndarray:

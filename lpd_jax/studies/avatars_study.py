@@ -3,12 +3,14 @@
 import time
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from lpd_jax import bundled
 from lpd_jax.decoding.order_bank import first_orders
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
+from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.models.settings import Generation
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import provenance
@@ -18,6 +20,9 @@ from lpd_jax.weights.directory_config import DirectoryConfig
 
 # Fields of `Generation` that a study asks for. All points share them, and its report shows them.
 CHOICES = ("seed", "guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p")
+# Pictures drawn at once on an accelerator: beyond that a small model gains little, and memory has
+# to do for several processes.
+MOST_AT_ONCE = 512
 
 
 class Yardstick(NamedTuple):
@@ -47,29 +52,64 @@ def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
         )
 
 
+def make_reference(classifier: Classifier) -> tuple[metrics.Statistics, int]:
+    """All training pictures as the classifier sees them, and their number."""
+    train_images, _ = bundled.load_avatars("train")
+    return metrics.feature_statistics(classifier.features(train_images)), len(train_images)
+
+
 def make_yardstick(pipe: Pipeline, classifier: Classifier) -> Yardstick:
     """Measures all real pictures; `pipe` holds the tokenizer that reconstructs some of them."""
-    train_images, _ = bundled.load_avatars("train")
+    reference, num_reference = make_reference(classifier)
     validation = bundled.load_avatars("validation")
-    reference = metrics.feature_statistics(classifier.features(train_images))
     floors = steps_study.floors(
         validation[0], reference, classifier, lambda images: pipe.decode(pipe.encode(images))
     )
     sensitivity = steps_study.sensitivity(*validation, reference, classifier)
-    return Yardstick(classifier, reference, len(train_images), list(floors), list(sensitivity))
+    return Yardstick(classifier, reference, num_reference, list(floors), list(sensitivity))
 
 
-def pipeline_draw(pipe: Pipeline, settings: steps_study.StudySettings) -> steps_study.Draw:
-    """A `Draw` that asks a pipeline; compilation is timed apart."""
+def batch_size_of(num_images: int, most: int | None = None) -> int:
+    """Pictures drawn at once: as many as `most` allows, so that batches are of one size.
+
+    Args:
+        most: None is `MOST_AT_ONCE` on an accelerator, and as many as the pipeline draws on a CPU.
+    """
+    if most is None:
+        if jax.default_backend() == "cpu":
+            return batch_size_for(num_images)
+        most = MOST_AT_ONCE
+    return -(-num_images // -(-num_images // most))
+
+
+def pipeline_draw(
+    pipe: Pipeline, settings: steps_study.StudySettings, most_at_once: int | None = None
+) -> steps_study.Draw:
+    """A `Draw` that asks a pipeline; compilation is timed apart.
+
+    Seeds, orders and thresholds are data of one program for each number of steps: the pipeline
+    keeps it.
+
+    Args:
+        most_at_once: see `batch_size_of`.
+    """
+    size = batch_size_of(settings.num_images, most_at_once)
+    made_with = {
+        "device": provenance.device_name(),
+        "batch_size": size,
+        **provenance.versions(),
+        "commit": provenance.git_commit(),
+    }
 
     def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
         generation = settings.generation_of(point)
         order = point_order(pipe, len(labels_B), generation)
         request = pipe.request(labels_B, **vars(generation) | {"order": order})
-        compile_seconds = pipe.compile(request)
+        compile_seconds = pipe.compile(request, batch_size=size)
         start = time.perf_counter()
-        images_BHWC, _ = pipe.draw(request)
-        return steps_study.Drawing(images_BHWC, time.perf_counter() - start, compile_seconds)
+        images_BHWC, _ = pipe.draw(request, batch_size=size)
+        seconds = time.perf_counter() - start
+        return steps_study.Drawing(images_BHWC, seconds, compile_seconds, made_with)
 
     return draw
 

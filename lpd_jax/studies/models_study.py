@@ -3,8 +3,6 @@
 Letters: B images, N tokens per image.
 """
 
-import statistics
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,19 +87,3 @@ def nats_per_token(
         return None
     likelihoods = Likelihoods(model, params, tokens_BN, request.labels, batch_size)
     return float(likelihoods.in_order(request.order, request.schedule, class_given=True).mean())
-
-
-def pool(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One row of several draws, of one model from several seeds or of several trainings.
-
-    Numbers are means. The spread of the distance is the standard deviation of a draw; that of a
-    single one comes from resampling its pictures.
-    """
-    averaged = ("frechet_distance", "class_agreement", "draw_seconds", "compile_seconds")
-    row = dict(draws[0]) | {
-        name: statistics.fmean(draw[name] for draw in draws) for name in averaged
-    }
-    distances = [draw["frechet_distance"] for draw in draws]
-    if len(distances) > 1:
-        row["standard_deviation"] = statistics.stdev(distances)
-    return row | {"num_draws": len(draws), "distances": distances}

@@ -47,14 +47,22 @@ def markdown(study: Mapping[str, Any], plot_name: str) -> str:
     lines += table(lambda p: p and f"{1000 * p['draw_seconds'] / p['num_images']:.1f}")
     lines += ["", "## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in study["protocol"].items()]
-    lines += ["", "± is the standard deviation over bootstrap resamples of the pictures. Fewer"]
-    lines += ["pictures read as a larger distance: mind the numbers in the reference lines.", ""]
+    lines += ["", *explain_spread(points), "Fewer pictures read as a larger distance: mind the"]
+    lines += ["numbers in the reference lines.", ""]
     lines += ["## What the distance sees", ""]
     lines += ["The same distance for real validation pictures after known damage. The classifier"]
     lines += ["was trained to find swapped 16x16 patches; blur, noise and other sizes of patches"]
     lines += ["it never saw. Patches lie on a grid that is shifted at random in each picture.", ""]
     lines += distance_table(study["sensitivity"])
     return "\n".join(lines) + "\n"
+
+
+def explain_spread(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What ± is, as `draws.pool` makes it; the words of a report and of its protocol."""
+    numbers = {row.get("num_draws", 1) for row in rows}
+    if numbers == {1}:
+        return ["± is the standard deviation over bootstrap resamples of the pictures."]
+    return ["Numbers are means over the seeds, ± is the standard deviation of one draw among them."]
 
 
 def distance_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:

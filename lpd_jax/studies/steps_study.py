@@ -1,14 +1,14 @@
 """Quality against decoding steps: which pictures are drawn, and how they are judged.
 
-Every point (an order, a number of steps) draws the same labels from the same seed; only the order
-and the schedule differ. A finished point is kept in a file under a name made of everything that it
+Every point (an order, a number of steps) draws the same labels from the same seeds; only the order
+and the schedule differ. A finished draw is kept in a file under a name made of everything that it
 depends on, so a study that was cut off goes on where it stopped.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,9 @@ import tqdm
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.models.settings import Generation
-from lpd_jax.runtime.atomic_files import replacing_file
-from lpd_jax.runtime.errors import UserError, shown_path
-from lpd_jax.runtime.json_files import read_json
-from lpd_jax.studies import corruptions
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import corruptions, draws
+from lpd_jax.studies.study_cache import read_cache, write_json
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
 
@@ -34,10 +33,13 @@ NUM_OTHER_STEPS = 7
 
 
 class Point(NamedTuple):
-    """What varies."""
+    """What varies. None is what all points share."""
 
     order: str
     num_steps: int
+    seed: int | None = None
+    proximity_threshold: float | None = None
+    repulsion_threshold: int | None = None
 
 
 class Drawing(NamedTuple):
@@ -46,6 +48,7 @@ class Drawing(NamedTuple):
     images_BHWC: np.ndarray  # uint8
     draw_seconds: float
     compile_seconds: float
+    made_with: Mapping[str, Any] | None = None  # device, pictures at a time, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,25 @@ def balanced_labels(num_images: int, num_classes: int) -> np.ndarray:
     return np.arange(num_images, dtype=np.int32) % num_classes
 
 
+def run_seeds(
+    points: Sequence[Point], seeds: Sequence[int], **options: Any
+) -> list[dict[str, Any]]:
+    """A row for each point over its draws from all seeds, by `draws.pool`.
+
+    Args:
+        seeds: none for that of the settings.
+        **options: of `run_points`.
+    """
+    rows = run_points(each_seed(points, seeds), **options)
+    size = max(1, len(seeds))
+    return [draws.pool(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def each_seed(points: Sequence[Point], seeds: Sequence[int]) -> list[Point]:
+    """Every point from every seed: those of one point, which share a program, together."""
+    return [point._replace(seed=seed) for point in points for seed in seeds] or list(points)
+
+
 def run_points(
     points: Sequence[Point],
     settings: StudySettings,
@@ -110,7 +132,8 @@ def run_points(
     known, rows = read_cache(cache_file), []
     bar = tqdm.tqdm(points, "study", unit="point", disable=not progress)
     for point in bar:
-        bar.set_postfix_str(f"{point.order}, {point.num_steps} steps")
+        told = {name: value for name, value in point._asdict().items() if value is not None}
+        bar.set_postfix_str(", ".join(f"{name} {value}" for name, value in told.items()))
         key = point_key(point, settings)
         if key not in known:
             drawing = draw(labels_B, point)
@@ -141,7 +164,7 @@ def judge(
         "class_agreement": classifier.accuracy(features_BF, labels_B),
         "draw_seconds": drawing.draw_seconds,
         "compile_seconds": drawing.compile_seconds,
-    }
+    } | ({"made_with": dict(drawing.made_with)} if drawing.made_with else {})
 
 
 def floors(
@@ -205,29 +228,3 @@ def model_digest(files: ModelFiles) -> str:
     return "-".join(
         weights_digest(params, config) for params, config in parts if params is not None
     )
-
-
-def read_cache(path: Path) -> dict[str, Any]:
-    """Finished points by key; none if there is no file.
-
-    Raises:
-        UserError: a file that is not ours.
-    """
-    if not path.exists():
-        return {}
-    try:
-        known = read_json(path)
-    except ValueError:  # of JSON, or of the text's encoding
-        known = None
-    if not isinstance(known, dict):
-        raise UserError(
-            f"cache: got {shown_path(path)}, which holds no finished points; move it away to start "
-            "anew"
-        )
-    return known
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    with replacing_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

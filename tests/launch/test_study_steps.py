@@ -16,6 +16,13 @@ WRONG = [
     (["--guidance_scale=-1"], ["guidance_scale", "-1"]),
     (["--output=nowhere/s"], ["output", "nowhere"]),
     (["--model=nowhere"], ["'nowhere'", "avatars12"]),
+    (["--seeds=1,2,1"], ["seeds", "1, 2, 1", "different"]),
+    (["--caches=nowhere.json"], ["caches", "nowhere.json"]),
+    (["--steps="], ["steps, orders", "at least one"]),
+    (["--repulsion_thresholds=few"], ["repulsion_thresholds", "'few'", "whole numbers"]),
+    (["--threshold_steps=2", "--repulsion_thresholds=-1"], ["repulsion_threshold", "-1"]),
+    (["--proximity_thresholds=near"], ["proximity_thresholds", "'near'", "numbers"]),
+    (["--proximity_thresholds=1", "--threshold_steps=17"], ["num_steps", "17", "16"]),
     (["--model=cats"], ["'cat'", "pixelArt"]),
 ]
 
@@ -51,6 +58,38 @@ def test_writes_table_plot_and_numbers_and_does_no_point_twice(folder, tmp_path)
     assert study["protocol"]["guidance_scale"] == 2.0 and study["protocol"]["commit"]
     # Times are never the same twice: what the second run shows is what the first one measured.
     assert json.loads(again.files["s_against_quality.json"])["points"] == study["points"]
+
+
+@pytest.mark.slow  # a process that compiles what draws and what judges
+def test_parts_are_drawn_apart_and_written_as_one(folder, tmp_path):
+    places = {name: tmp_path / name for name in ("whole", "a", "b", "merged")}
+    for place in places.values():
+        place.mkdir()
+    common = [f"--model={folder / 'avatars'}", "--num_images=12", "--orders=locality"]
+    common += ["--seeds=0,1", "--output=s", "--batch_size=12"]
+    ablation = ["--repulsion_thresholds=0,1", "--threshold_steps=2"]
+    cases = [
+        (places["whole"], [*common, "--steps=2,4", *ablation]),
+        (places["a"], [*common, "--steps=2", "--draw_only", *ablation]),
+        (places["b"], [*common, "--steps=4", "--draw_only"]),
+        (
+            places["merged"],
+            [*common, "--steps=2,4", *ablation, f"--caches={tmp_path}/[ab]/s_cache.json"],
+        ),
+    ]
+    whole, a, b, merged = one_process.run_cases(SCRIPT, cases, tmp_path, one_process.FEW_PICTURES)
+    for outcome in (whole, a, b, merged):
+        assert outcome.code == 0, outcome.err
+    assert a.files.keys() == b.files.keys() == {"s_cache.json"}
+    points = [json.loads(part.files["s_cache.json"]) for part in (a, b)]
+    assert [len(part) for part in points] == [6, 2]  # the own threshold's point is drawn once
+    for name, key in (("s_against_quality.json", "points"), ("s_thresholds.json", "rows")):
+        first, second = (json.loads(x.files[name]) for x in (whole, merged))
+        assert len(first[key]) == {"points": 2, "rows": 3}[key]
+        for one, other in zip(first[key], second[key], strict=True):
+            assert one["distances"] == other["distances"]
+        assert first["protocol"] == second["protocol"]
+        assert "12 pictures at a time" in first["protocol"]["drawn on"]
 
 
 @pytest.fixture(scope="module")

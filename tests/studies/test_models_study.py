@@ -7,7 +7,7 @@ import pytest
 
 from lpd_jax.generation.request import make_request
 from lpd_jax.models.settings import Generation
-from lpd_jax.studies import models_report, models_study
+from lpd_jax.studies import draws, models_report, models_study
 from lpd_jax.studies.likelihoods import Likelihoods
 from lpd_jax.weights.directory_config import DirectoryConfig
 from tests import tiny
@@ -111,18 +111,8 @@ def draw_of(distance, **fields):
     } | fields
 
 
-def test_draws_of_one_model_are_pooled():
-    draws = [draw_of(1.0, draw_seconds=2.0), draw_of(1.5, draw_seconds=4.0), draw_of(2.0)]
-    row = models_study.pool(draws)
-    assert row["frechet_distance"] == pytest.approx(1.5) and row["draw_seconds"] == 3.0
-    assert row["standard_deviation"] == pytest.approx(0.5)  # not that of resampled pictures
-    assert (row["num_draws"], row["distances"]) == (3, [1.0, 1.5, 2.0])
-    alone = models_study.pool(draws[:1])
-    assert (alone["frechet_distance"], alone["standard_deviation"]) == (1.0, 0.05)
-
-
 def study_of(config, **fields):
-    row = models_study.pool([draw_of(1.234)]) | {"name": "mine", "nats_per_token": 2.5}
+    row = draws.pool([draw_of(1.234)]) | {"name": "mine", "nats_per_token": 2.5}
     row |= models_study.describe_model(config, request_of(config, order=fields.pop("order")))
     row |= {"latency_seconds": 0.25, "parameters": 3_400_000, "training_flops": 2.5e9} | fields
     floor = {"name": "real", "num_images": 7, "frechet_distance": 0.25}

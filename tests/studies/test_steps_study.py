@@ -7,7 +7,7 @@ import pytest
 
 from lpd_jax.evaluation import metrics
 from lpd_jax.models.settings import FIELDS, Generation
-from lpd_jax.studies import steps_report, steps_study
+from lpd_jax.studies import steps_report, steps_study, study_cache
 from lpd_jax.studies.steps_study import Drawing, Point
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import ModelFiles
@@ -91,6 +91,62 @@ def test_finished_points_are_not_drawn_again(reference, tmp_path):
     assert [point for point, _ in second.calls] == POINTS[2:]
     assert rows == run(None, reference, tmp_path)  # nothing is left to draw
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+class Seeded(StandIn):
+    """Other seeds give other pictures."""
+
+    def __call__(self, labels_B, point):
+        self.calls.append((point, labels_B))
+        error = 30 / point.num_steps + (point.seed or 0)
+        return Drawing(real_pictures(labels_B, 9, error), 2.0, 1.0, {"device": "a stand-in"})
+
+
+def run_seeds(seeds, draw, reference, cache_file, points=POINTS):
+    return steps_study.run_seeds(
+        points,
+        seeds,
+        settings=SETTINGS,
+        num_classes=2,
+        draw=draw,
+        classifier=BrightnessClassifier(),
+        reference=reference,
+        cache_file=cache_file,
+        progress=False,
+    )
+
+
+def test_every_point_is_drawn_from_every_seed_and_its_row_is_over_them(reference, tmp_path):
+    draw = Seeded()
+    rows = run_seeds([0, 5], draw, reference, tmp_path / "c.json")
+    drawn = [(point.num_steps, point.order, point.seed) for point, _ in draw.calls]
+    assert drawn == [(p.num_steps, p.order, seed) for p in POINTS for seed in (0, 5)]
+    for row in rows:
+        first, second = row["distances"]
+        assert first != second and row["frechet_distance"] == pytest.approx((first + second) / 2)
+        assert row["standard_deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+        assert row["made_with"] == [{"device": "a stand-in"}]
+    more = Seeded()
+    again = run_seeds([0, 5, 6], more, reference, tmp_path / "c.json")
+    assert [point.seed for point, _ in more.calls] == [6] * len(POINTS)
+    assert [row["distances"][:2] for row in again] == [row["distances"] for row in rows]
+
+
+def test_a_seed_of_its_own_is_the_draw_of_settings_with_that_seed():
+    other = dataclasses.replace(SETTINGS, generation=SETTINGS.generation.updated({"seed": 3}))
+    point = POINTS[0]._replace(seed=3)
+    assert steps_study.point_key(point, SETTINGS) == steps_study.point_key(POINTS[0], other)
+    plain = point._replace(seed=SETTINGS.generation.seed)
+    assert steps_study.point_key(plain, SETTINGS) == steps_study.point_key(POINTS[0], SETTINGS)
+
+
+def test_parts_drawn_apart_give_the_rows_of_one_process(reference, tmp_path):
+    whole = run_seeds([0, 5], Seeded(), reference, tmp_path / "whole.json")
+    for i, part in enumerate((POINTS[:1], POINTS[1:3], POINTS[3:])):
+        run_seeds([0, 5], Seeded(), reference, tmp_path / f"part_{i}.json", part)
+    merged = tmp_path / "merged.json"
+    study_cache.add_points(merged, study_cache.read_caches([f"{tmp_path}/part_*.json"]))
+    assert run_seeds([0, 5], None, reference, merged) == whole  # nothing is left to draw
 
 
 OTHER_CHOICES = {
