@@ -93,7 +93,7 @@ def long_description() -> str:
     """The README with addresses in place of its paths, which only the repository can follow."""
 
     def address(link: re.Match) -> str:
-        kind = "raw" if posixpath.splitext(link[1])[1] == ".png" else "blob"
+        kind = "raw" if posixpath.splitext(link[1])[1] in (".gif", ".png") else "blob"
         return f"]({REPOSITORY}/{kind}/main/{link[1]})"
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

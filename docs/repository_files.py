@@ -22,7 +22,9 @@ LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")  # ](path#anchor), b
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds results/ to the site: pictures, numbers, and reports as pages."""
     for path in sorted((ROOT / RESULTS).rglob("*")):
-        if path.suffix in (".csv", ".json", ".md", ".png") and not path.stem.endswith("_cache"):
+        if path.suffix in (".csv", ".gif", ".json", ".md", ".png") and not path.stem.endswith(
+            "_cache"
+        ):
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
     return files

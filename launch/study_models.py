@@ -14,7 +14,7 @@ and OUTPUT_cache.json: a run that was cut off goes on. Delete it to draw anew.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags, logging
@@ -30,12 +30,18 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.studies import avatars_study, draws, models_report, models_study, steps_study
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import (
+    avatars_study,
+    draws,
+    model_entries,
+    models_report,
+    models_study,
+    steps_study,
+)
+from lpd_jax.studies.model_entries import Entry
 from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
-from lpd_jax.weights.model_directory import ModelFiles
-from lpd_jax.weights.parameters import weights_digest
 
 MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
 LPD_STEPS = flags.DEFINE_list(
@@ -55,15 +61,6 @@ ENDINGS = (".json", ".md", ".png", "_latency.png", "_cache.json")
 PLAIN = Generation(guidance_schedule="constant")  # without guidance, all tokens at temperature 1
 
 
-class Entry(NamedTuple):
-    """A model in one number of steps; those of one label and number are one row."""
-
-    label: str
-    files: ModelFiles
-    point: steps_study.Point
-    settings: steps_study.StudySettings
-
-
 def main() -> None:
     logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
     # All that can be wrong with the options is found before anything is drawn.
@@ -71,7 +68,7 @@ def main() -> None:
     json_file, markdown_file, png_file, plot_file, cache_file = outputs
     seeds = draws.checked_seeds(SEEDS.value)
     classifier = load_classifier()
-    rows_of_entries = group(make_entries(classifier.digest))
+    rows_of_entries = model_entries.group(make_entries(classifier.digest))
 
     first = rows_of_entries[0][0]
     yardstick = avatars_study.make_yardstick(Pipeline(first.files), classifier)
@@ -118,28 +115,8 @@ def make_entries(classifier_digest: str) -> list[Entry]:
             generation=generation,
         )
         entries += [Entry(target.label, files, point, settings) for point in points]
-    tokenizers = {
-        weights_digest(files.tokenizer, files.config.tokenizer)
-        for files in models.values()
-        if files.tokenizer is not None  # which it is: its config was asked for
-    }
-    if len(tokenizers) > 1:
-        raise UserError("models: got several tokenizers, allowed are models of one")
+    model_entries.check_one_tokenizer(models.values())
     return entries
-
-
-def group(entries: list[Entry]) -> list[list[Entry]]:
-    """Entries of one label and number of steps together, in the order of the first of each."""
-    rows: dict[tuple[str, int], list[Entry]] = {}
-    for entry in entries:
-        row = rows.setdefault((entry.label, entry.point.num_steps), [])
-        if any(entry.settings.model_digest == other.settings.model_digest for other in row):
-            raise UserError(
-                f"models: got {shown(entry.settings.model)} twice as {shown(entry.label)}, allowed "
-                "are different trainings"
-            )
-        row.append(entry)
-    return list(rows.values())
 
 
 def checked_points(

@@ -11,6 +11,7 @@ from lpd_jax.runtime.errors import UserError, shown
 
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FOLDER = FOLDER / "model"
+CLIPS_FOLDER = FOLDER / "clips"
 
 CLASS_NAMES = (
     "pixelArt",

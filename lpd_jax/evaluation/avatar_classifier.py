@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import json
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import flax.linen as nn
 import jax
@@ -33,6 +34,7 @@ from lpd_jax.weights.weight_files import read_weights
 BUNDLED_FILE = bundled.FOLDER / "classifier" / "classifier.safetensors"
 FEATURE_DIM = 96
 LARGEST_IMAGE = 1024  # pixels a side, of a file that says how large its pictures are
+Kind = TypeVar("Kind", bound="Classifier")
 BATCH_SIZE = 200  # of feature extraction; the last batch is padded, so there is one compilation
 
 
@@ -67,11 +69,23 @@ class Classifier:
     settings: dict[str, Any]  # how it was trained
 
     num_features = FEATURE_DIM  # no field: all classifiers have as many
+    noun = "images"
+    batch_size = BATCH_SIZE
+    stored_exactly: ClassVar[tuple[str, ...]] = ()  # beginnings of names that keep float32
 
     @functools.cached_property
     def digest(self) -> str:
         """Names these weights: results computed with other features do not compare."""
         return weights_digest(self.params)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture."""
+        return self.image_size, self.image_size, 3
+
+    def look(self, images_BHWC: np.ndarray) -> jax.Array:
+        """Features of one batch."""
+        return _features(self.params["network"], images_BHWC)
 
     def features(self, images_BHWC: np.ndarray) -> np.ndarray:
         """uint8 `[B, H, W, 3]` -> float32 `[B, F]`.
@@ -79,18 +93,14 @@ class Classifier:
         Raises:
             UserError: pictures of another type or size.
         """
-        size = self.image_size
-        images_BHWC = as_array("images", images_BHWC, f"is uint8 [B, {size}, {size}, 3]")
-        if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != (size, size, 3):
+        wanted = f"uint8 [B, {', '.join(map(str, self.shape))}]"
+        images_BHWC = as_array(self.noun, images_BHWC, f"is {wanted}")
+        if images_BHWC.dtype != np.uint8 or images_BHWC.shape[1:] != self.shape:
             raise UserError(
-                f"images: got {images_BHWC.dtype} {images_BHWC.shape}, "
-                f"allowed is uint8 [B, {size}, {size}, 3]"
+                f"{self.noun}: got {images_BHWC.dtype} {images_BHWC.shape}, allowed is {wanted}"
             )
         features_BF: np.ndarray = in_batches(
-            lambda batch_BHWC: _features(self.params["network"], batch_BHWC),
-            images_BHWC,
-            BATCH_SIZE,
-            np.zeros((0, FEATURE_DIM), np.float32),
+            self.look, images_BHWC, self.batch_size, np.zeros((0, FEATURE_DIM), np.float32)
         )
         return features_BF
 
@@ -102,7 +112,7 @@ class Classifier:
 
     def probabilities(self, image_HWC: np.ndarray) -> np.ndarray:
         """What one picture is taken for, at once: uint8 `[H, W, 3]` -> float32 `[C]`."""
-        features_BF = np.asarray(_features(self.params["network"], image_HWC[None]))
+        features_BF = np.asarray(self.look(image_HWC[None]))
         logits_C = self.logits(features_BF)[0]
         shares_C = np.exp(logits_C - logits_C.max())
         return (shares_C / shares_C.sum()).astype(np.float32)
@@ -129,16 +139,19 @@ def _features(params: Any, images_BHWC: jax.Array) -> jax.Array:
 
 
 def save_classifier(path: str | os.PathLike[str], classifier: Classifier) -> None:
-    """Writes one safetensors file (float16 weights, the rest as metadata), whole or not at all."""
+    """Writes one safetensors file (float16 weights, facts as metadata), whole or not at all."""
     path = as_path("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     leaves = flatten_dict(classifier.params, sep="/")
-    tensors = {name: np.asarray(leaf, np.float16) for name, leaf in leaves.items()}
+    exact = classifier.stored_exactly
+    tensors = {
+        name: np.asarray(leaf, np.float32 if name.startswith(exact) else np.float16)
+        for name, leaf in leaves.items()
+    }
     about = {
-        "class_names": list(classifier.class_names),
-        "image_size": classifier.image_size,
-        "validation_accuracy": classifier.validation_accuracy,
-        "settings": classifier.settings,
+        field.name: getattr(classifier, field.name)
+        for field in dataclasses.fields(classifier)
+        if field.name != "params"
     }
     with replacing_file(path, "the classifier") as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata={"about": json.dumps(about)})
@@ -159,24 +172,48 @@ def load_classifier(path: str | os.PathLike[str] = BUNDLED_FILE) -> Classifier:
         FileNotFoundError: no such file.
         UserError: a file that is damaged or was not written by `save_classifier`.
     """
+    return read_classifier(path, "launch/train_classifier.py", build_classifier)
+
+
+def build_classifier(params: Any, about: dict[str, Any]) -> Classifier:
+    """A classifier of what a file holds; ValueError, KeyError or TypeError if it holds another."""
+    facts = read_facts(about)
+    names, size = facts["class_names"], facts["image_size"]
+    check_same_shapes(shapes_of(params), leaf_shapes(size, len(names)), "what it holds")
+    return Classifier(params=params, **facts)
+
+
+def read_facts(about: dict[str, Any]) -> dict[str, Any]:
+    """The fields that all classifiers have, as their files have them."""
+    return {
+        "class_names": tuple(check_text("class_names", name) for name in about["class_names"]),
+        "image_size": check_whole("image_size", about["image_size"], 1, LARGEST_IMAGE),
+        "validation_accuracy": about["validation_accuracy"],
+        "settings": about["settings"],
+    }
+
+
+def read_classifier(
+    path: str | os.PathLike[str], command: str, build: Callable[[Any, dict[str, Any]], Kind]
+) -> Kind:
+    """What `build` makes of a file of `save_classifier`.
+
+    Args:
+        path: of the file.
+        command: writes such files, for the reader of an error.
+        build: weights and what is known about them -> the classifier.
+
+    Raises:
+        FileNotFoundError, UserError: as `load_classifier`.
+    """
     path = as_path("classifier", path)
     if not path.is_file():
-        raise FileNotFoundError(f"classifier: no file {path}; launch/train_classifier.py writes it")
+        raise FileNotFoundError(f"classifier: no file {path}; {command} writes it")
     try:
         params, notes = read_weights(path)
-        about = parse_json(notes["about"])
-        size = check_whole("image_size", about["image_size"], 1, LARGEST_IMAGE)
-        names = [check_text("class_names", name) for name in about["class_names"]]
-        check_same_shapes(shapes_of(params), leaf_shapes(size, len(names)), "what it holds")
-        return Classifier(
-            params=params,
-            class_names=tuple(names),
-            image_size=size,
-            validation_accuracy=about["validation_accuracy"],
-            settings=about["settings"],
-        )
+        return build(params, parse_json(notes["about"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"classifier: got {shown_path(path)}, which is no whole classifier file ({error}); "
-            "allowed is what launch/train_classifier.py writes"
+            f"allowed is what {command} writes"
         ) from None

@@ -82,6 +82,16 @@ def batch_size_of(num_images: int, most: int | None = None) -> int:
     return -(-num_images // -(-num_images // most))
 
 
+def made_with(batch_size: int) -> dict[str, Any]:
+    """What a time depends on beside the model: whoever writes the table may be another machine."""
+    return {
+        "device": provenance.device_name(),
+        "batch_size": batch_size,
+        **provenance.versions(),
+        "commit": provenance.git_commit(),
+    }
+
+
 def pipeline_draw(
     pipe: Pipeline, settings: steps_study.StudySettings, most_at_once: int | None = None
 ) -> steps_study.Draw:
@@ -94,12 +104,7 @@ def pipeline_draw(
         most_at_once: see `batch_size_of`.
     """
     size = batch_size_of(settings.num_images, most_at_once)
-    made_with = {
-        "device": provenance.device_name(),
-        "batch_size": size,
-        **provenance.versions(),
-        "commit": provenance.git_commit(),
-    }
+    told = made_with(size)
 
     def draw(labels_B: np.ndarray, point: steps_study.Point) -> steps_study.Drawing:
         generation = settings.generation_of(point)
@@ -109,7 +114,7 @@ def pipeline_draw(
         start = time.perf_counter()
         images_BHWC, _ = pipe.draw(request, batch_size=size)
         seconds = time.perf_counter() - start
-        return steps_study.Drawing(images_BHWC, seconds, compile_seconds, made_with)
+        return steps_study.Drawing(images_BHWC, seconds, compile_seconds, told)
 
     return draw
 

@@ -36,9 +36,14 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("num_epochs", "images_per_class", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"{name}: got {getattr(self, name)}, allowed are values above 0")
+        check_positive(self, ("num_epochs", "images_per_class", "learning_rate"))
+
+
+def check_positive(settings: Any, names: tuple[str, ...]) -> None:
+    """Raises UserError for a setting that is not above 0."""
+    for name in names:
+        if getattr(settings, name) <= 0:
+            raise UserError(f"{name}: got {getattr(settings, name)}, allowed are values above 0")
 
 
 def train_classifier(
@@ -99,7 +104,7 @@ def _finish(params, image_size, class_names, validation, settings) -> classifier
     return dataclasses.replace(trained, validation_accuracy=accuracy)
 
 
-def make_optimizer(settings: Settings, num_steps: int) -> optax.GradientTransformation:
+def make_optimizer(settings: Any, num_steps: int) -> optax.GradientTransformation:
     """AdamW, warmed up, then decayed along a cosine to nothing."""
     warmup_steps = min(30, num_steps // 4 + 1)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -129,10 +134,16 @@ def init_params(key: jax.Array, image_size: int, num_classes: int) -> dict[str, 
         "sketch_head": SKETCH_SIZE * SKETCH_SIZE * 3,
     }
     params = {"network": network.init(jax.random.fold_in(key, 0), images)["params"]}
+    return params | new_heads(key, network.feature_dim, sizes)
+
+
+def new_heads(key: jax.Array, feature_dim: int, sizes: dict[str, int]) -> dict[str, Any]:
+    """Linear maps of features to so many numbers, by name."""
+    heads = {}
     for i, (name, size) in enumerate(sizes.items(), start=1):
-        kernel = jax.random.normal(jax.random.fold_in(key, i), (network.feature_dim, size))
-        params[name] = {"kernel": 0.05 * kernel, "bias": jnp.zeros(size)}
-    return params
+        kernel = jax.random.normal(jax.random.fold_in(key, i), (feature_dim, size))
+        heads[name] = {"kernel": 0.05 * kernel, "bias": jnp.zeros(size)}
+    return heads
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "num_steps"))

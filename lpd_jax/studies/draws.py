@@ -25,14 +25,14 @@ def checked_seeds(texts: Sequence[str] | None) -> list[int]:
     return seeds
 
 
-def pool(draws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def pool(draws: Sequence[Mapping[str, Any]], averaged: Sequence[str] = AVERAGED) -> dict[str, Any]:
     """One row of several draws, of one model from several seeds or of several trainings.
 
     Numbers are means. The spread of the distance is the standard deviation of a draw; that of a
     single one comes from resampling its pictures.
     """
     row = dict(draws[0]) | {
-        name: statistics.fmean(draw[name] for draw in draws) for name in AVERAGED
+        name: statistics.fmean(draw[name] for draw in draws) for name in averaged
     }
     distances = [draw["frechet_distance"] for draw in draws]
     if len(distances) > 1:

@@ -14,10 +14,22 @@ from lpd_jax.weights.published import PUBLISHED, find_published
 BUNDLED_MODELS = {
     "avatars12": bundled.MODEL_FOLDER,
     "avatars12_tokenizer": bundled.MODEL_FOLDER,  # the model's own, by the name it first had
+    "clips": bundled.CLIPS_FOLDER,
 }
 DEFAULT_MODEL = "avatars12"
 ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
+
+
+def bundled_folder(name: str) -> Any:
+    """Where a bundled model lies; FileNotFoundError where the package came without it."""
+    folder = BUNDLED_MODELS[name]
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"model: got {shown(name)}, whose weights are not in this installation of lpd_jax: no "
+            f"folder {folder}; install it anew"
+        )
+    return folder
 
 
 def find_model_directory(name_or_dir: str | PathLike) -> Any:
@@ -30,7 +42,7 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
         UserError: a repository that cannot be fetched, or a bucket that cannot be reached.
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED_MODELS:
-        return BUNDLED_MODELS[name_or_dir]
+        return bundled_folder(name_or_dir)
     is_path = isinstance(name_or_dir, str | PathLike)
     name = str(name_or_dir) if is_path else ""
     # "" would be the current folder; what is no path is refused below.

@@ -91,5 +91,22 @@ def test_an_unknown_name_lists_what_is_allowed(asked, name):
 
 def test_bundled_models_are_model_directories():
     assert DEFAULT_MODEL in BUNDLED_MODELS
-    for name, folder in BUNDLED_MODELS.items():
+    shipped = {name: folder for name, folder in BUNDLED_MODELS.items() if name != "clips"}
+    for name, folder in shipped.items():
         assert find_model_directory(name) == folder and (folder / "config.json").is_file()
+
+
+def test_the_model_of_clips_goes_by_its_name(monkeypatch, tmp_path):
+    folder = tiny.write_clip_model(tmp_path / "stand_in", guidance_scale=1.5)
+    monkeypatch.setitem(BUNDLED_MODELS, "clips", folder)
+    pipe = Pipeline.from_pretrained("clips")
+    assert pipe.config.draws_clips and pipe.image_size == (5, 16, 16)
+    request = pipe.request(["owl", 1])
+    assert request.labels.tolist() == [2, 1] and request.generation.guidance_scale == 1.5
+
+
+def test_a_bundled_model_that_is_not_there_is_one_line_naming_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(BUNDLED_MODELS, "clips", tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="^model: got 'clips', whose weights") as error:
+        Pipeline.from_pretrained("clips")
+    assert "nowhere" in str(error.value) and "\n" not in str(error.value)

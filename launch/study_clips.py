@@ -1,0 +1,191 @@
+"""Compares trained models of the bundled clips, each drawing as it was trained to.
+
+    python launch/study_clips.py --models=n1=runs/par_1,n4=runs/par_4,n16=runs/par_16 --seeds=0,1,2
+    python launch/study_clips.py --models=lpd=runs/clips_lpd@64,runs/clips_par_temporal
+    python launch/study_clips.py --models=... --seeds=0,1,2 --caches=gpu/clips_cache.json
+
+Each of `--models` is as in launch/study_models.py: [LABEL=]DIR[@STEPS], a model directory, a
+bundled model or the workdir of a run, several of one label in one row. Each draws by its own
+guidance and sampling unless they are given here. All draw the same classes from each of `--seeds`,
+and a small classifier of clips judges them. Writes OUTPUT.json, .md, .gif (all play beside each
+other), .png (frames) and OUTPUT_cache.json: a run that was cut off goes on. Copies of that file
+from other machines are `--caches`: what is finished there is not drawn here, and its times say on
+which device they were taken.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags, logging
+
+from lpd_jax.data.moving_avatars import NAMES
+from lpd_jax.evaluation.clip_classifier import ClipClassifier, load_clip_classifier
+from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.generation.request import make_request
+from lpd_jax.models.settings import FIELDS, Generation
+from lpd_jax.performance.timing import time_in_turns
+from lpd_jax.pipeline import Pipeline
+from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.studies import (
+    clips_report,
+    clips_study,
+    draws,
+    model_entries,
+    models_study,
+    steps_study,
+    study_cache,
+)
+from lpd_jax.studies.clip_classifier_training import validation_clips
+from lpd_jax.studies.model_entries import Entry
+from lpd_jax.training.export import load_models
+from lpd_jax.weights.directory_config import DirectoryConfig
+
+MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
+NUM_CLIPS = flags.DEFINE_integer(
+    "num_clips", 1200, "Of each draw; equally many per class.", upper_bound=10**5
+)
+SEEDS = flags.DEFINE_list("seeds", ["0"], "Each draws all clips anew.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size",
+    None,
+    "Clips at a time, at most; left out, up to 64 on a CPU, 512 elsewhere.",
+    lower_bound=1,
+    upper_bound=10**5,
+)
+NUM_REPEATS = flags.DEFINE_integer(
+    "num_repeats", 3, "Times that each draws one clip.", lower_bound=1, upper_bound=10**4
+)
+CACHES = flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines.")
+CHOICES = define_flags(leave_out=FIELDS.keys() - set(clips_study.CHOICES))
+OUTPUT = flags.DEFINE_string("output", "results/clips", "Beginning of the names of the files.")
+
+ENDINGS = (".json", ".md", ".gif", ".png", "_cache.json")
+
+
+def main() -> None:
+    logging.set_verbosity(logging.ERROR)  # Orbax reports every file it opens
+    # All that can be wrong with the options is found before anything is drawn.
+    files = {end: check_output_file("output", f"{OUTPUT.value}{end}") for end in ENDINGS}
+    seeds = draws.checked_seeds(SEEDS.value)
+    if not seeds:
+        raise UserError("seeds: got none, allowed is at least one")
+    study_cache.add_points(files["_cache.json"], study_cache.read_caches(CACHES.value or []))
+    known = study_cache.read_cache(files["_cache.json"])
+    classifier = load_clip_classifier()
+    rows_of_entries = model_entries.group(make_entries(classifier))
+
+    pipe = Pipeline(rows_of_entries[0][0].files)  # whose tokenizer is that of all
+    rows, shown, work = [], [], clips_study.Work(BATCH_SIZE.value, seconds_of)
+    for entries in rows_of_entries:
+        judged = []
+        for entry in entries:
+            drawer = clips_study.EntryDrawer(entry, work)
+            judged += clips_study.rows_of(
+                seeded(entry, seeds), drawer, classifier, known, files["_cache.json"]
+            )
+        row = row_of(entries[0], judged)
+        rows.append(row)
+        print(clips_report.summary(row), flush=True)
+        drawn = pipe.decode(clips_study.tokens_of(judged[0]))
+        shown.append(clips_report.Shown(clips_report.name_of(row), drawn))
+    real = validation_clips(classifier.num_frames)
+    floors = clips_study.floors(real[0], classifier, lambda clips: pipe.decode(pipe.encode(clips)))
+    study = {
+        "rows": rows,
+        "floors": list(floors),
+        "sensitivity": list(clips_study.sensitivity(*real, classifier)),
+        "protocol": protocol_of(classifier, seeds) | draws.describe_makers(rows),
+    }
+    # Real clips are numbered so that the first dozen show every class.
+    shown.insert(0, clips_report.Shown("real", real[0][: len(NAMES)]))
+    clips_report.write(study, shown, files)
+    for ending in (".json", ".md", ".gif", ".png"):
+        print(f"wrote {files[ending]}")
+
+
+def seconds_of(draw: Callable[[], object]) -> float:
+    """The middle one of several times."""
+    return time_in_turns({"alone": draw}, NUM_REPEATS.value)["alone"].median
+
+
+def make_entries(classifier: ClipClassifier) -> list[Entry]:
+    """All models and how they draw, checked."""
+    if not MODELS.value:
+        raise UserError("models: got none, allowed is at least one model directory")
+    targets = [models_study.parse_target(text) for text in MODELS.value]
+    models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
+    entries = []
+    for target in targets:
+        files = models[target.name]
+        clips_study.check_clips(files.config, target.name, classifier.shape[:-1])
+        generation, point = checked_point(files.config, target)
+        settings = steps_study.StudySettings(
+            model=target.name,
+            model_digest=steps_study.model_digest(files),
+            classifier_digest=classifier.digest,
+            num_images=NUM_CLIPS.value,
+            generation=generation,
+        )
+        entries.append(Entry(target.label, files, point, settings))
+    model_entries.check_one_tokenizer(models.values())
+    return entries
+
+
+def checked_point(
+    config: DirectoryConfig, target: models_study.Target
+) -> tuple[Generation, steps_study.Point]:
+    """How a model draws, and in which order and steps."""
+    config.need("tokenizer")
+    labels = steps_study.balanced_labels(NUM_CLIPS.value, len(NAMES))
+    generation = config.generation.updated(read_flags(CHOICES))
+    if target.num_steps is not None:
+        generation = generation.updated({"num_steps": target.num_steps})
+    request = make_request(config, labels[:1], **vars(generation))
+    return generation, steps_study.Point(request.generation.order, request.schedule.num_steps)
+
+
+def seeded(entry: Entry, seeds: list[int]) -> list[Entry]:
+    """The same drawn from each seed."""
+    chosen = [entry.settings.generation.updated({"seed": seed}) for seed in seeds]
+    return [
+        entry._replace(settings=dataclasses.replace(entry.settings, generation=generation))
+        for generation in chosen
+    ]
+
+
+def row_of(entry: Entry, judged: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of all draws of a label; where several machines drew, times are the first one's."""
+    config = entry.files.config
+    request = clips_study.request_of(entry, len(NAMES))
+    device = judged[0]["made_with"]["device"]
+    alike = [draw for draw in judged if draw["made_with"]["device"] == device]
+    row = draws.pool(judged, clips_study.AVERAGED) | {
+        name: statistics.fmean(draw[name] for draw in alike) for name in clips_study.TIMES
+    }
+    del row["tokens"]
+    about = models_study.describe_model(config.transformer, request)
+    chosen = {name: getattr(entry.settings.generation, name) for name in clips_study.CHOICES}
+    return {"name": entry.label, **row, **about, "generation": chosen}
+
+
+def protocol_of(classifier: ClipClassifier, seeds: list[int]) -> dict[str, Any]:
+    """What a reader must know to compare or repeat a study."""
+    return {
+        "clips": f"{NUM_CLIPS.value} from each seed, every class equally often",
+        "seeds": ", ".join(map(str, seeds)),
+        "reference": f"all {classifier.num_reference} training clips",
+        "guidance and sampling": "each model's own"
+        + "".join(f", {name} {value}" for name, value in read_flags(CHOICES).items()),
+        "classifier_digest": classifier.digest,
+        "classifier on validation clips": f"{classifier.validation_accuracy:.2%} of the classes "
+        f"right, {classifier.motion_accuracy:.2%} of the motions",
+        "commit": provenance.git_commit(),
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main)
