@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.decoding import locality
+from lpd_jax.decoding import locality, locality_cells
 from lpd_jax.decoding.order import check_thresholds, random_words, split_words
 from lpd_jax.decoding.schedule import (
     GroupSchedule,
@@ -125,8 +125,8 @@ def locality_order_of_rest(
     """
     num_tokens = known_BN.shape[1]
     thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold, len(grid))
-    tables = locality.make_cell_tables(grid, *thresholds)
+    tables = locality_cells.make_cell_tables(grid, *thresholds)
     words = [random_words(seed, "locality", i, 1, 2 * schedule.num_steps) for i in index_B.tolist()]
     keys_BK = split_words(np.concatenate(words))
-    keys_BSR = keys_BK.reshape(len(index_B), schedule.num_steps, locality.TIE_ROUNDS)
+    keys_BSR = keys_BK.reshape(len(index_B), schedule.num_steps, locality_cells.TIE_ROUNDS)
     return locality.locality_orders(grid, schedule, tables, keys_BSR, known_BN)

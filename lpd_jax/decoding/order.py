@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from lpd_jax.decoding import locality
+from lpd_jax.decoding import locality, locality_cells
 from lpd_jax.decoding.grid import MOST_TOKENS, check_grid
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import as_list, check_choice, check_number, check_whole
@@ -55,15 +55,8 @@ def make_order(
             thresholds, or a count or seed out of range.
     """
     check_kind(kind)
-    grid = check_grid(grid)
-    num_tokens = math.prod(grid)
-    if not isinstance(schedule, GroupSchedule):
-        raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
-    if schedule.num_tokens != num_tokens:
-        raise UserError(
-            f"grid: got {grid}, which has {num_tokens} tokens, allowed are grids of the "
-            f"schedule's {schedule.num_tokens}"
-        )
+    grid, schedule = check_grid_holds(grid, schedule)
+    num_tokens = schedule.num_tokens
     num_orders = check_whole("num_orders", num_orders, 1, MOST_CELLS // num_tokens)
     seed = check_whole("seed", seed, 0, 2**64 - 1)
     first_index = check_whole("first_index", first_index, 0, 2**64 - 1)
@@ -74,10 +67,25 @@ def make_order(
         return np.argsort(words_BN, axis=1, kind="stable").astype(np.int32)
     if kind == "halton":
         words_B1 = random_words(seed, kind, first_index, num_orders, 1)
-        offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
-        return halton_order(grid)[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
+        return enter_anywhere(halton_order(grid), words_B1)
     thresholds = check_thresholds(num_tokens, proximity_threshold, repulsion_threshold, len(grid))
     return make_locality_orders(grid, schedule, thresholds, num_orders, seed, first_index)
+
+
+def check_grid_holds(
+    grid: tuple[int, ...], schedule: GroupSchedule
+) -> tuple[tuple[int, ...], GroupSchedule]:
+    """Both, where the grid has as many tokens as the schedule."""
+    grid = check_grid(grid)
+    num_tokens = math.prod(grid)
+    if not isinstance(schedule, GroupSchedule):
+        raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
+    if schedule.num_tokens != num_tokens:
+        raise UserError(
+            f"grid: got {grid}, which has {num_tokens} tokens, allowed are grids of the "
+            f"schedule's {schedule.num_tokens}"
+        )
+    return grid, schedule
 
 
 def make_locality_orders(
@@ -88,11 +96,13 @@ def make_locality_orders(
     seed: int,
     first_index: int,
 ) -> np.ndarray:
-    tables = locality.make_cell_tables(grid, *thresholds)
+    tables = locality_cells.make_cell_tables(grid, *thresholds)
 
     def make_chunk(index: int, count: int) -> np.ndarray:
         words_BK = random_words(seed, "locality", index, count, 2 * schedule.num_steps)
-        keys_BSR = split_words(words_BK).reshape(count, schedule.num_steps, locality.TIE_ROUNDS)
+        keys_BSR = split_words(words_BK).reshape(
+            count, schedule.num_steps, locality_cells.TIE_ROUNDS
+        )
         return locality.locality_orders(grid, schedule, tables, keys_BSR)
 
     chunk = max(8, locality.CELLS_AT_ONCE // schedule.num_tokens)
@@ -131,6 +141,13 @@ def split_words(words_BK: np.ndarray) -> np.ndarray:
     """uint64 [B, K] -> uint32 [B, 2K], the same on machines of either byte order."""
     halves_BK2 = np.stack([words_BK & np.uint64(0xFFFFFFFF), words_BK >> np.uint64(32)], axis=-1)
     return halves_BK2.astype(np.uint32).reshape(words_BK.shape[0], -1)
+
+
+def enter_anywhere(order_N: np.ndarray, words_B1: np.ndarray) -> np.ndarray:
+    """One order from a place of each word's choice on, wrapped around, [B, N]."""
+    num_tokens = len(order_N)
+    offset_B1 = (words_B1 % np.uint64(num_tokens)).astype(np.int64)
+    return order_N[(np.arange(num_tokens)[None] + offset_B1) % num_tokens]
 
 
 def halton_order(grid: tuple[int, ...]) -> np.ndarray:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
 from lpd_jax.performance.benchmark_case import BenchmarkCase, make_inputs
@@ -25,23 +27,25 @@ class Curve(NamedTuple):
 
     points: (model, case, value) -> the model and case of a point.
     times: whether points are run; else they are compiled, from nothing.
+    power: of the value that the work is in proportion to; 2 of a side.
     """
 
     title: str
     along: str
     points: Callable[[BenchmarkModel, BenchmarkCase, int], tuple[BenchmarkModel, BenchmarkCase]]
     times: bool = True
+    power: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
     curve: str
     value: int
-    compile_seconds: float
-    seconds: Quartiles | None  # of one run; None where it is not run
+    compile_seconds: float | None = None  # None where memory does not suffice
+    seconds: Quartiles | None = None  # of one run; None where it is not run
 
     @property
-    def height(self) -> float:
+    def height(self) -> float | None:
         return self.seconds.median if self.seconds else self.compile_seconds
 
 
@@ -76,7 +80,7 @@ def of_layers(model: BenchmarkModel, case: BenchmarkCase, value: int) -> Any:
 CURVES: Mapping[str, Curve] = {
     "batch": Curve("Time against images at a time", "images", of_batch),
     "steps": Curve("Time against decoding steps", "steps", of_steps),
-    "grid": Curve("Time against the side of the grid", "tokens a side", of_grid),
+    "grid": Curve("Time against the side of the grid", "tokens a side", of_grid, power=2),
     "segments": Curve("Compiling against scans", "segments", of_segments, times=False),
     "layers": Curve("Compiling against depth", "layers", of_layers, times=False),
 }
@@ -100,31 +104,58 @@ def measure_curves(
 ) -> Iterator[Point]:
     """Point by point; a program of each is compiled from nothing.
 
+    A curve ends with the first point that does not fit into memory.
+
     Args:
         case: what all points share; tokens are drawn, no pictures.
         values: of the curves wanted, keys of `CURVES`.
     """
     for name, along in values.items():
         for value in along:
-            point, at = CURVES[name].points(model, case, value)
-            workload = make_workload(at, point, make_inputs(at, point))
-            with empty_compilation_cache():
-                program, compile_seconds = compile_timed(workload.function, workload.arguments)
-            seconds = None
-            if CURVES[name].times:
-                runs = time_in_turns({"run": runner(program, workload)}, at.num_repeats)
-                seconds = runs["run"]
-            yield Point(name, value, compile_seconds, seconds)
+            point = measure_point(name, value, *CURVES[name].points(model, case, value))
+            yield point
+            if point.height is None:
+                break
 
 
-def plot_curve(points: Sequence[Point], file: Path) -> None:
-    """One curve, its axes logarithmic, beside a line in proportion to what varies."""
+def measure_point(name: str, value: int, model: BenchmarkModel, case: BenchmarkCase) -> Point:
+    try:
+        workload = make_workload(case, model, make_inputs(case, model))
+        with empty_compilation_cache():
+            program, compile_seconds = compile_timed(workload.function, workload.arguments)
+        if not CURVES[name].times:
+            return Point(name, value, compile_seconds)
+        runs = time_in_turns({"run": runner(program, workload)}, case.num_repeats)
+        return Point(name, value, compile_seconds, runs["run"])
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Point(name, value)
+
+
+def plot_curves(points: Sequence[Point], file: Path) -> None:
+    """All curves that have a point, a plot each, side by side."""
+    by_curve: dict[str, list[Point]] = {}
+    for point in points:
+        if point.height is not None:
+            by_curve.setdefault(point.curve, []).append(point)
+    num_plots = max(1, len(by_curve))
+    figure = Figure(figsize=(4.6 * num_plots, 3.8), dpi=130, layout="constrained")
+    all_axes = figure.subplots(1, num_plots, squeeze=False)[0]
+    for axes, curve_points in zip(all_axes, by_curve.values(), strict=False):
+        plot_curve(axes, curve_points)
+    with replacing_file(file, "the plot") as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def plot_curve(axes: Axes, points: Sequence[Point]) -> None:
+    """One curve, its axes logarithmic, beside a line in proportion to the work."""
     curve = CURVES[points[0].curve]
-    x, y = [p.value for p in points], [p.height for p in points]
-    figure = Figure(figsize=(6.4, 4), dpi=160, layout="constrained")
-    axes = figure.add_subplot()
+    x, y = [p.value for p in points], [p.height or 0 for p in points]
     axes.plot(x, y, marker="o", markersize=4, label="measured")
-    axes.plot(x, [y[0] * value / x[0] for value in x], color="#AAAAAA", label="in proportion")
+    line = [y[0] * (value / x[0]) ** curve.power for value in x]
+    label = "in proportion" + (" to tokens" if curve.power == 2 else "")
+    axes.plot(x, line, color="#AAAAAA", label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(x, [str(value) for value in x])
@@ -134,5 +165,3 @@ def plot_curve(points: Sequence[Point], file: Path) -> None:
     axes.set_ylabel("seconds" if curve.times else "seconds to compile")
     axes.set_title(curve.title, fontsize=10)
     axes.legend(frameon=False, fontsize=7)
-    with replacing_file(file, "the plot") as temporary:
-        figure.savefig(temporary, format="png")

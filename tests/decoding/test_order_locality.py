@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from lpd_jax.decoding import locality
+from lpd_jax.decoding import locality, locality_cells, locality_grids
 from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.schedule import GroupSchedule, make_schedule
 
@@ -68,16 +68,38 @@ def plain_order(grid, schedule, threshold, repulsion, tie_SN):
         ((3, 1, 7), (1, 2, 18), 9.0, 2),
     ],
 )
-@pytest.mark.parametrize("largest_table", [0, 2048])
-def test_it_is_the_published_rule(grid, sizes, threshold, repulsion, largest_table, monkeypatch):
-    monkeypatch.setattr(locality, "LARGEST_TABLE", largest_table)
+@pytest.mark.parametrize("way", ["lists", "grids", "grids with a table"])
+def test_it_is_the_published_rule(grid, sizes, threshold, repulsion, way, monkeypatch):
+    go(way, monkeypatch)
     schedule = make_schedule(math.prod(grid), None, sizes)
     check_against_plain_rule(grid, schedule, threshold, repulsion)
 
 
-def test_it_is_the_published_rule_where_distances_need_64_bits():
-    assert locality.make_cell_tables((2, 400), 1.0, 3).unseen.dtype == np.int64
+@pytest.mark.parametrize("way", ["lists", "grids"])
+def test_it_is_the_published_rule_where_distances_need_64_bits(way, monkeypatch):
+    go(way, monkeypatch)
+    assert locality_cells.make_cell_tables((2, 400), 1.0, 3).unseen.dtype == np.int64
     check_against_plain_rule((2, 400), GroupSchedule((1, 2, 6, 791)), 1.0, 3, num_steps=3)
+
+
+def go(way, monkeypatch):
+    monkeypatch.setattr(locality, "MOST_ON_GRIDS", 0 if way == "lists" else 2**60)
+    monkeypatch.setattr(locality_grids, "LARGEST_TABLE", 0 if way == "grids" else 2048)
+
+
+@pytest.mark.parametrize(
+    ("grid", "repulsion", "num_orders"),
+    [((16, 16), 2, 40), ((16, 16), 2**14, 4), ((5, 16, 16), 1, 8), ((1, 300), 3, 4)]
+    + [((32, 32), 4, 8), ((91, 92), 9, 1), ((256, 10), 4, 1)],
+)
+def test_few_and_many_orders_go_two_ways_to_the_same(grid, repulsion, num_orders, monkeypatch):
+    schedule = make_schedule(math.prod(grid))
+    made = []
+    for way in ("lists", "grids"):
+        go(way, monkeypatch)
+        options = {"num_orders": num_orders, "seed": 3, "repulsion_threshold": repulsion}
+        made.append(make_order("locality", grid, schedule, **options))
+    np.testing.assert_array_equal(*made)
 
 
 GRIDS = [(16, 16), (32, 32), (33, 33), (64, 64), (2, 400), (5, 8, 8), (5, 16, 16), (17, 30, 30)]
@@ -85,7 +107,7 @@ GRIDS = [(16, 16), (32, 32), (33, 33), (64, 64), (2, 400), (5, 8, 8), (5, 16, 16
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_bit_fields_fit_their_integers(grid):
-    tables = locality.make_cell_tables(grid, 1.0, 2)
+    tables = locality_cells.make_cell_tables(grid, 1.0, 2)
     largest_tie = 2**tables.tie_bits - 1
     assert largest_tie >= math.prod(grid) - 1
     classes = {2: 25, 3: 7 * 13 * 9}[len(grid)]
@@ -100,13 +122,14 @@ def test_the_bit_fields_fit_their_integers(grid):
 
 
 def check_against_plain_rule(grid, schedule, threshold, repulsion, num_steps=None):
-    shape = (3, schedule.num_steps, locality.TIE_ROUNDS)
+    shape = (3, schedule.num_steps, locality_cells.TIE_ROUNDS)
     keys_BSR = np.random.default_rng(0).integers(2**32, size=shape, dtype=np.uint32)
-    tables = locality.make_cell_tables(grid, threshold, repulsion)
+    tables = locality_cells.make_cell_tables(grid, threshold, repulsion)
     order_BN = locality.locality_orders(grid, schedule, tables, keys_BSR)
     first_steps = GroupSchedule(schedule.group_sizes[:num_steps])  # the plain rule is slow
     for order_N, keys_SR in zip(order_BN, keys_BSR, strict=True):
-        tie_SN = locality.shuffle_ties(keys_SR, math.prod(grid), tables.tie_bits)
+        all_1N = np.arange(math.prod(grid), dtype=np.uint32)[None]
+        tie_SN = locality_cells.shuffle_ties(keys_SR, all_1N, tables.tie_bits)
         plain = plain_order(grid, first_steps, threshold, repulsion, tie_SN)
         assert order_N[: len(plain)].tolist() == plain
 
@@ -206,7 +229,7 @@ def test_the_orders_of_a_clip_keep_groups_apart_in_space_and_time():
 
 def test_ties_are_shuffled_evenly():
     keys_BR = np.random.default_rng(1).integers(2**32, size=(4000, 4), dtype=np.uint32)
-    tie_BN = locality.shuffle_ties(keys_BR, num_tokens=200, bits=8)
+    tie_BN = locality_cells.shuffle_ties(keys_BR, np.arange(200, dtype=np.uint32)[None], bits=8)
     assert tie_BN.max() < 256
     assert (np.diff(np.sort(tie_BN, axis=1), axis=1) > 0).all()  # no two alike
     goes_first = (tie_BN[:, :, None] > tie_BN[:, None]).mean(0)[~np.eye(200, dtype=bool)]
