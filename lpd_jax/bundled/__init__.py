@@ -11,6 +11,8 @@ from lpd_jax.runtime.errors import UserError, shown
 
 FOLDER = pathlib.Path(__file__).parent
 MODEL_FOLDER = FOLDER / "model"
+PAR_FOLDER = FOLDER / "par"
+LLAMAGEN_FOLDER = FOLDER / "llamagen"
 CLIPS_FOLDER = FOLDER / "clips"
 
 CLASS_NAMES = (

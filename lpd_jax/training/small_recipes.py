@@ -32,7 +32,7 @@ def avatars_transformer_run(run: str, family: str, **fields: Any) -> ConfigDict:
     other processor `--config.compute.products=plain`.
 
     Args:
-        run: "bundled", 40 epochs of 6 layers of width 256, or "short", 8 epochs of 4 of 192.
+        run: "bundled", 20 epochs of 6 layers of width 256, or "short", 8 epochs of 4 of 192.
         fields: of the model, beside those of the run.
     """
     if run not in AVATARS_RUNS:
@@ -56,8 +56,8 @@ def avatars_transformer_run(run: str, family: str, **fields: Any) -> ConfigDict:
 # Steps of 32 pictures, how many of them the rate falls for, and the model.
 AVATARS_RUNS = {
     "bundled": (
-        13_500,
-        6000,
+        6750,
+        3375,
         {"num_layers": 6, "embed_dim": 256, "num_heads": 4, "dropout_rate": 0.1},
     ),
     "short": (
@@ -133,15 +133,15 @@ def clips_tokenizer(family: str, **fields: Any) -> ConfigDict:
 
 
 def clips_transformer_run() -> ConfigDict:
-    """A run on the tokens of configs/clips_tokenizer.py, without its model and its generation.
+    """A run on the tokens of the bundled tokenizer of clips, without its model and its generation.
 
     The optimizer is that of `avatars_transformer_run`, and so is what it says of other processors.
     """
-    config = clips_run(num_steps=5000, batch_size=16)
+    config = clips_run(num_steps=2500, batch_size=16)
     config.data.random_views = True  # each clip and its mirror image
     config.compute.products = "bfloat16"
-    config.tokenizer = "runs/clips_tokenizer"
-    config.optimizer = avatars_optimizer(learning_rate=5e-3, cosine_steps=2500, weight_decay=0.02)
+    config.tokenizer = "lpd_jax/bundled/clips"
+    config.optimizer = avatars_optimizer(learning_rate=5e-3, cosine_steps=1250, weight_decay=0.02)
     config.optimizer.name = "muon"
     config.ema_decay = 0.999
     config.every = ConfigDict({"log": 50, "evaluate": 500, "save": 500, "sample": 1000})

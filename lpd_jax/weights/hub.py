@@ -14,6 +14,8 @@ from lpd_jax.weights.published import PUBLISHED, find_published
 BUNDLED_MODELS = {
     "avatars12": bundled.MODEL_FOLDER,
     "avatars12_tokenizer": bundled.MODEL_FOLDER,  # the model's own, by the name it first had
+    "avatars12_par": bundled.PAR_FOLDER,
+    "avatars12_llamagen": bundled.LLAMAGEN_FOLDER,
     "clips": bundled.CLIPS_FOLDER,
 }
 DEFAULT_MODEL = "avatars12"
