@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpd_jax.data.moving_avatars import NAMES
-from lpd_jax.generation.clip_pictures import SHEET_PADDING, contact_sheet
+from lpd_jax.generation.clip_pictures import EDGE, SHEET_PADDING, contact_sheet
 from lpd_jax.images import image_grid, labelled_grid, save_png
 from lpd_jax.runtime.clip_files import write_clip
 from lpd_jax.runtime.markdown import markdown_table, write_report
@@ -74,7 +74,7 @@ def film(shown: Sequence[Shown]) -> np.ndarray:
     frames = []
     for t in range(chosen[0].shape[1]):
         strips = [image_grid(clips[:, t], len(IN_FILM), SHEET_PADDING) for clips in chosen]
-        frames.append(labelled_grid(np.stack(strips), names, columns=1))
+        frames.append(labelled_grid(np.stack(strips), names, columns=1, padding=EDGE))
     return np.stack(frames)
 
 
