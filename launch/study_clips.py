@@ -43,6 +43,8 @@ from lpd_jax.studies.clip_classifier_training import validation_clips
 from lpd_jax.studies.model_entries import Entry
 from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
+from lpd_jax.weights.model_directory import ModelFiles
+from lpd_jax.weights.parameters import weights_digest
 
 MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
 NUM_CLIPS = flags.DEFINE_integer(
@@ -58,6 +60,9 @@ BATCH_SIZE = flags.DEFINE_integer(
 )
 NUM_REPEATS = flags.DEFINE_integer(
     "num_repeats", 3, "Times that each draws one clip.", lower_bound=1, upper_bound=10**4
+)
+SENSITIVITY = flags.DEFINE_bool(
+    "sensitivity", False, "Measure anew what known damage to real clips does to the distance."
 )
 CACHES = flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines.")
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(clips_study.CHOICES))
@@ -78,8 +83,10 @@ def main() -> None:
     classifier = load_clip_classifier()
     rows_of_entries = model_entries.group(make_entries(classifier))
 
-    pipe = Pipeline(rows_of_entries[0][0].files)  # whose tokenizer is that of all
-    rows, shown, work = [], [], clips_study.Work(BATCH_SIZE.value, seconds_of)
+    first = rows_of_entries[0][0].files  # whose tokenizer is that of all
+    pipe = Pipeline(first)
+    work = clips_study.Work(BATCH_SIZE.value, seconds_of)
+    rows, shown = [], []
     for entries in rows_of_entries:
         judged = []
         for entry in entries:
@@ -87,17 +94,18 @@ def main() -> None:
             judged += clips_study.rows_of(
                 seeded(entry, seeds), drawer, classifier, known, files["_cache.json"]
             )
-        row = row_of(entries[0], judged)
-        rows.append(row)
-        print(clips_report.summary(row), flush=True)
+        rows.append(row_of(entries[0], judged))
+        print(clips_report.summary(rows[-1]), flush=True)
         drawn = pipe.decode(clips_study.tokens_of(judged[0]))
-        shown.append(clips_report.Shown(clips_report.name_of(row), drawn))
+        shown.append(clips_report.Shown(clips_report.name_of(rows[-1]), drawn))
     real = validation_clips(classifier.num_frames)
-    floors = clips_study.floors(real[0], classifier, lambda clips: pipe.decode(pipe.encode(clips)))
+    damaged = clips_study.sensitivity(*real, classifier) if SENSITIVITY.value else ()
     study = {
         "rows": rows,
-        "floors": list(floors),
-        "sensitivity": list(clips_study.sensitivity(*real, classifier)),
+        "floors": clips_study.floors(
+            real, classifier, tokenizer_of(first, pipe), known, files["_cache.json"]
+        ),
+        "sensitivity": list(damaged),
         "protocol": protocol_of(classifier, seeds) | draws.describe_makers(rows),
     }
     # Real clips are numbered so that the first dozen show every class.
@@ -105,6 +113,14 @@ def main() -> None:
     clips_report.write(study, shown, files)
     for ending in (".json", ".md", ".gif", ".png"):
         print(f"wrote {files[ending]}")
+
+
+def tokenizer_of(files: ModelFiles, pipe: Pipeline) -> clips_study.Tokenizer:
+    assert files.tokenizer is not None  # its config was asked for
+    return clips_study.Tokenizer(
+        weights_digest(files.tokenizer, files.config.tokenizer),
+        lambda clips: pipe.decode(pipe.encode(clips)),
+    )
 
 
 def seconds_of(draw: Callable[[], object]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpd_jax.data.moving_avatars import NAMES
-from lpd_jax.generation.clip_pictures import SHEET_PADDING, contact_sheet
+from lpd_jax.generation.clip_pictures import EDGE, SHEET_PADDING, contact_sheet
 from lpd_jax.images import image_grid, labelled_grid, save_png
 from lpd_jax.runtime.clip_files import write_clip
 from lpd_jax.runtime.markdown import markdown_table, write_report
@@ -74,7 +74,7 @@ def film(shown: Sequence[Shown]) -> np.ndarray:
     frames = []
     for t in range(chosen[0].shape[1]):
         strips = [image_grid(clips[:, t], len(IN_FILM), SHEET_PADDING) for clips in chosen]
-        frames.append(labelled_grid(np.stack(strips), names, columns=1))
+        frames.append(labelled_grid(np.stack(strips), names, columns=1, padding=EDGE))
     return np.stack(frames)
 
 
@@ -98,13 +98,24 @@ def markdown(study: Mapping[str, Any], film_name: str, sheet_name: str) -> str:
     lines += ["that move as it says. Seconds a clip are of whole batches, alone of one clip at a"]
     lines += ["time; compilation apart, tokenizer included.", ""]
     lines += [f"![Real clips, and those of each model, playing]({film_name})", ""]
-    lines += distance_table(study["floors"])
+    names = ("Fréchet distance", "class seen", "motion seen")
+    floors = [
+        [row["name"], str(row["num_images"]), *(NUMBERS[name](row) for name in names)]
+        for row in study["floors"]
+    ]
+    lines += markdown_table(["clips", "number", *names], floors)
     lines += ["", f"![Frames]({sheet_name})", "", "## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in study["protocol"].items()]
-    lines += ["", "## What the distance sees", ""]
+    if study["sensitivity"]:
+        lines += describe_damage(study["sensitivity"])
+    return "\n".join(lines) + "\n"
+
+
+def describe_damage(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the distance reacts to."""
+    lines = ["", "## What the distance sees", ""]
     lines += ["The same distance for real validation clips after known damage. The classifier was"]
     lines += ["trained to find frozen, shuffled and spliced clips and foreign patches of 16x16"]
     lines += ["pixels; blur, noise, other patches and stutter it never saw. Fewer clips read as a"]
     lines += ["larger distance: mind their numbers.", ""]
-    lines += distance_table(study["sensitivity"])
-    return "\n".join(lines) + "\n"
+    return lines + distance_table(rows)

@@ -41,7 +41,12 @@ def test_writes_films_sheets_arrays_and_a_file_a_clip(models, tmp_path):
     film = ["--output=a.mp4", "--contact_sheet=a.png", "--frame_rate=4", "--animate=steps.gif"]
     runs = [film, [], ["--output_dir=clips", "--npz=clips.npz"]]
     cases = [(place, model + options) for place, options in zip(places, runs, strict=True)]
-    outcomes = one_process.run_cases(SCRIPT, cases, tmp_path)
+    cases[1] = (places[1], ["--model=clips", "--labels=owl,cat"])  # by its name
+    stand_in = f"pathlib.Path({str(models / 'clips')!r})"
+    named = (
+        f"import pathlib\nfrom lpd_jax.weights import hub\nhub.BUNDLED_MODELS['clips'] = {stand_in}"
+    )
+    outcomes = one_process.run_cases(SCRIPT, cases, tmp_path, named)
     for outcome in outcomes:
         assert (outcome.code, outcome.err) == (0, "")
     assert "drew 2 clips in" in outcomes[0].out and "per clip" in outcomes[0].out
