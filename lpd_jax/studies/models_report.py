@@ -113,6 +113,7 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("milliseconds for one picture (with its decoding steps)")
