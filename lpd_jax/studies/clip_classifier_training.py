@@ -103,7 +103,7 @@ def look_at_all(
     starts = range(0, len(source), batch_size)
     for start in tqdm.tqdm(starts, "clips", disable=not progress):
         numbers = np.arange(start, start + batch_size) % len(source)  # so that all are of one size
-        # Those of a class after each other: foreign cells are of the next one.
+        # Those of a class after each other: foreign cells come from the one before.
         by_class = np.argsort(numbers % len(NAMES), kind="stable")
         clips_BTHWC, labels_B = read_clips(source, numbers)
         key = jax.random.fold_in(jax.random.key(seed), start)
