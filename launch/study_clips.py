@@ -39,7 +39,7 @@ from lpd_jax.studies import (
     steps_study,
     study_cache,
 )
-from lpd_jax.studies.clip_classifier_training import validation_clips
+from lpd_jax.studies.clip_material import validation_clips
 from lpd_jax.studies.model_entries import Entry
 from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
@@ -106,7 +106,7 @@ def main() -> None:
             real, classifier, tokenizer_of(first, pipe), known, files["_cache.json"]
         ),
         "sensitivity": list(damaged),
-        "protocol": protocol_of(classifier, seeds) | draws.describe_makers(rows),
+        "protocol": protocol_of(classifier, seeds, rows) | draws.describe_makers(rows),
     }
     # Real clips are numbered so that the first dozen show every class.
     shown.insert(0, clips_report.Shown("real", real[0][: len(NAMES)]))
@@ -188,14 +188,17 @@ def row_of(entry: Entry, judged: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": entry.label, **row, **about, "generation": chosen}
 
 
-def protocol_of(classifier: ClipClassifier, seeds: list[int]) -> dict[str, Any]:
+def protocol_of(
+    classifier: ClipClassifier, seeds: list[int], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What a reader must know to compare or repeat a study."""
+    ways = [", ".join(f"{k} {v}" for k, v in row["generation"].items()) for row in rows]
+    by_row = [f"{row['name']}: {way}" for row, way in zip(rows, ways, strict=True)]
     return {
         "clips": f"{NUM_CLIPS.value} from each seed, every class equally often",
         "seeds": ", ".join(map(str, seeds)),
         "reference": f"all {classifier.num_reference} training clips",
-        "guidance and sampling": "each model's own"
-        + "".join(f", {name} {value}" for name, value in read_flags(CHOICES).items()),
+        "guidance and sampling": ways[0] if len(set(ways)) == 1 else "; ".join(by_row),
         "classifier_digest": classifier.digest,
         "classifier on validation clips": f"{classifier.validation_accuracy:.2%} of the classes "
         f"right, {classifier.motion_accuracy:.2%} of the motions",

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +25,16 @@ from lpd_jax.evaluation.clip_classifier import (
     ClipFeatures,
     Seen,
     features_of,
-    see,
     seen_shapes,
 )
 from lpd_jax.images import to_model_range
 from lpd_jax.studies import clip_damage
 from lpd_jax.studies.classifier_training import check_positive, make_optimizer, new_heads
+from lpd_jax.studies.clip_material import Material, look_at_all, validation_clips
 
 KEPT_HEADS = ("class_head", "order_head")
 SKETCH_SIZE = 8  # pixels of the copies of every second frame that the features must redraw
-MIXED_SHARE = 3  # one of so many clips is also there with foreign cells
 FIT_STEPS, FIT_RATE = 500, 0.02  # of the head, on all training clips at once
-VALIDATION_VIEWS = 4  # of each validation clip, for the accuracies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +53,6 @@ class Settings:
 
     def __post_init__(self):
         check_positive(self, ("num_steps", "clips_per_class", "learning_rate"))
-
-
-class Material(NamedTuple):
-    """Training clips as the network of time is given them, in the order of their numbers."""
-
-    seen: Seen  # of all clips
-    labels_B: np.ndarray
-    mixed: Seen  # of every third clip with foreign cells
-    foreign_BQ: np.ndarray  # how much of a cell of those is of another clip
 
 
 def train_clip_classifier(
@@ -92,40 +81,6 @@ def train_clip_classifier(
         if step % 20 == 0:
             bar.set_postfix({name: f"{float(value):.3f}" for name, value in losses.items()})
     return finish(params | {"look": look}, material, source, settings)
-
-
-def look_at_all(
-    source: MovingAvatars, look: Any, seed: int, progress: bool, batch_size: int = 48
-) -> Material:
-    """Makes all clips once, a batch at a time, and some of them with foreign cells."""
-    parts: list[tuple[Any, ...]] = []
-    mix = jax.jit(clip_damage.mix)
-    starts = range(0, len(source), batch_size)
-    for start in tqdm.tqdm(starts, "clips", disable=not progress):
-        numbers = np.arange(start, start + batch_size) % len(source)  # so that all are of one size
-        # Those of a class after each other: foreign cells are of the next one.
-        by_class = np.argsort(numbers % len(NAMES), kind="stable")
-        clips_BTHWC, labels_B = read_clips(source, numbers)
-        key = jax.random.fold_in(jax.random.key(seed), start)
-        mixed_BTHWC, foreign_BQ = mix(key, clips_BTHWC[by_class])
-        back = np.argsort(by_class)[::MIXED_SHARE]
-        mixed = see(look, mixed_BTHWC[back])
-        part = see(look, clips_BTHWC), labels_B, mixed, foreign_BQ[back]
-        parts.append(jax.device_get(part))
-    whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    material, count = Material(*whole), len(source)
-    return Material(
-        jax.tree.map(lambda leaf: leaf[:count], material.seen),
-        material.labels_B[:count],
-        material.mixed,
-        material.foreign_BQ,
-    )
-
-
-def read_clips(source: MovingAvatars, numbers: Any, view: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Clips uint8 `[B, T, H, W, 3]` and labels int32 `[B]` of some records."""
-    clips, labels = zip(*(source.read(int(number), view) for number in numbers), strict=True)
-    return np.stack(clips), np.array(labels, np.int32)
 
 
 def class_balanced_batches(material: Material, settings: Settings) -> Iterator[Any]:
@@ -276,15 +231,8 @@ def fit_class_head(head: Any, features_BF: np.ndarray, labels_B: np.ndarray) -> 
 
 
 def as_stored(params: Any) -> Any:
+    """In float16's values."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), params)
-
-
-def validation_clips(num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """1,200 clips that no training sees, and labels: each face moves in some more ways."""
-    source = MovingAvatars("validation", num_frames)
-    views = [read_clips(source, range(len(source)), view) for view in range(VALIDATION_VIEWS)]
-    clips, labels = zip(*views, strict=True)
-    return np.concatenate(clips), np.concatenate(labels)
 
 
 def accuracies(trained: ClipClassifier) -> dict[str, Any]:

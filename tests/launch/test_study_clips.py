@@ -26,8 +26,8 @@ WRONG = [
 FEW_CLIPS = """
 from lpd_jax.data.moving_avatars import MovingAvatars
 MovingAvatars.__len__ = lambda self: 24
-from lpd_jax.studies import clip_classifier_training
-clip_classifier_training.VALIDATION_VIEWS = 1
+from lpd_jax.studies import clip_material
+clip_material.VALIDATION_VIEWS = 1
 """
 
 

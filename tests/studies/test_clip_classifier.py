@@ -13,7 +13,7 @@ from lpd_jax.evaluation import clip_classifier
 from lpd_jax.evaluation.avatar_classifier import FEATURE_DIM, save_classifier
 from lpd_jax.evaluation.clip_classifier import ClipClassifier, load_clip_classifier
 from lpd_jax.studies import clip_classifier_training as training
-from lpd_jax.studies import clip_damage
+from lpd_jax.studies import clip_damage, clip_material
 from tests import tiny
 
 SHAPE = (3, 32, 32, 3)
@@ -43,7 +43,7 @@ def shipped():
 @pytest.fixture(scope="module")
 def real():
     source = MovingAvatars("validation")
-    return training.read_clips(source, range(len(source)))
+    return clip_material.read_clips(source, range(len(source)))
 
 
 def test_saved_classifier_comes_back_equal(tmp_path):
@@ -85,7 +85,7 @@ def test_motions_are_told_whatever_the_face():
     assert trained.motion_agreement(features_BF, labels_B + 1) == 0.0
 
 
-def some_material(num_frames: int = 5, count: int = 48) -> training.Material:
+def some_material(num_frames: int = 5, count: int = 48) -> clip_material.Material:
     """What was seen of clips, where the first small pixel and the look say clip and frame."""
     rng = np.random.default_rng(0)
     small = rng.integers(256, size=(count, num_frames, 16, 16, 3), dtype=np.uint8)
@@ -97,7 +97,7 @@ def some_material(num_frames: int = 5, count: int = 48) -> training.Material:
     seen = clip_classifier.Seen(small, look)
     mixed = clip_classifier.Seen(small[:7], look[:7])
     foreign_BQ = rng.random((7, clip_damage.CELLS**2)).astype(np.float32)
-    return training.Material(seen, np.arange(count, dtype=np.int32) % 12, mixed, foreign_BQ)
+    return clip_material.Material(seen, np.arange(count, dtype=np.int32) % 12, mixed, foreign_BQ)
 
 
 def test_batches_hold_every_class_and_no_clip_twice():
@@ -223,3 +223,16 @@ def test_shipped_classifier_knows_faces_motions_and_order(shipped, real):
     shuffled_BTHWC, _ = clip_damage.shuffled(clips_BTHWC)
     assert shipped.broken_steps(shipped.features(shuffled_BTHWC)).mean() > 0.6
     assert clip_classifier.BUNDLED_FILE.stat().st_size < 1_500_000
+
+
+@pytest.mark.slow  # compiles all that training does
+def test_a_whole_training_gives_what_a_file_holds(monkeypatch, tmp_path):
+    monkeypatch.setattr(MovingAvatars, "__len__", lambda self: 60)  # no multiple of a batch
+    settings = training.Settings(num_steps=2, clips_per_class=2)
+    trained = training.train_clip_classifier(settings, num_frames=3, progress=False)
+    assert trained.num_reference == 60 and trained.shape == (3, 64, 64, 3)
+    source = MovingAvatars("train", 3)
+    features_BF = trained.features(clip_material.read_clips(source, range(60))[0])
+    np.testing.assert_allclose(features_BF.mean(axis=0), trained.reference.mean_F, atol=1e-3)
+    save_classifier(tmp_path / "clips.safetensors", trained)
+    assert load_clip_classifier(tmp_path / "clips.safetensors").digest == trained.digest

@@ -91,8 +91,7 @@ def test_an_unknown_name_lists_what_is_allowed(asked, name):
 
 def test_bundled_models_are_model_directories():
     assert DEFAULT_MODEL in BUNDLED_MODELS
-    shipped = {name: folder for name, folder in BUNDLED_MODELS.items() if name != "clips"}
-    for name, folder in shipped.items():
+    for name, folder in BUNDLED_MODELS.items():
         assert find_model_directory(name) == folder and (folder / "config.json").is_file()
 
 
