@@ -28,7 +28,7 @@ from typing import Any
 from absl import flags
 
 from lpd_jax import bundled
-from lpd_jax.evaluation.avatar_classifier import load_classifier
+from lpd_jax.evaluation.avatar_classifier import Classifier, load_classifier
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.request import make_request
 from lpd_jax.models.settings import FIELDS, Generation
@@ -47,7 +47,11 @@ from lpd_jax.studies import (
 )
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
-from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
+from lpd_jax.weights.model_directory import (
+    ModelFiles,
+    load_model_directory,
+    read_directory_config,
+)
 
 ANY_SCHEDULE = ["raster", "random", "halton", "locality"]  # PAR's region order has its own
 
@@ -97,14 +101,7 @@ def main() -> None:
     study_cache.add_points(cache_file, finished)
 
     files, classifier = load_model_directory(directory), load_classifier()
-    settings = steps_study.StudySettings(
-        model=MODEL.value,
-        model_digest=steps_study.model_digest(files),
-        classifier_digest=classifier.digest,
-        num_images=NUM_IMAGES.value,
-        generation=generation,
-    )
-    pipe = Pipeline(files)
+    settings, pipe = make_settings(files, classifier, generation), Pipeline(files)
     judge = functools.partial(
         steps_study.run_seeds,
         seeds=seeds,
@@ -131,6 +128,19 @@ def main() -> None:
         study = about(rows) | {"own": own, "rows": thresholds.rows_of(variants, rows)}
         thresholds.write(study, *outputs[3:])
         print("\n".join(f"wrote {path}" for path in outputs[3:]))
+
+
+def make_settings(
+    files: ModelFiles, classifier: Classifier, generation: Generation
+) -> steps_study.StudySettings:
+    """What all points share."""
+    return steps_study.StudySettings(
+        model=MODEL.value,
+        model_digest=steps_study.model_digest(files),
+        classifier_digest=classifier.digest,
+        num_images=NUM_IMAGES.value,
+        generation=generation,
+    )
 
 
 def num_tokens(config: DirectoryConfig) -> int:
