@@ -10,7 +10,8 @@ its own order and steps, or in those after an @: LlamaGen in fewer of them draws
 the same labels, once from each of `--seeds`, and are judged as in launch/study_steps.py; then all
 draw one picture at a time, in turns. What is left out of guidance and sampling is off. Writes
 OUTPUT.json, .md, _latency.png (distance against time) and .png (a row of pictures for each row),
-and OUTPUT_cache.json: a run that was cut off goes on. Delete it to draw anew.
+and OUTPUT_cache.json: a run that was cut off goes on. Delete it to draw anew. Copies of that file
+from other machines are `--caches`: what is finished there is not drawn here, but timed.
 """
 
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from lpd_jax.studies import (
     models_report,
     models_study,
     steps_study,
+    study_cache,
 )
 from lpd_jax.studies.model_entries import Entry
 from lpd_jax.training.export import load_models
@@ -54,6 +56,7 @@ SEEDS = flags.DEFINE_list("seeds", None, "Each draws all pictures anew. Default:
 NUM_REPEATS = flags.DEFINE_integer(
     "num_repeats", 5, "Times that each draws one picture.", lower_bound=1, upper_bound=10**4
 )
+CACHES = flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines.")
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/methods", "Beginning of the names of the files.")
 
@@ -66,9 +69,10 @@ def main() -> None:
     # All that can be wrong with the options is found before anything is drawn.
     outputs = [check_output_file("output", f"{OUTPUT.value}{ending}") for ending in ENDINGS]
     json_file, markdown_file, png_file, plot_file, cache_file = outputs
-    seeds = draws.checked_seeds(SEEDS.value)
+    seeds, finished = draws.checked_seeds(SEEDS.value), study_cache.read_caches(CACHES.value or [])
     classifier = load_classifier()
     rows_of_entries = model_entries.group(make_entries(classifier.digest))
+    study_cache.add_points(cache_file, finished)
 
     first = rows_of_entries[0][0]
     yardstick = avatars_study.make_yardstick(Pipeline(first.files), classifier)

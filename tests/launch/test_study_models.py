@@ -19,6 +19,7 @@ WRONG = [
     (["--models=here="], ["models", "'here='", "LABEL=DIR@STEPS"]),
     (["--seeds=1,2,1"], ["seeds", "1, 2, 1", "different"]),
     (["--seeds=-1"], ["seed", "-1"]),
+    (["--caches=elsewhere.json"], ["caches", "'elsewhere.json'", "files that are there"]),
 ]
 
 
