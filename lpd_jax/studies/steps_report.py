@@ -1,6 +1,6 @@
 """The result of a steps study as a table and a plot."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.markdown import markdown_table, write_report
+from lpd_jax.studies.draws import distinct
 
 ORDER_STYLES = {  # colours that colour-blind readers tell apart (Okabe and Ito), and markers
     "raster": ("#0072B2", "s"),
@@ -43,8 +44,9 @@ def markdown(study: Mapping[str, Any], plot_name: str) -> str:
     lines += distance_table(study["floors"])
     lines += ["", "Drawn pictures that the classifier takes for their class:", ""]
     lines += table(lambda p: p and f"{p['class_agreement']:.1%}")
-    lines += ["", "Milliseconds per picture, compilation apart:", ""]
-    lines += table(lambda p: p and f"{1000 * p['draw_seconds'] / p['num_images']:.1f}")
+    if num_devices(points) == 1:  # times of several cannot be compared
+        lines += ["", "Milliseconds per picture, compilation apart:", ""]
+        lines += table(lambda p: p and f"{1000 * p['draw_seconds'] / p['num_images']:.1f}")
     lines += ["", "## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in study["protocol"].items()]
     lines += ["", *explain_spread(points), "Fewer pictures read as a larger distance: mind the"]
@@ -55,6 +57,12 @@ def markdown(study: Mapping[str, Any], plot_name: str) -> str:
     lines += ["it never saw. Patches lie on a grid that is shifted at random in each picture.", ""]
     lines += distance_table(study["sensitivity"])
     return "\n".join(lines) + "\n"
+
+
+def num_devices(points: Sequence[Mapping[str, Any]]) -> int:
+    """On how many kinds of devices the pictures were drawn."""
+    makers = [maker for point in points for maker in point.get("made_with") or [None]]
+    return len(distinct(maker and maker["device"] for maker in makers))
 
 
 def explain_spread(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -90,6 +98,7 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
     axes.set_xticks(steps, [str(n) for n in steps])
     axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("decoding steps per picture")
     axes.set_ylabel("Fréchet distance (lower is better)")
     axes.set_title(study["title"], fontsize=10)

@@ -246,6 +246,14 @@ def test_report_shows_every_number_and_marks_the_missing(reference, tmp_path):
     assert f"{rows[1]['frechet_distance']:.2f} ± " in locality and locality.endswith("| - |")
     assert "| real pictures | 20 | 0.01 |" in text and "| blurred | 20 | 0.01 |" in text
     assert "- guidance_scale: 1.5" in text and "![plot](plot.png)" in text
+    assert "Milliseconds per picture" in text
+
+
+def test_a_report_compares_no_times_of_several_devices(reference, tmp_path):
+    rows = run(StandIn(), reference, tmp_path)
+    for i, row in enumerate(rows):
+        row["made_with"] = [{"device": "a GPU" if i else "a CPU"}]
+    assert "Milliseconds" not in steps_report.markdown(make_study(rows), "plot.png")
 
 
 def test_plot_draws_one_line_per_order_and_one_per_floor(reference, tmp_path):
