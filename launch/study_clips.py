@@ -54,7 +54,7 @@ SEEDS = flags.DEFINE_list("seeds", ["0"], "Each draws all clips anew.")
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",
     None,
-    "Clips at a time, at most; left out, up to 64 on a CPU, 512 elsewhere.",
+    "Clips at a time, at most; left out, up to 16 on a CPU, 120 elsewhere.",
     lower_bound=1,
     upper_bound=10**5,
 )

@@ -173,6 +173,12 @@ def test_batch_sizes_waste_less_than_a_quarter(num_images, size):
     assert batch_size_for(num_images) == size
 
 
+@pytest.mark.parametrize(("num_clips", "size"), [(1, 1), (12, 4), (64, 16), (1200, 16)])
+def test_so_many_clips_at_once_fit_into_memory(num_clips, size):
+    assert batch_size_for(num_clips, num_frames=17) == size
+    assert batch_size_for(num_clips, num_frames=129) == min(size, 2)
+
+
 def test_a_directory_with_one_model_does_what_it_can(tmp_path, pipe):
     only_tokenizer = tiny.write_model_directory(tmp_path / "vq", transformer=None)
     half = Pipeline.from_pretrained(only_tokenizer)

@@ -16,11 +16,18 @@ from lpd_jax.generation.request import Request
 # One function is compiled for each size that occurs, so requests of all lengths share these.
 BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
 MAX_PADDING = 0.25  # of a request's work may go into pictures that nobody asked for
+MOST_FRAMES = 272  # in one run of clips: 16 of 17 frames, whose tokenizer takes 3 GB at 64x64
 
 
-def batch_size_for(num_images: int) -> int:
-    """Images per run: the largest size that stays below `MAX_PADDING`. 12 -> 4, 60 -> 64."""
+def batch_size_for(num_images: int, num_frames: int = 1) -> int:
+    """Images per run: the largest size that stays below `MAX_PADDING`. 12 -> 4, 60 -> 64.
+
+    Args:
+        num_frames: of each image, where it is a clip; see `MOST_FRAMES`.
+    """
     for size in BATCH_SIZES:
+        if size * num_frames > MOST_FRAMES:
+            continue
         padding = -num_images % size
         if padding < MAX_PADDING * (num_images + padding):
             return size

@@ -3,6 +3,7 @@
 Letters: B images, N tokens per image.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class Runner:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
         left = len(check_request(request, self.config).labels)
-        size = self.num_devices * (batch_size or batch_size_for(-(-left // self.num_devices)))
+        size = self.num_devices * (batch_size or self.suited(-(-left // self.num_devices)))
         running: Any = None
         for chunk in chunks_of(request, size):
             if self.sharding is not None:
@@ -79,8 +80,12 @@ class Runner:
 
     def compile(self, request: Request, batch_size: int | None = None) -> None:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
-        size = batch_size or batch_size_for(len(request.labels))
+        size = batch_size or self.suited(len(request.labels))
         self.program(request, next(chunks_of(request, size)), to_images=True)
+
+    def suited(self, num_images: int) -> int:
+        """How many of so many pictures, or clips, one device draws at once."""
+        return batch_size_for(num_images, math.prod((self.config.image_size or ())[:-2]))
 
     def encode(self, images: Any) -> np.ndarray:
         """Tokens int32 `[B, h, w]`; see `encode_pictures`."""

@@ -36,7 +36,8 @@ def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -
         raise UserError(f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed {allowed}")
     grid = family.grid_of(images_BHWC.shape[1:-1])
     encode = functools.partial(encode_images, config)
-    tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC)
+    frames = math.prod(images_BHWC.shape[1:-3])
+    tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC, frames)
     return tokens_BN.reshape(-1, *grid)
 
 
@@ -71,7 +72,8 @@ def decode_pictures(
     def decode(params: Any, rows: Any) -> jax.Array:
         return decode_images(config, params, rows, grid)
 
-    return in_batches(programs, ("decode", grid), decode, params, tokens_BN)
+    frames = math.prod(tokenizer_of(config).size_of(grid)[:-2])
+    return in_batches(programs, ("decode", grid), decode, params, tokens_BN, frames)
 
 
 def in_batches(
@@ -80,15 +82,17 @@ def in_batches(
     function: Callable[[Any, Any], jax.Array],
     params: Any,
     inputs: np.ndarray,
+    num_frames: int,
 ) -> np.ndarray:
     """Joins function(params, batch) over batches of one size; the last is filled with repeats.
 
     Args:
         name: of the function, among the programs.
+        num_frames: of each picture, 1 where it is no clip.
     """
     if not len(inputs):
         raise UserError(f"batch: got {len(inputs)} pictures, allowed are 1 and more")
-    size = batch_size_for(len(inputs))
+    size = batch_size_for(len(inputs), num_frames)
     padded = pad_rows(inputs, -len(inputs) % size)
     run = programs.find(
         (name, padded[:size].shape),

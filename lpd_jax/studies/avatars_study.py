@@ -23,6 +23,7 @@ CHOICES = ("seed", "guidance_scale", "guidance_schedule", "temperature", "top_k"
 # Pictures drawn at once on an accelerator: beyond that a small model gains little, and memory has
 # to do for several processes.
 MOST_AT_ONCE = 512
+MOST_FRAMES_AT_ONCE = 2048  # of clips: 120 of 17 frames
 
 
 class Yardstick(NamedTuple):
@@ -69,16 +70,17 @@ def make_yardstick(pipe: Pipeline, classifier: Classifier) -> Yardstick:
     return Yardstick(classifier, reference, num_reference, list(floors), list(sensitivity))
 
 
-def batch_size_of(num_images: int, most: int | None = None) -> int:
+def batch_size_of(num_images: int, most: int | None = None, num_frames: int = 1) -> int:
     """Pictures drawn at once: as many as `most` allows, so that batches are of one size.
 
     Args:
         most: None is `MOST_AT_ONCE` on an accelerator, and as many as the pipeline draws on a CPU.
+        num_frames: of each, where they are clips.
     """
     if most is None:
         if jax.default_backend() == "cpu":
-            return batch_size_for(num_images)
-        most = MOST_AT_ONCE
+            return batch_size_for(num_images, num_frames)
+        most = min(MOST_AT_ONCE, max(1, MOST_FRAMES_AT_ONCE // num_frames))
     return -(-num_images // -(-num_images // most))
 
 
