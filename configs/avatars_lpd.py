@@ -20,6 +20,6 @@ def get_config(run: str = "bundled") -> ConfigDict:
     config.init_from = ""  # or a model directory, or a workdir, to start from its weights
     config.locality_share = 0.5
     config.generation = ConfigDict(
-        {"order": "locality", "num_steps": 20, "guidance_scale": 2.0, "temperature": 0.9}
+        {"order": "locality", "num_steps": 20, "guidance_scale": 2.0, "temperature": 1.0}
     )
     return config
