@@ -15,7 +15,7 @@ from lpd_jax.images import image_grid, labelled_grid, save_png
 from lpd_jax.runtime.clip_files import write_clip
 from lpd_jax.runtime.markdown import markdown_table, write_report
 from lpd_jax.studies.models_report import WORDS, Row
-from lpd_jax.studies.steps_report import distance_table
+from lpd_jax.studies.steps_report import distance_table, num_devices
 
 FRAME_RATE = 8.0  # as PAR's clips
 IN_FILM = (0, 5, 2, 7, 8, 11)  # classes that play: every style and every motion
@@ -87,10 +87,13 @@ def sheet(shown: Sequence[Shown]) -> np.ndarray:
 
 def markdown(study: Mapping[str, Any], film_name: str, sheet_name: str) -> str:
     """The study as text."""
-    columns = SHOWN_WORDS | NUMBERS
+    words = dict(SHOWN_WORDS)
+    if num_devices(study["rows"]) > 1:  # whose seconds cannot be compared
+        words["drawn on"] = lambda row: row["made_with"][0]["device"]
+    columns = words | NUMBERS
     rows = [[show(row) for show in columns.values()] for row in study["rows"]]
     lines = ["# Models of clips beside each other", ""]
-    lines += markdown_table(list(columns), rows, len(SHOWN_WORDS))
+    lines += markdown_table(list(columns), rows, len(words))
     lines += ["", "Fréchet distance of the features of a small classifier of clips to all training"]
     lines += ["clips, lower is better; ± is the standard deviation of a draw, over seeds and"]
     lines += ["trainings where there are several, else over bootstrap resamples of the clips."]
