@@ -247,7 +247,7 @@ def test_a_wrong_choice_is_named(choices, words):
         (
             "lpd_m",
             "vq16",
-            "model: got 'lpd_m', allowed are arpg_l, .*_tokenizer and model.*; did you mean",
+            "model: got 'lpd_m', allowed are arpg_l, .*, clips and model.*; did you mean",
         ),
         ("vq16", "vq16", "model: got 'vq16', allowed are arpg_l, "),
         ("lpd_l", "lpd_l", "tokenizer: got 'lpd_l', allowed are nbp_video, vq16, vq8"),

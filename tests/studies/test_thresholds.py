@@ -2,7 +2,7 @@
 
 import pytest
 
-from lpd_jax.decoding.locality import make_cell_tables
+from lpd_jax.decoding.locality_cells import make_cell_tables
 from lpd_jax.models.settings import Generation
 from lpd_jax.studies import draws, thresholds
 from lpd_jax.studies.steps_study import Point
