@@ -3,7 +3,6 @@
 Letters: B images, N tokens per image.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -85,7 +84,7 @@ class Runner:
 
     def suited(self, num_images: int) -> int:
         """How many of so many pictures, or clips, one device draws at once."""
-        return batch_size_for(num_images, math.prod((self.config.image_size or ())[:-2]))
+        return batch_size_for(num_images, self.config.num_frames)
 
     def encode(self, images: Any) -> np.ndarray:
         """Tokens int32 `[B, h, w]`; see `encode_pictures`."""

@@ -91,7 +91,7 @@ class EntryDrawer:
     def draw(self, entry: Entry) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """All clips and tokens of an entry of this model, and how long that took."""
         request = request_of(entry, entry.settings.num_images)
-        num_frames, *_ = entry.files.config.image_size or (1,)
+        num_frames = entry.files.config.num_frames
         size = batch_size_of(len(request.labels), self.work.most_at_once, num_frames)
         start = time.perf_counter()
         self.runner.compile(request, size)

@@ -1,6 +1,7 @@
 """What a model directory's config.json says: the models, the pictures, how to draw."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,11 @@ class DirectoryConfig:
         if self.image_size is None:
             return None
         return tokenizer_of(self.tokenizer).grid_of(tuple(self.image_size))
+
+    @property
+    def num_frames(self) -> int:
+        """Of each clip; 1 of pictures, and where no size is known."""
+        return math.prod((self.image_size or ())[:-2])
 
     @property
     def draws_clips(self) -> bool:

@@ -4,22 +4,10 @@ import pytest
 
 from lpd_jax.studies import draws
 from lpd_jax.studies.steps_report import explain_spread
+from tests.study_rows import draw_of
 
 GPU = {"device": "a GPU", "batch_size": 501, "jax": "0.9", "commit": "abc"}
 CPU = {"device": "2 cores", "batch_size": 64, "jax": "0.10", "commit": "abc"}
-
-
-def draw_of(distance, **fields):
-    return {
-        "order": "raster",
-        "num_steps": 7,
-        "num_images": 100,
-        "frechet_distance": distance,
-        "standard_deviation": 0.05,
-        "class_agreement": 0.5,
-        "draw_seconds": 3.0,
-        "compile_seconds": 1.0,
-    } | fields
 
 
 def test_draws_of_one_model_are_pooled():

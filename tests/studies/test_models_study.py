@@ -11,6 +11,7 @@ from lpd_jax.studies import draws, models_report, models_study
 from lpd_jax.studies.likelihoods import Likelihoods
 from lpd_jax.weights.directory_config import DirectoryConfig
 from tests import tiny
+from tests.study_rows import draw_of
 
 LABELS = [0, 1, 2]
 TOKENS = np.random.default_rng(0).integers(0, 32, (3, 16)).astype(np.int32)
@@ -96,19 +97,6 @@ def test_a_target_names_a_model_and_perhaps_its_label_and_steps(text, target):
 def test_a_target_that_cannot_be_read_is_named(text):
     with pytest.raises(ValueError, match="^models: got '.*', allowed are"):
         models_study.parse_target(text)
-
-
-def draw_of(distance, **fields):
-    return {
-        "order": "raster",
-        "num_steps": 7,
-        "num_images": 100,
-        "frechet_distance": distance,
-        "standard_deviation": 0.05,
-        "class_agreement": 0.5,
-        "draw_seconds": 3.0,
-        "compile_seconds": 1.0,
-    } | fields
 
 
 def study_of(config, **fields):
