@@ -10,9 +10,17 @@ if TYPE_CHECKING:
     from lpd_jax.models.settings import Generation
     from lpd_jax.pipeline import Pipeline
     from lpd_jax.runtime.compilation_cache import enable_compilation_cache
+    from lpd_jax.runtime.errors import UserError
     from lpd_jax.weights.from_torch.conversion import from_torch
 
-__all__ = ["Generation", "Pipeline", "__version__", "enable_compilation_cache", "from_torch"]
+__all__ = [
+    "Generation",
+    "Pipeline",
+    "UserError",
+    "__version__",
+    "enable_compilation_cache",
+    "from_torch",
+]
 
 find_moved_modules()
 
@@ -22,6 +30,7 @@ __getattr__ = on_first_use(
     {
         "Generation": "models.settings",
         "Pipeline": "pipeline",
+        "UserError": "runtime.errors",
         "enable_compilation_cache": "runtime.compilation_cache",
         "from_torch": "weights.from_torch.conversion",
     },

@@ -154,6 +154,14 @@ def test_a_bad_choice_is_one_line_naming_it(pipe, choices, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_argument_that_is_not_known_is_named_with_the_nearest(pipe):
+    message = (
+        r"^Pipeline.__call__\(\) got an unexpected .* 'guidance'; did you mean 'guidance_scale'"
+    )
+    with pytest.raises(TypeError, match=message):
+        pipe([0], guidance=2.0)
+
+
 def test_bfloat16_draws_nearly_the_same(pipe):
     tokens_BN = pipe.generate_tokens(LABELS, seed=3)
     half_BN = pipe.generate_tokens(LABELS, seed=3, dtype="bfloat16")

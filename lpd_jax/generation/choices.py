@@ -13,7 +13,8 @@ from typing import Any
 from absl import flags
 
 from lpd_jax.models.settings import FIELDS, Generation
-from lpd_jax.runtime.arguments import parse_whole
+from lpd_jax.runtime.arguments import nearest, parse_whole
+from lpd_jax.runtime.errors import shown
 
 flags.disclaim_key_flags()  # they are those of the script that asks for them: --help shows them
 
@@ -41,6 +42,12 @@ def takes_choices(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def bound(*arguments: Any, **named_arguments: Any) -> Any:
+        if unknown := named_arguments.keys() - signature.parameters.keys():
+            name = min(unknown)
+            raise TypeError(
+                f"{method.__qualname__}() got an unexpected keyword argument {shown(name)}"
+                f"{nearest(name, signature.parameters)}"
+            )
         return method(**signature.bind(*arguments, **named_arguments).arguments)
 
     bound.__signature__ = signature  # type: ignore[attr-defined]

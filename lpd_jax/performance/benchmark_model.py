@@ -1,5 +1,7 @@
 """The model under test: a published name with random weights, or a model directory."""
 
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.family import is_tokenizer, published_models, tokenizer_of, transformer_of
-from lpd_jax.models.parameters import init_params
+from lpd_jax.models.parameters import count_params, init_params
 from lpd_jax.models.transformer import cast_matrices
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.runtime.arguments import nearest
@@ -78,6 +80,17 @@ def published(tokenizers: bool) -> dict[str, Any]:
     return {name: config for name, config in models if is_tokenizer(config) == tokenizers}
 
 
+def weights_of_drawing(model: BenchmarkModel, dtype: str) -> int:
+    """Bytes of a transformer's weights in `dtype`, twice: stacked, and as they are drawn with."""
+    return 2 * jnp.dtype(dtype).itemsize * count_params(model.transformer)
+
+
+def device_memory() -> int:
+    """Bytes of the first device, or of the machine where the device tells none."""
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return limit or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 class LatestOnly:
     """Decorator: keeps what was made last, and lets go of it before it makes another.
 
@@ -104,8 +117,13 @@ class LatestOnly:
 @LatestOnly
 def transformer_params(model: BenchmarkModel, dtype: str) -> Any:
     """Parameters on the device, their matrices in `dtype`."""
-    params = load_or_init(model, "transformer", model.transformer)
-    return params if dtype == "float32" else cast_matrices(params, jnp.dtype(dtype))
+    if dtype == "float32":
+        return load_or_init(model, "transformer", model.transformer)
+    cast = functools.partial(cast_matrices, dtype=jnp.dtype(dtype))
+    if model.directory is None:  # in one program: all of a large model in float32 may not fit
+        make = jax.jit(lambda key: cast(init_params(model.transformer, key)))
+        return make(jax.random.key(0))
+    return cast(load_or_init(model, "transformer", model.transformer))
 
 
 @LatestOnly

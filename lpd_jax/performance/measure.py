@@ -7,7 +7,11 @@ from typing import Any, Protocol
 import jax
 
 from lpd_jax.performance.benchmark_case import DRAWING, BenchmarkCase, Inputs, make_inputs
-from lpd_jax.performance.benchmark_model import BenchmarkModel
+from lpd_jax.performance.benchmark_model import (
+    BenchmarkModel,
+    device_memory,
+    weights_of_drawing,
+)
 from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.flops_and_bytes import Work, count_work
 from lpd_jax.performance.program_needs import program_bytes
@@ -80,6 +84,8 @@ def measure(
         work,
         work.lower_bounds(peaks, case.dtype),
     )
+    if case.task in DRAWING and weights_of_drawing(model, case.dtype) > device_memory():
+        return known  # on a CPU it would be the machine's end, or that of another process
     try:
         return dataclasses.replace(known, **compile_and_time(case, model, inputs, peer))
     except jax.errors.JaxRuntimeError as error:

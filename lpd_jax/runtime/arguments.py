@@ -225,9 +225,10 @@ def _length(value: Any) -> int:
 def nearest(name: Any, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: "; did you mean 'raster'?", or nothing.
 
-    Nothing where no known name is similar.
+    Nothing where no known name is similar; case does not count.
     """
     if not isinstance(name, str) or len(name) > LONGEST_NAME:
         return ""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {shown(close[0])}?" if close else ""
+    lower = {option.lower(): option for option in known}
+    close = difflib.get_close_matches(name.lower(), list(lower), n=1)
+    return f"; did you mean {shown(lower[close[0]])}?" if close else ""

@@ -3,15 +3,22 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lpd_jax.models.family import is_tokenizer, published_models
-from lpd_jax.performance import device_peaks, measure, report
+from lpd_jax.models.parameters import count_params
+from lpd_jax.models.transformer import cast_matrices
+from lpd_jax.performance import benchmark_model, device_peaks, measure, report
 from lpd_jax.performance.benchmark_case import TASKS, BenchmarkCase
-from lpd_jax.performance.benchmark_model import LatestOnly, find_benchmark_model
+from lpd_jax.performance.benchmark_model import (
+    BenchmarkModel,
+    LatestOnly,
+    find_benchmark_model,
+)
 from lpd_jax.performance.device_peaks import DevicePeaks
 from lpd_jax.performance.presets import PRESETS
 from lpd_jax.performance.workload import Workload, make_workload, runner
@@ -125,6 +132,22 @@ def test_what_does_not_fit_is_a_row_and_other_errors_are_errors(directory, monke
     assert row.seconds is None and row.work.exact_rows
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         fail("INTERNAL: a defect")
+
+
+def test_weights_that_do_not_fit_are_not_made(directory, monkeypatch):
+    case, model = BenchmarkCase(directory), find_benchmark_model(directory, "")
+    needed = benchmark_model.weights_of_drawing(model, case.dtype)
+    assert needed == 2 * 4 * count_params(model.transformer)
+    monkeypatch.setattr(measure, "device_memory", lambda: needed - 1)
+    monkeypatch.setattr(measure, "compile_and_time", lambda *arguments: pytest.fail("made"))
+    row = measure.measure(case, model, PEAKS, None)
+    assert row.seconds is None and row.work.exact_rows
+
+
+def test_random_weights_in_bfloat16_are_those_of_float32_cast():
+    model = BenchmarkModel("random", tiny.LPD, None)
+    exact, half = (benchmark_model.transformer_params(model, x) for x in ("float32", "bfloat16"))
+    chex.assert_trees_all_equal(half, cast_matrices(exact, jnp.bfloat16))
 
 
 def test_a_peer_that_does_not_fit_is_left_out(directory):

@@ -49,5 +49,6 @@ def test_numbers_are_told_from_what_is_none():
 
 def test_the_nearest_name_is_a_hint_and_no_name_is_none():
     known = ("raster", "random", "halton")
-    assert nearest("rastre", known) == "; did you mean 'raster'?"
+    assert nearest("rastre", known) == nearest("RASTER", known) == "; did you mean 'raster'?"
+    assert nearest("openpeeps", ["openPeeps"]) == "; did you mean 'openPeeps'?"
     assert nearest("zigzag", known) == nearest("raster", ()) == nearest(3, known) == ""
