@@ -141,12 +141,10 @@ def write_clip_model(path, **generation) -> pathlib.Path:
 
 def process_environment(cache: pathlib.Path) -> dict[str, str]:
     """For processes that compile the same programs: quickly, and once, kept in a folder."""
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     return {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": flags,
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }

@@ -30,7 +30,7 @@ from lpd_jax.models.llama_block import (
     zero_head,
 )
 from lpd_jax.models.llama_sizes import LlamaSizes
-from lpd_jax.models.rotary import cell_rope, rotate
+from lpd_jax.models.rotary import cell_rope, rotate, turned_rows
 from lpd_jax.models.transformer import (
     TokenTransformer,
     class_rows,
@@ -38,13 +38,20 @@ from lpd_jax.models.transformer import (
     scan_blocks,
     whole,
 )
+from lpd_jax.runtime.config_fields import later_field
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import constrain
 
 
 @dataclasses.dataclass(frozen=True)
 class ARPGConfig(LlamaSizes):
-    """Sizes of an ARPG transformer; `num_layers` counts both halves."""
+    """Sizes of an ARPG transformer; `num_layers` counts both halves.
+
+    Queries begin as one vector, which does not say where they are. With `turned_queries`, which no
+    published model has, it is turned to its position, as RandAR's is.
+    """
+
+    turned_queries: bool = later_field(False)
 
     def __post_init__(self):
         super().__post_init__()
@@ -172,7 +179,7 @@ class ARPG(TokenTransformer):
         mask_TT = teacher_forcing_mask(group_N)
         x_BND, _ = self.blocks.content(x_BND, mask_TT[..., :N, :N], held_rope_BNK2, train)
         memory = self.remember(x_BND, held_rope_BNK2)
-        query_BND = self.embed_queries(order_BN.shape)
+        query_BND = self.embed_queries(rope_BNK2)
         query_BND, _ = self.blocks.query(query_BND, memory, mask_TT[..., N:, :N], rope_BNK2, train)
         return self.to_logits(query_BND)
 
@@ -181,10 +188,13 @@ class ARPG(TokenTransformer):
         first = self.config.codebook_size + 1
         return class_rows(self.token_embed[first : first + self.config.num_classes + 1], labels_B)
 
-    def embed_queries(self, shape: tuple[int, ...]) -> jax.Array:
-        """The one vector that all queries begin as, float32 `[B, Q, D]`."""
+    def embed_queries(self, rope_BQK2: jax.Array) -> jax.Array:
+        """What queries begin as, float32 `[B, Q, D]`: one vector, or its turns."""
         query_D = self.token_embed[self.config.codebook_size].astype(jnp.float32)
-        query_BQD = jnp.broadcast_to(query_D[None, None], (*shape, len(query_D)))
+        if self.config.turned_queries:
+            query_BQD = turned_rows(query_D, rope_BQK2)
+        else:
+            query_BQD = jnp.broadcast_to(query_D[None, None], (*rope_BQK2.shape[:2], len(query_D)))
         return constrain(query_BQD, "act_batch", "act_len", "act_embed")
 
     def rope_of(self, positions_BT: jax.Array) -> jax.Array:
@@ -254,7 +264,7 @@ def decode_step(
     is_kept_M = jnp.arange(memory.k_BNMK.shape[SLOT_AXIS]) < rows.query_start
     mask_QM = rows.mask_TM[num_previous:] & is_kept_M[None]
     rope_BQK2 = model.rope_of(rows.query_positions_RQ)
-    x_BQD = model.embed_queries(rows.query_positions_RQ.shape)
+    x_BQD = model.embed_queries(rope_BQK2)
     for layer_params in params["blocks"]:
         x_BQD = ask_block(config, layer_params["query"], x_BQD, memory, mask_QM, rope_BQK2)
     return model.to_logits(x_BQD), ARPGCache(tuple(content), memory)

@@ -22,7 +22,7 @@ from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
 from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, write_groups
 from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
-from lpd_jax.models.rotary import cell_rope, rotate
+from lpd_jax.models.rotary import cell_rope, turned_rows
 from lpd_jax.models.transformer import (
     TokenTransformer,
     class_rows,
@@ -119,9 +119,7 @@ class RandAR(TokenTransformer):
 
     def embed_queries(self, rope_BTK2: jax.Array) -> jax.Array:
         """Position instruction tokens `[B, T, D]`: attention turns them a second time."""
-        (B, T), H, K = rope_BTK2.shape[:2], self.config.num_heads, self.config.head_dim
-        query_BHTK = jnp.broadcast_to(self.query_embed.reshape(1, H, 1, K), (B, H, T, K))
-        return rotate(query_BHTK, rope_BTK2).swapaxes(1, 2).reshape(B, T, H * K)
+        return turned_rows(self.query_embed, rope_BTK2)
 
     def example_inputs(self) -> tuple[jax.Array, ...]:
         """Arguments of the smallest forward pass, for `init`."""

@@ -48,6 +48,15 @@ def check_rotary_heads(embed_dim: int, num_heads: int, grid_size: tuple[int, ...
     check_heads(embed_dim, num_heads, multiple, most, least)
 
 
+def turned_rows(row_D: jax.Array, rope_BTK2: jax.Array) -> jax.Array:
+    """One row at many positions, `[B, T, D]`: its heads are turned as queries and keys are."""
+    B, T, pairs, _ = rope_BTK2.shape
+    row_BHTK = jnp.broadcast_to(
+        row_D.reshape(1, -1, 1, 2 * pairs), (B, row_D.size // (2 * pairs), T, 2 * pairs)
+    )
+    return rotate(row_BHTK, rope_BTK2).swapaxes(1, 2).reshape(B, T, row_D.size)
+
+
 def rotate(x_BHTK: jax.Array, rope_TK2: jax.Array) -> jax.Array:
     """Turns adjacent pairs (2i, 2i + 1) of queries or keys, in float32.
 

@@ -11,12 +11,9 @@ import lpd_jax
 from tests import tiny
 
 SCRIPT = tiny.REPOSITORY / "launch" / "train.py"
-# launch/train.py on 48 and 24 of the pictures, compiled quickly rather than well.
+# launch/train.py on 48 and 24 of the pictures.
 ON_FEW_PICTURES = """
-import os, runpy, sys
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
+import runpy, sys
 from lpd_jax.data import pictures
 
 def load_few(split, load_avatars=pictures.load_avatars):
