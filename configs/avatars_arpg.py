@@ -3,7 +3,9 @@
     python launch/train.py --config=configs/avatars_arpg.py:short --workdir=runs/avatars_arpg
 
 ARPG's objective (arXiv 2503.10568) in the run of configs/avatars_lpd.py. Of its layers one half
-reads and the other asks.
+reads and the other asks. What is not as published is an option:
+
+    --config.model.turned_queries=True    queries know where they are, as RandAR's do
 """
 
 from ml_collections import ConfigDict

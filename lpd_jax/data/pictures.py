@@ -100,7 +100,7 @@ class ImageSource:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.view(index, 0)
+        return self.view(range(len(self))[index], 0)  # an IndexError ends a loop over the source
 
     def view(self, index: int, view: int) -> dict[str, np.ndarray]:
         """One record, or where it cannot be read and `skip_bad`, the next that can.

@@ -158,7 +158,7 @@ class TokenSource:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.view(index, 0)
+        return self.view(range(len(self))[index], 0)  # an IndexError ends a loop over the source
 
     def view(self, index: int, view: int) -> dict[str, np.ndarray]:
         image = self.image(index)

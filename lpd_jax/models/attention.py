@@ -14,7 +14,7 @@ import numpy as np
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention_recompute import attend_recomputing
-from lpd_jax.models.products import wide_einsum
+from lpd_jax.models.products import LEAST_HALVES, wide_einsum
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.mesh import RULES
 
@@ -33,6 +33,10 @@ def attend(
 
     It is one for all images, or `[B, T, M]`, one for each.
     """
+    if q_BNTK.shape[2] < LEAST_HALVES and q_BNTK.dtype == k_BNMK.dtype == jnp.bfloat16:
+        # CPUs have no kernel for one row, and others compute as much for two.
+        twice = attend(two_rows(q_BNTK), k_BNMK, v_BNMK, two_rows(mask_TM))
+        return twice[:, :, :1]
     q_BNTK = q_BNTK * q_BNTK.shape[-1] ** -0.5
     scores_BNTM = wide_einsum("BNTK,BNMK->BNTM", q_BNTK, k_BNMK)
     scores_BNTM = jnp.where(for_heads(mask_TM), scores_BNTM, -1e30)
@@ -42,6 +46,11 @@ def attend(
     total_BNT1 = weights_BNTM.sum(-1, keepdims=True)
     mixed_BNTK = wide_einsum("BNTM,BNMK->BNTK", weights_BNTM.astype(v_BNMK.dtype), v_BNMK)
     return (mixed_BNTK / total_BNT1).astype(v_BNMK.dtype)
+
+
+def two_rows(x_TM: jax.Array) -> jax.Array:
+    """`[..., 1, M]` -> `[..., 2, M]`, both the same."""
+    return jnp.concatenate([x_TM, x_TM], axis=-2)
 
 
 def for_heads(mask_TM: jax.Array) -> jax.Array:

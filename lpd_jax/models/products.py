@@ -12,8 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 
 # Rows that weights by output multiply as the second factor: beyond, they are as fast as the first.
-# That is cut into strips, and rows that do not fill the last cost as much as a whole one and more.
-MOST_TURNED, TURNED_STRIP = 128, 16
+# In float32 it is cut into strips, and rows that do not fill the last cost as much as a whole one
+# and more.
+MOST_TURNED, TURNED_STRIP, MOST_TURNED_HALVES = 128, 16, 64
+# One row in bfloat16 takes XLA for CPUs ten times as long as two: it has no kernel for it.
+LEAST_HALVES = 2
 ROWS_BY_COLUMNS, ROWS_BY_ROWS = (((1,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
 
 
@@ -37,27 +40,35 @@ def matmul(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
 
 def summed_wide(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
     """The same in bfloat16, by way of float32: only so XLA for CPUs takes bfloat16 kernels."""
-    return multiply(x_RD, w_DF, ROWS_BY_COLUMNS).astype(jnp.bfloat16)
+    y_RF = multiply(pad_rows(x_RD, max(len(x_RD), LEAST_HALVES)), w_DF, ROWS_BY_COLUMNS)
+    return y_RF[: len(x_RD)].astype(jnp.bfloat16)
 
 
 def product_by_output(rows: jax.Array, weights_FD: jax.Array) -> jax.Array:
     """Rows `[..., D]` by weights that lie by output: the same as `plain_product` by input.
 
-    Few rows in float32 are the second factor, so that the weights are read in one go.
+    Few rows are the second factor, so that the weights are read in one go.
     """
     x_RD = to_matrix(rows)
-    num_rows = len(x_RD)
-    if x_RD.dtype == weights_FD.dtype == jnp.bfloat16:
-        y_RF = multiply(x_RD, weights_FD, ROWS_BY_ROWS).astype(jnp.bfloat16)
-    elif num_rows == 1 or num_rows > MOST_TURNED:
-        y_RF = lax.dot_general(x_RD, weights_FD, ROWS_BY_ROWS)
+    num_rows, dtype = len(x_RD), jnp.promote_types(rows.dtype, weights_FD.dtype)
+    if dtype == jnp.bfloat16:
+        turned, num_padded = num_rows <= MOST_TURNED_HALVES, max(num_rows, LEAST_HALVES)
     else:
-        if num_rows > TURNED_STRIP // 2:
-            x_RD = jnp.pad(x_RD, ((0, -num_rows % TURNED_STRIP), (0, 0)))
-        y_FR = lax.dot_general(weights_FD, x_RD, ROWS_BY_ROWS)
+        turned, num_padded = 1 < num_rows <= MOST_TURNED, num_rows
+        if turned and num_rows > TURNED_STRIP // 2:
+            num_padded += -num_rows % TURNED_STRIP
+    if turned:
+        y_FR = multiply(weights_FD, pad_rows(x_RD, num_padded), ROWS_BY_ROWS)
         # Seen through, XLA would swap the factors back.
         y_RF = lax.optimization_barrier(y_FR).T[:num_rows]
-    return y_RF.reshape(*rows.shape[:-1], -1)
+    else:
+        y_RF = multiply(x_RD, weights_FD, ROWS_BY_ROWS)
+    return y_RF.astype(dtype).reshape(*rows.shape[:-1], -1)
+
+
+def pad_rows(x_RD: jax.Array, num_rows: int) -> jax.Array:
+    """The rows, then zeros."""
+    return jnp.pad(x_RD, ((0, num_rows - len(x_RD)), (0, 0)))
 
 
 def bfloat16_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **__: Any) -> jax.Array:

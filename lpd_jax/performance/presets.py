@@ -1,8 +1,10 @@
 """Tables that are made by name."""
 
 from lpd_jax.models.family import is_tokenizer, published_models
+from lpd_jax.models.parameters import count_params
 from lpd_jax.performance.benchmark_case import BenchmarkCase
 
+LARGE = 10**9  # parameters, from which on a CPU takes minutes a picture
 GUIDED = 4.8  # LPD-L's published scale; any but 1 costs the same
 
 
@@ -49,14 +51,15 @@ def clip_cases() -> list[BenchmarkCase]:
 
 def published_cases() -> list[BenchmarkCase]:
     """One picture's tokens by every published transformer, for an accelerator: in bfloat16."""
-    published = (
-        name
+    return [
+        BenchmarkCase(
+            name,
+            dtype="bfloat16",
+            guidance_scale=GUIDED,
+            num_repeats=1 if count_params(config) > LARGE else 3,
+        )
         for name, config in published_models().items()
         if not is_tokenizer(config) and len(config.grid_size) == 2
-    )
-    return [
-        BenchmarkCase(name, dtype="bfloat16", guidance_scale=GUIDED, num_repeats=3)
-        for name in published
     ]
 
 

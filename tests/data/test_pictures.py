@@ -53,6 +53,9 @@ def test_split_folders(split_folders):
     assert (len(source), source.num_classes) == (9, 3)
     for i in range(9):
         same(source[i], 100 * (i // 3) + i % 3, i // 3)
+    assert len(list(source)) == 9
+    with pytest.raises(IndexError):
+        source[9]
     validation = open_images(folder_config(split_folders), "validation")
     assert [int(validation[i]["label"]) for i in range(len(validation))] == [0, 1, 2]
     (split_folders / "val").rename(split_folders / "held_out")

@@ -83,6 +83,7 @@ def test_tokens_are_the_tokenizers_whatever_fills_the_batches(root, tmp_path):
         assert records[0]["tokens"].dtype == records[0]["label"].dtype == np.int32
         assert [int(x["label"]) for x in records] == [i // 6 for i in range(COUNT)]
     assert [cache.image(i).id for i in range(COUNT)] == list(range(COUNT))
+    assert [int(x["label"]) for x in cache] == [i // 6 for i in range(COUNT)]  # and it ends
     assert len(np.unique(expected)) > 5 and not np.array_equal(*expected)
 
 
