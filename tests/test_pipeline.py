@@ -1,3 +1,4 @@
+import copy
 import json
 
 import jax
@@ -185,6 +186,39 @@ def test_batch_sizes_waste_less_than_a_quarter(num_images, size):
 def test_so_many_clips_at_once_fit_into_memory(num_clips, size):
     assert batch_size_for(num_clips, num_frames=17) == size
     assert batch_size_for(num_clips, num_frames=129) == min(size, 2)
+
+
+def test_so_many_large_pictures_at_once_fit_into_memory():
+    sizes = [batch_size_for(64, num_pixels=side**2) for side in (256, 384, 512, 4096)]
+    assert sizes == [64, 16, 16, 1]
+
+
+def test_a_request_of_another_model_is_refused(pipe, tmp_path):
+    par = lpd_jax.Pipeline.from_pretrained(
+        tiny.write_model_directory(tmp_path / "par", tiny.PAR, order="region", num_steps=None)
+    )
+    sizes = par.request([0]).schedule.group_sizes
+    with pytest.raises(ValueError, match="^order: got"):
+        par.draw(pipe.request([0], group_sizes=sizes))
+    request = pipe.request([0])
+    with pytest.raises(ValueError, match="^request: got class 7, allowed are 0 to 2"):
+        pipe.draw(request._replace(labels=np.array([7])))
+
+
+def test_the_same_is_drawn_whatever_jax_is_configured_to(pipe):
+    wanted_BN = pipe.generate_tokens(LABELS[:2], seed=3)
+    for name, value in (
+        ("jax_threefry_partitionable", False),
+        ("jax_high_dynamic_range_gumbel", True),
+        ("jax_numpy_dtype_promotion", "strict"),
+    ):
+        before = getattr(jax.config, name)
+        jax.config.update(name, value)
+        try:
+            copied = copy.deepcopy(pipe)  # which has compiled nothing
+            np.testing.assert_array_equal(copied.generate_tokens(LABELS[:2], seed=3), wanted_BN)
+        finally:
+            jax.config.update(name, before)
 
 
 def test_a_directory_with_one_model_does_what_it_can(tmp_path, pipe):

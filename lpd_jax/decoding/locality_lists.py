@@ -35,7 +35,7 @@ def take_near(cells: Cells, tables: CellTables, chosen_BQ: np.ndarray) -> np.nda
     if not cell_BC.shape[1]:
         return num_near_B
     reach = min(tables.repulsion_threshold, max(tables.grid))
-    dtype = np.uint8 if max(tables.grid) + reach <= 256 else np.uint16
+    dtype = np.uint8 if max(tables.grid) + reach < 256 else np.uint16
     places_BC = places_of(cell_BC, tables, dtype)
     starts_B = np.arange(len(cell_BC)) * cell_BC.shape[1]
     for chosen_B in chosen_BQ.T:

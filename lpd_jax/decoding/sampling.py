@@ -50,8 +50,9 @@ class Sampling:
         temperature = check_number("temperature", temperature, 0, LARGEST_TEMPERATURE)
         top_k = check_whole("top_k", top_k, 0)
         top_p = check_number("top_p", top_p, 0, 1, ends="most")
-        greedy = temperature < LEAST_TEMPERATURE
-        return cls(1.0 if greedy else temperature, top_p, greedy, top_k, top_p < 1)
+        if temperature < LEAST_TEMPERATURE:  # what is kept does not matter: one program for all
+            return cls(1.0, 1.0, True, 0, False)
+        return cls(temperature, top_p, False, top_k, top_p < 1)
 
 
 @functools.partial(
@@ -124,9 +125,10 @@ def sample_with(keys_BQ: jax.Array, logits_BQV: jax.Array, sampling: Sampling) -
     V = logits_BQV.shape[-1]
 
     def noise(key: jax.Array) -> jax.Array:
-        return jax.random.gumbel(key, (V,), jnp.float32)
+        return jax.random.gumbel(key, (V,), jnp.float32, mode="low")
 
-    noise_BQV = jax.vmap(jax.vmap(noise))(keys_BQ)
+    with jax.threefry_partitionable(True):  # whatever JAX is configured to, as all that is here
+        noise_BQV = jax.vmap(jax.vmap(noise))(keys_BQ)
     return jnp.argmax(logits_BQV + noise_BQV, axis=-1).astype(jnp.int32)
 
 

@@ -63,6 +63,8 @@ def partial_images(
     """
     if not isinstance(schedule, GroupSchedule):
         raise UserError(f"schedule: got {shown(schedule)}, allowed is a GroupSchedule")
+    if schedule.num_tokens != (wanted := math.prod(grid)):
+        raise UserError(f"schedule: got {schedule.num_tokens} tokens, allowed are {wanted}")
     allowed = f"are whole numbers [batch, {schedule.num_tokens}]"
     tokens_BN = as_array("tokens_BN", tokens_BN, allowed)
     if tokens_BN.ndim != 2 or tokens_BN.shape[1] != schedule.num_tokens:

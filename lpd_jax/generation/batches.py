@@ -16,17 +16,19 @@ from lpd_jax.generation.request import Request
 # One function is compiled for each size that occurs, so requests of all lengths share these.
 BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
 MAX_PADDING = 0.25  # of a request's work may go into pictures that nobody asked for
+MOST_PIXELS = 2**22  # in one run: 64 of 256x256, whose decoder takes 6 GB
 MOST_FRAMES = 272  # in one run of clips: 16 of 17 frames, whose tokenizer takes 3 GB at 64x64
 
 
-def batch_size_for(num_images: int, num_frames: int = 1) -> int:
+def batch_size_for(num_images: int, num_frames: int = 1, num_pixels: int = 1) -> int:
     """Images per run: the largest size that stays below `MAX_PADDING`. 12 -> 4, 60 -> 64.
 
     Args:
         num_frames: of each image, where it is a clip; see `MOST_FRAMES`.
+        num_pixels: height times width of what comes or goes; see `MOST_PIXELS`.
     """
     for size in BATCH_SIZES:
-        if size * num_frames > MOST_FRAMES:
+        if size * num_frames > MOST_FRAMES or size * num_pixels > MOST_PIXELS:
             continue
         padding = -num_images % size
         if padding < MAX_PADDING * (num_images + padding):

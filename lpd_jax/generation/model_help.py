@@ -1,12 +1,14 @@
 """What `--help` tells of the model that a command draws with: its classes and its defaults."""
 
 import itertools
+import os
 import textwrap
 from collections.abc import Sequence
 
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
+from lpd_jax.weights.published import find_published
 
 MOST_CLASSES = 40
 WIDTH = 78
@@ -15,7 +17,7 @@ WIDTH = 78
 def model_help(arguments: Sequence[str]) -> str:
     """Lines on the model of `--model=NAME` among the arguments of a command, or the default one.
 
-    A repository of the hub is not fetched for it.
+    Nothing is fetched for it.
     """
     name = DEFAULT_MODEL
     for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
@@ -24,7 +26,7 @@ def model_help(arguments: Sequence[str]) -> str:
             name = value if equals else following
     lines = [f"Bundled models: {', '.join(BUNDLED_MODELS)}."]
     try:
-        if "/" in name and not name.startswith((".", "/", "~")):
+        if not is_here(name):
             return "\n".join([*lines, f"{name}: its classes are told once it is here."])
         config = read_directory_config(find_model_directory(name))
         model = config.need("transformer")
@@ -39,3 +41,11 @@ def model_help(arguments: Sequence[str]) -> str:
     ]
     lines += [f"Classes of {name}: {shown}.", f"Its defaults: {', '.join(defaults)}."]
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+
+
+def is_here(name: str) -> bool:
+    """Whether a model can be looked at without the network, or is known to be missing."""
+    of_hub = "/" in name and not name.startswith((".", "/", "~"))
+    if not of_hub and find_published(name) is None:
+        return True
+    return name in BUNDLED_MODELS or os.path.isdir(os.path.expanduser(name))

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import gc
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -39,11 +40,21 @@ class Programs:
 
     def __init__(self, most: int = MOST_PROGRAMS):
         self.most, self.num_compiled = most, 0
+        self._turns: dict[Hashable, threading.Lock] = {}  # of those that are being compiled
         self._kept: collections.OrderedDict[Hashable, Kept] = collections.OrderedDict()
         _all.add(self)
 
     def find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
-        """The program of a key, compiled now if it is not there."""
+        """The program of a key, compiled now if it is not there, by one thread alone."""
+        with _lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            program = self._find(key, compile_program)
+        with _lock:
+            self._turns.pop(key, None)
+        return program
+
+    def _find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
         kept = self._kept.get(key)
         if kept is None:
             program = compile_program()
@@ -75,6 +86,7 @@ class Programs:
         return Programs, (self.most,)
 
 
+_lock = threading.Lock()
 _all: weakref.WeakSet[Programs] = weakref.WeakSet()
 
 

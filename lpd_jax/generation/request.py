@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lpd_jax.decoding.order import MOST_CELLS
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.scan import Known
 from lpd_jax.decoding.schedule import GroupSchedule
@@ -67,6 +68,8 @@ def make_request(
         choices = choices | {"order": None}
     generation = config.generation.updated(choices)
     labels_B = resolve_labels(labels, model.num_classes, config.class_names)
+    if len(labels_B) > (most := MOST_CELLS // model.num_tokens):
+        raise UserError(f"labels: got {len(labels_B):,} of them, allowed are {most:,} at once")
     schedule = family.schedule(generation.num_steps, generation.group_sizes)
     if generation.top_k > model.codebook_size:
         raise UserError(
@@ -87,11 +90,20 @@ def check_request(request: Any, config: DirectoryConfig) -> Request:
     """The request, once it is one that a model of this config can draw."""
     if not isinstance(request, Request):
         raise UserError(f"request: got {shown(request)}, allowed is what `Pipeline.request` gives")
-    got, wanted = request.order.shape[1], config.need("transformer").num_tokens
+    model = config.need("transformer")
+    got, wanted = request.order.shape[1], model.num_tokens
     if got != wanted:
         raise UserError(
             f"request: got one of {got} tokens, allowed is one of this model, of {wanted}"
         )
+    if (largest := int(np.max(request.labels))) >= model.num_classes:
+        raise UserError(
+            f"request: got class {largest}, allowed are 0 to {model.num_classes - 1} of this model"
+        )
+    family = transformer_of(model)
+    if not family.any_order:  # another model's order and schedule may be as long as its own
+        schedule = family.schedule(None, request.schedule.group_sizes)
+        family.orders(request.order, schedule, len(request.labels))
     return request
 
 

@@ -3,6 +3,7 @@
 Letters: B images, N tokens per image.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, check_request
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
+from lpd_jax.models.family import tokenizer_of
 from lpd_jax.runtime.mesh import batch_sharding, mesh_of
 from lpd_jax.weights.directory_config import DirectoryConfig
 
@@ -64,7 +66,7 @@ class Runner:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
         left = len(check_request(request, self.config).labels)
-        size = self.num_devices * (batch_size or self.suited(-(-left // self.num_devices)))
+        size = self.num_devices * (batch_size or self.suited(-(-left // self.num_devices), request))
         running: Any = None
         for chunk in chunks_of(request, size):
             if self.sharding is not None:
@@ -79,12 +81,18 @@ class Runner:
 
     def compile(self, request: Request, batch_size: int | None = None) -> None:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
-        size = batch_size or self.suited(len(request.labels))
+        size = batch_size or self.suited(len(request.labels), request)
         self.program(request, next(chunks_of(request, size)), to_images=True)
 
-    def suited(self, num_images: int) -> int:
+    def suited(self, num_images: int, request: Request) -> int:
         """How many of so many pictures, or clips, one device draws at once."""
-        return batch_size_for(num_images, self.config.num_frames)
+        if self.config.tokenizer is None:
+            return batch_size_for(num_images)
+        grid = self.config.need("transformer").grid_size
+        *frames, height, width = tokenizer_of(self.config.tokenizer).size_of(grid)
+        scale = max(1.0, (request.generation.output_size or 0) / height)
+        num_pixels = round(scale * height) * round(scale * width)
+        return batch_size_for(num_images, math.prod(frames), num_pixels)
 
     def encode(self, images: Any) -> np.ndarray:
         """Tokens int32 `[B, h, w]`; see `encode_pictures`."""
@@ -101,7 +109,8 @@ class Runner:
         """The compiled function; labels, orders, masks, seed and traced choices share it."""
         arguments = (self.params, chunk, request.sampling, request.guidance)
         num_known = 0 if chunk.known is None else chunk.known.tokens_BK.shape[1]
-        output_size, dtype = request.generation.output_size, jnp.dtype(request.generation.dtype)
+        output_size = request.generation.output_size if to_images else None
+        dtype = jnp.dtype(request.generation.dtype)
         static = (to_images, request.schedule, output_size, dtype, len(chunk.labels_B), num_known)
 
         def run(params, chunk, sampling, guidance):

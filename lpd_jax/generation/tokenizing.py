@@ -36,8 +36,8 @@ def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -
         raise UserError(f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed {allowed}")
     grid = family.grid_of(images_BHWC.shape[1:-1])
     encode = functools.partial(encode_images, config)
-    frames = math.prod(images_BHWC.shape[1:-3])
-    tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC, frames)
+    size = images_BHWC.shape[1:-1]
+    tokens_BN = in_batches(programs, "encode", encode, params, images_BHWC, size)
     return tokens_BN.reshape(-1, *grid)
 
 
@@ -72,8 +72,8 @@ def decode_pictures(
     def decode(params: Any, rows: Any) -> jax.Array:
         return decode_images(config, params, rows, grid)
 
-    frames = math.prod(tokenizer_of(config).size_of(grid)[:-2])
-    return in_batches(programs, ("decode", grid), decode, params, tokens_BN, frames)
+    size = tokenizer_of(config).size_of(grid)
+    return in_batches(programs, ("decode", grid), decode, params, tokens_BN, size)
 
 
 def in_batches(
@@ -82,24 +82,27 @@ def in_batches(
     function: Callable[[Any, Any], jax.Array],
     params: Any,
     inputs: np.ndarray,
-    num_frames: int,
+    size_of_picture: tuple[int, ...],
 ) -> np.ndarray:
     """Joins function(params, batch) over batches of one size; the last is filled with repeats.
 
     Args:
         name: of the function, among the programs.
-        num_frames: of each picture, 1 where it is no clip.
+        size_of_picture: (height, width) of each in pixels, or (frames, height, width).
     """
     if not len(inputs):
         raise UserError(f"batch: got {len(inputs)} pictures, allowed are 1 and more")
-    size = batch_size_for(len(inputs), num_frames)
-    padded = pad_rows(inputs, -len(inputs) % size)
+    *frames, height, width = size_of_picture
+    size = batch_size_for(len(inputs), math.prod(frames), height * width)
+    first = pad_rows(inputs[:size], max(0, size - len(inputs)))
     run = programs.find(
-        (name, padded[:size].shape),
-        lambda: jax.jit(function).lower(params, padded[:size]).compile(),
+        (name, first.shape), lambda: jax.jit(function).lower(params, first).compile()
     )
-    outputs = [
-        jax.device_get(run(params, padded[start : start + size]))
-        for start in range(0, len(padded), size)
-    ]
-    return np.concatenate(outputs)[: len(inputs)]
+    whole: Any = None
+    for start in range(0, len(inputs), size):
+        rows = inputs[start : start + size]
+        outputs = jax.device_get(run(params, pad_rows(rows, size - len(rows))))
+        if whole is None:  # filled as they come: joined at the end, they would stand twice
+            whole = np.empty((len(inputs), *outputs.shape[1:]), outputs.dtype)
+        whole[start : start + size] = outputs[: len(rows)]
+    return whole

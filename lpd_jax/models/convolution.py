@@ -28,8 +28,8 @@ class Conv3x3(nn.Module):
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         shape = (3, 3, x_BHWC.shape[-1], self.channels)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
         kernel, bias_C = kernel.astype(x_BHWC.dtype), bias_C.astype(x_BHWC.dtype)
         if self.doubled:
             return convolve_doubled(x_BHWC, kernel) + bias_C[None, None, None]

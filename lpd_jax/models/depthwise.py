@@ -24,8 +24,8 @@ class Depthwise(nn.Module):
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         channels = x_BHWC.shape[-1]
         shape = (self.window, self.window, 1, channels)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (channels,), jnp.float32)
         kernel, bias_C = kernel.astype(x_BHWC.dtype), bias_C.astype(x_BHWC.dtype)
         return convolve_channels(x_BHWC, kernel, self.stride) + bias_C[None, None, None]
 

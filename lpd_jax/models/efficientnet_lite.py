@@ -57,8 +57,8 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         shape = (self.window, self.window, x_BHWC.shape[-1], self.channels)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
         kernel, bias_C = kernel.astype(x_BHWC.dtype), bias_C.astype(x_BHWC.dtype)
         strides = (self.stride, self.stride)
         x_BHWC = jax.lax.conv_general_dilated(

@@ -67,14 +67,14 @@ class FSQ:
 
     def index(self, latents: jax.Array) -> jax.Array:
         half, basis = self._halves_and_basis(latents.ndim)
-        digits = jnp.round(latents * half).astype(jnp.int32) + half
+        digits = jnp.round(latents * half.astype(np.float32)).astype(jnp.int32) + half
         return (digits * basis).sum(-1).astype(jnp.int32)
 
     def lookup(self, tokens: jax.Array) -> jax.Array:
         half, basis = self._halves_and_basis(tokens.ndim + 1)
         levels = last_axis(np.array(self.levels, np.int32), tokens.ndim + 1)
         digits = jnp.asarray(tokens)[..., None] // basis % levels
-        return (digits - half).astype(jnp.float32) / half
+        return (digits - half).astype(jnp.float32) / half.astype(np.float32)
 
     def _halves_and_basis(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
         halves_E = np.array(self.levels, np.int32) // 2

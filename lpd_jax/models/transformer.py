@@ -55,7 +55,7 @@ def embedding_table(
     """A learned table `[rows, width]` of `module`; `axis` is the logical name of its rows."""
     init = nn.with_logical_partitioning(nn.initializers.normal(std), (axis, "embed"))
     # `param` takes the leaf out of its box of axis names; its type does not tell.
-    return cast(jax.Array, module.param(name, init, (rows, width)))
+    return cast(jax.Array, module.param(name, init, (rows, width), jnp.float32))
 
 
 def whole(table_RD: jax.Array) -> jax.Array:

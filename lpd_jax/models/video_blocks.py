@@ -67,8 +67,8 @@ class WithinEdges(nn.Module):
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array) -> jax.Array:
         shape = (*self.window, x_BTHWC.shape[-1], self.channels)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
         kernel, bias_C = kernel.astype(x_BTHWC.dtype), bias_C.astype(x_BTHWC.dtype)
         y_BTHWC = convolve_clips(x_BTHWC, kernel, self.strides, self.products)
         return y_BTHWC + bias_C[None, None, None, None]
@@ -94,8 +94,8 @@ class FrameNorm(nn.Module):
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         del goes_on
         C = x_BTHWC.shape[-1]
-        scale_C = self.param("scale", nn.initializers.ones_init(), (C,))
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (C,))
+        scale_C = self.param("scale", nn.initializers.ones_init(), (C,), jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (C,), jnp.float32)
         x32_BTHWC = x_BTHWC.astype(jnp.float32)
         mean = group_mean(x32_BTHWC.mean((2, 3), keepdims=True), self.groups)
         square = group_mean(jnp.square(x32_BTHWC).mean((2, 3), keepdims=True), self.groups)
@@ -117,7 +117,7 @@ class Swish(nn.Module):
     @nn.compact
     def __call__(self, x_BTHWC: jax.Array, goes_on: bool = False) -> jax.Array:
         del goes_on
-        beta_C = self.param("beta", nn.initializers.ones_init(), (x_BTHWC.shape[-1],))
+        beta_C = self.param("beta", nn.initializers.ones_init(), (x_BTHWC.shape[-1],), jnp.float32)
         beta = beta_C.astype(x_BTHWC.dtype)[None, None, None, None]
         return x_BTHWC * jax.nn.sigmoid(beta * x_BTHWC)
 

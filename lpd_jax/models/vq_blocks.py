@@ -3,6 +3,8 @@
 Channels last. Dimension key: B batch, H W grid or image, T U places, C channels, G norm groups.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -70,8 +72,8 @@ def subpixel(x_BHWC: jax.Array, channels: int, size: int, name: str) -> jax.Arra
     It starts with one kernel for all of them, so that no pattern of squares is to be unlearned.
     """
 
-    def alike(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        kernel = nn.initializers.lecun_normal()(key, (*shape[:-1], channels))
+    def alike(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        kernel = nn.initializers.lecun_normal()(key, (*shape[:-1], channels), dtype)
         return jnp.tile(kernel, size**2)
 
     return unfold_pixels(Conv3x3(channels * size**2, kernel_init=alike, name=name)(x_BHWC), size)
@@ -105,8 +107,8 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x_BHWC: jax.Array) -> jax.Array:
         B, *_, C = x_BHWC.shape
-        scale_C = self.param("scale", nn.initializers.ones_init(), (C,))
-        bias_C = self.param("bias", nn.initializers.zeros_init(), (C,))
+        scale_C = self.param("scale", nn.initializers.ones_init(), (C,), jnp.float32)
+        bias_C = self.param("bias", nn.initializers.zeros_init(), (C,), jnp.float32)
         x32_BHWC = x_BHWC.astype(jnp.float32)
         axes = tuple(range(1, x_BHWC.ndim - 1))
         mean_BC = group_mean(x32_BHWC.mean(axes))

@@ -103,7 +103,7 @@ def restart_dead_codes(
     which_key, noise_key = jax.random.split(key)
     log_usage_V = jnp.log(jnp.maximum(usage_V, 1e-12))
     chosen_V = jax.random.categorical(which_key, log_usage_V, shape=usage_V.shape)
-    noise_VE = RESTART_NOISE * jax.random.normal(noise_key, codebook_VE.shape)
+    noise_VE = RESTART_NOISE * jax.random.normal(noise_key, codebook_VE.shape, jnp.float32)
     moved_VE = unit_length(codebook_VE)[chosen_V] + noise_VE
     codebook_VE = jnp.where(dead_V[:, None], moved_VE, codebook_VE)
     usage_V = jnp.where(dead_V, 1.0 / len(usage_V), usage_V)

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 from absl import app, flags
@@ -86,7 +87,36 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a letter must not fail a command that has done its work.
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = Unbroken(sys.stdout)
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+class Unbroken:
+    """A stream whose reader may leave, as `| head -1` does: the command still does its work."""
+
+    def __init__(self, stream: io.TextIOWrapper):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._unread():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._unread():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _unread(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # from here on, and what waits in the buffer, into nothing
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 @contextlib.contextmanager

@@ -234,3 +234,11 @@ def test_ties_are_shuffled_evenly():
     assert (np.diff(np.sort(tie_BN, axis=1), axis=1) > 0).all()  # no two alike
     goes_first = (tie_BN[:, :, None] > tie_BN[:, None]).mean(0)[~np.eye(200, dtype=bool)]
     assert np.abs(goes_first - 0.5).max() < 6 * 0.5 / math.sqrt(4000)
+
+
+def test_many_orders_are_those_of_few_at_the_largest_reach():
+    """Where sums of coordinates and reach are just beyond a byte."""
+    choices = {"schedule": make_schedule(256, 20), "repulsion_threshold": 128}
+    many_ON = make_order("locality", (2, 128), num_orders=300, **choices)
+    few_ON = make_order("locality", (2, 128), num_orders=4, **choices)
+    np.testing.assert_array_equal(many_ON[:4], few_ON)

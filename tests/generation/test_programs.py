@@ -1,10 +1,12 @@
 """Programs are bounded, and a pipeline pickles and copies without them."""
 
+import concurrent.futures
 import copy
 import gc
 import pathlib
 import pickle
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -28,6 +30,19 @@ def test_the_one_that_was_not_used_for_longest_is_compiled_again():
     assert (compiled, len(programs)) == (["a", "b", "c"], 2)
     assert find("a") == "program a"
     assert (compiled, len(programs)) == (["a", "b", "c", "a"], 2)
+
+
+def test_threads_that_want_one_program_compile_it_once():
+    programs, compiled = Programs(), []
+
+    def compile_slowly():
+        compiled.append(None)
+        time.sleep(0.05)
+        return object()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: programs.find("key", compile_slowly), range(8)))
+    assert len(compiled) == len(found) == programs.num_compiled == 1
 
 
 @pytest.mark.parametrize("bound", ["maps", pytest.param("bytes", marks=pytest.mark.slow)])

@@ -66,11 +66,14 @@ def test_many_pictures_go_to_a_folder_and_to_adms_array(model, tmp_path):
     assert said["weights"] == directory_digest(model) and said["seed"] == 0
 
 
-def test_help_tells_of_the_model(model):
+def test_help_tells_of_the_model(model, monkeypatch):
     text = " ".join(model_help(["--num_images=3", "--model", str(model)]).split())
     assert "0 cat, 1 dog, 2 owl" in text and "order=locality" in text
+    monkeypatch.chdir(model.parents[1])
+    assert "0 cat" in model_help([f"--model={model.relative_to(model.parents[1])}"])
     assert "0 pixelArt" in model_help([]) and "'nowhere'" in model_help(["--model=nowhere"])
-    assert "once it is here" in model_help(["--model=owner/name"])
+    for name in ("owner/name", "lpd_l_256"):  # nothing is fetched
+        assert "once it is here" in model_help([f"--model={name}"])
 
 
 WRONG = [

@@ -35,6 +35,18 @@ def test_attention_is_softmax_over_what_the_mask_allows():
     np.testing.assert_allclose(huge_BNTK, np.take_along_axis(v_BNMK, best[..., None], 2), atol=1e-5)
 
 
+@pytest.mark.parametrize("num_masks", [(), (2,)])
+def test_a_lone_row_in_bfloat16_is_as_any_row(num_masks):
+    q_BNTK, k_BNMK, v_BNMK = (
+        jnp.asarray(random_rows(2, 3, n, 8), jnp.bfloat16) for n in (2, 12, 12)
+    )
+    mask_TM = np.random.default_rng(0).random((*num_masks, 2, 12)) < 0.6
+    both_BNTK = attend(q_BNTK, k_BNMK, v_BNMK, mask_TM)
+    first_BNTK = attend(q_BNTK[:, :, :1], k_BNMK, v_BNMK, mask_TM[..., :1, :])
+    assert (first_BNTK.shape, first_BNTK.dtype) == ((2, 3, 1, 8), jnp.bfloat16)
+    np.testing.assert_array_equal(first_BNTK, both_BNTK[:, :, :1])
+
+
 def test_attention_in_two_is_attention():
     mask_TT = teacher_forcing_mask(GroupSchedule((1, 2, 3)).group_of_rank())
     q_BNTK, k_BNTK, v_BNTK = (random_rows(2, n, 12, 8)[:, :2] for n in (2, 3, 4))

@@ -120,6 +120,8 @@ def test_fresh_parameters_are_as_announced_and_counted(name):
     config, _ = weights(name)
     params = init_params(config, jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(params, abstract_params(config))
+    with jax.enable_x64(True):  # what JAX is configured to adds no bits
+        chex.assert_trees_all_equal_shapes_and_dtypes(params, abstract_params(config))
     chex.assert_tree_all_finite(params)
     for path, leaf in flatten_dict(params, sep="/").items():
         last = path.rpartition("/")[2]

@@ -51,6 +51,18 @@ def test_a_good_run_exits_with_0(script):
     assert (result.returncode, result.stdout, result.stderr) == (0, "seed 3\n", "")
 
 
+def test_a_reader_who_leaves_does_not_stop_it(script):
+    """As `tool.py | head -1` does."""
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(
+        [sys.executable, str(script)], env=environment, stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("argument", "line"),
     [
