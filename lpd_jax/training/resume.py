@@ -32,6 +32,8 @@ FREE_FIELDS = (
     "compute.accumulate_steps",
     "data.path",
     "data.num_threads",
+    "optimizer.warmup_steps",  # both follow from how long, where a config leaves them to the data
+    "optimizer.cosine_steps",
     "optimizer.stop_grad_norm",
     "perceptual.weights",
     "perceptual.lpips_weights",
@@ -84,7 +86,7 @@ def check_same_tokenizer(
 
 
 def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | None:
-    """A line where a run of another length goes on at another learning rate, or None.
+    """A line where a run of another schedule goes on at another learning rate, or None.
 
     Args:
         config: of now.
@@ -92,15 +94,17 @@ def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | No
         step: the last one taken.
     """
     before = read_config(saved)[1]
-    if before.num_steps == config.num_steps:
-        return None
     old, new = (float(make_learning_rate(x.optimizer, x.num_steps)(step)) for x in (before, config))
     if abs(new - old) <= SAME_RATE * old:
         return None
+    schedules = (
+        f"num_steps {x.num_steps}, warmup_steps {x.optimizer.warmup_steps}, cosine_steps "
+        f"{x.optimizer.cosine_steps}"
+        for x in (before, config)
+    )
     return (
-        f"num_steps: {before.num_steps} before, {config.num_steps} now: after step {step} the "
-        f"learning rate goes from {old:.3g} to {new:.3g}; a new workdir with init_from would start "
-        "a schedule of its own"
+        f"{' before, '.join(schedules)} now: after step {step} the learning rate goes from "
+        f"{old:.3g} to {new:.3g}; a new workdir with init_from would start a schedule of its own"
     )
 
 

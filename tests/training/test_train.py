@@ -139,9 +139,14 @@ def test_a_longer_run_says_where_its_learning_rate_jumps(tmp_path, capsys):
     assert "num_steps" not in capsys.readouterr().out
     train(toy.MODEL, toy.config(4, optimizer=falling), tmp_path)
     assert capsys.readouterr().out.splitlines()[0] == (
-        "num_steps: 2 before, 4 now: after step 2 the learning rate goes from 1e-05 to 0.1; a new "
-        "workdir with init_from would start a schedule of its own"
+        "num_steps 2, warmup_steps 1, cosine_steps 1 before, num_steps 4, warmup_steps 1, "
+        "cosine_steps 1 now: after step 2 the learning rate goes from 1e-05 to 0.1; a new workdir "
+        "with init_from would start a schedule of its own"
     )
+    # So does one whose cosine is the rest, however long that is.
+    longer = dataclasses.replace(falling, warmup_steps=2, cosine_steps=4)
+    train(toy.MODEL, toy.config(6, optimizer=longer), tmp_path)
+    assert "warmup_steps 2, cosine_steps 4 now: after step 4" in capsys.readouterr().out
     # A constant rate goes on as it was.
     train(toy.MODEL, toy.config(1), tmp_path / "constant")
     train(toy.MODEL, toy.config(2), tmp_path / "constant")
