@@ -8,8 +8,8 @@
 The same layers without time, on the first frames of clips: a step costs a small part of one on
 clips.
 Its kernels become the last time tap of the tokenizer of clips, which then gives of a single frame
-what this gives of the picture, and learns from there what moves. Not trained: whether it saves time
-in the end is not measured.
+what this gives of the picture, and learns from there what moves. The bundled tokenizer of clips
+began so; whether it saves time in the end is not measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Maps how tokens depend on each other, from a trained LPD model and real pictures.
+"""Maps how tokens depend on each other, from a trained model and real pictures.
 
     python launch/analyze.py
     python launch/analyze.py --num_images=200 --references=0:0,7:5 --num_parallel=4
@@ -6,7 +6,8 @@
 
 What one token tells of every other, and what is lost where n tokens are drawn at once, in PAR's
 order and in raster order. Writes two plots, a text and the numbers as JSON into the folder OUTPUT.
-Without --data: the bundled validation pictures, as tokens of the model's tokenizer.
+Without --data: the bundled validation pictures, as tokens of the model's tokenizer. The model must
+be of a family that draws in any order: LPD, RandAR or ARPG.
 """
 
 import shlex
@@ -39,7 +40,7 @@ from lpd_jax.weights.model_directory import (
 )
 from lpd_jax.weights.parameters import put_on_device, weights_digest
 
-MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory: LPD.")
+MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 600, "Drawn from the data by the seed.", upper_bound=10**6

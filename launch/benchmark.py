@@ -59,7 +59,7 @@ DTYPE = flags.DEFINE_string(
     "dtype", "float32", "What transformers compute in: float32 or bfloat16."
 )
 NUM_SEGMENTS = flags.DEFINE_list(
-    "num_segments", None, "Of the same: scans that a schedule is cut into."
+    "num_segments", None, "Of models that draw in any order: scans of a schedule."
 )
 REMAT = flags.DEFINE_string("remat", "none", "Of the training tasks: none, minimal or full.")
 ATTENTION = flags.DEFINE_string("attention", "auto", "Of the training tasks.")

@@ -65,7 +65,9 @@ ORDER_KINDS = flags.DEFINE_list("orders", ANY_SCHEDULE, "Orders to compare.")
 REPULSION_THRESHOLDS = flags.DEFINE_list(
     "repulsion_thresholds", [], "Of the locality-aware order: a table of their own."
 )
-PROXIMITY_THRESHOLDS = flags.DEFINE_list("proximity_thresholds", [], "Likewise.")
+PROXIMITY_THRESHOLDS = flags.DEFINE_list(
+    "proximity_thresholds", [], "Of the locality-aware order: more rows of that table."
+)
 THRESHOLD_STEPS = flags.DEFINE_integer("threshold_steps", 20, "Decoding steps of that table.")
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",

@@ -43,10 +43,10 @@ groups of one. The queries of a group see each other as they do when the model d
 tokens. The first n tokens are drawn one by one in both, so they have no increase.
 
 **Shuffled groups.** A model without fault would find an image equally likely one by one in all
-orders. LPD learns from random orders, and hardly ever sees the closed patches that these two grow:
-there it is worse, one by one and at once. Shuffled, the same groups of n are drawn in a random
-order of their own for each image, from scattered contexts as in training. Where the increase is
-about the same as in order, it belongs to the groups and not to those contexts."""
+orders. A model that learned from random orders alone has hardly ever seen the closed patches that
+these two grow: there it is worse, one by one and at once. Shuffled, the same groups of n are drawn
+in a random order of their own for each image, from scattered contexts as in training. Where the
+increase is about the same as in order, it belongs to the groups and not to those contexts."""
 
 
 def write(study: Mapping[str, Any], folder: Path) -> None:
