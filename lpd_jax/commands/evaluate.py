@@ -25,6 +25,7 @@ from absl import flags, logging
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.runtime import buckets, command_line, processes
 from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
+from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
@@ -96,11 +97,25 @@ processes.define_host_flags()
 def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
+    check_options()
     with processes.job():
         if MAKE_REFERENCE.value is not None:
             write_reference(MAKE_REFERENCE.value)
         else:
             judge_pictures()
+
+
+def check_options() -> None:
+    """Raises UserError for an option that would change nothing."""
+    given = {"pictures": PICTURES, "tokenizer": TOKENIZER, "make_reference": MAKE_REFERENCE}
+    beside = [name for name, flag in given.items() if flag.value]
+    for name in (LABEL_KIND.name, *CHOICES):
+        if beside and flags.FLAGS[name].present:
+            raise UserError(
+                f"{name}: given beside {beside[0]}, allowed where a model draws, without it"
+            )
+    if PERCEPTUAL.value and not TOKENIZER.value:
+        raise UserError(f"perceptual: got {shown(PERCEPTUAL.value)}, allowed with a tokenizer")
 
 
 def write_reference(path: str) -> None:

@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from lpd_jax.data.clip_folder import ListedClips
 from lpd_jax.data.clips import ClipWindow
+from lpd_jax.evaluation.file_lists import digest_of_files, local_files
 from lpd_jax.evaluation.picture_sets import (
     SPLITS,
     ArraySet,
     PictureSet,
+    check_uncut,
     first_pictures,
-    local_files,
     parts_of,
     preprocessing,
 )
@@ -88,7 +89,8 @@ class ClipsBelow:
         )
         if not self.files:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no clips; {WHAT}")
-        self.description = "all below the folder"
+        digest = digest_of_files(folder, self.files, below)
+        self.description = f"all below the folder, files {digest}"
 
     def __len__(self) -> int:
         return len(self.files)
@@ -219,24 +221,27 @@ class ClipSet(PictureSet):
         return np.stack(cut)
 
 
-def check_same_clips(
+def check_same_images(
     real: Any, judged: Mapping[str, Any], reference: str, field: str = "reference"
 ) -> None:
-    """Raises UserError for a reference of clips of another size, length or rate than those judged.
+    """Raises UserError for a reference of another size than what is judged; of clips, length, rate.
 
     Args:
-        real: what the reference says of its clips.
+        real: what the reference says of its pictures or clips.
         judged: the same of those that are judged.
         reference: what the user calls it.
         field: that holds it, for errors.
     """
-    if len(judged["size"]) < 3 or not isinstance(real, dict):
+    if not isinstance(real, dict):
         return
-    for name, words in (("size", "frames, height and width"), ("frame_rate", "frames a second")):
+    noun, sizes = "pictures", "height and width"
+    if len(judged["size"]) == 3:
+        noun, sizes = "clips", f"frames, {sizes}"
+    for name, words in (("size", sizes), ("frame_rate", "frames a second")):
         got, wanted = real.get(name), judged.get(name)
         if got is not None and wanted is not None and got != wanted:
             raise UserError(
-                f"{field}: got {shown_path(reference)} of clips of {shown(got)} {words}, allowed "
+                f"{field}: got {shown_path(reference)} of {noun} of {shown(got)} {words}, allowed "
                 f"are {shown(wanted)}, as those that are judged"
             )
 
@@ -275,6 +280,7 @@ def open_clip_set(
         array = ArraySet(place, field)
         if len(array.size) != 3:
             raise UserError(f"{field}: got {shown_path(name)}, which holds pictures; {WHAT}")
+        check_uncut(image_size)
         return first_pictures(array, num_clips, name)
     got = f"got {shown_path(name)}, which is not there" if name else "missing"
     raise UserError(f"{field}: {got}; {WHAT}")

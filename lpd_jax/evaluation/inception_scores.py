@@ -33,7 +33,8 @@ def inception_score(
         raise UserError(
             f"logits: got {shown(logits_BC)}, allowed are finite numbers [images, classes]"
         )
-    cuts: int | np.ndarray = check_whole("num_splits", num_splits, 1, len(logits_BC))
+    check_whole("num_splits", num_splits, 1, len(logits_BC))
+    cuts = np.arange(1, num_splits) * len(logits_BC) // num_splits
     if split_size is not None:
         size = check_whole("split_size", split_size, 1)
         cuts = np.arange(size, len(logits_BC), size)

@@ -14,10 +14,11 @@ from numpy.lib import format as npy
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, open_images
+from lpd_jax.evaluation.file_lists import digest_of_files, local_files
 from lpd_jax.evaluation.gaussian_files import DAMAGE
 from lpd_jax.images import center_crop
 from lpd_jax.runtime.buckets import files_below, is_bucket, located, read_bytes
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_picture
 
@@ -85,7 +86,7 @@ class FolderSet(PictureSet):
         )
         if not self.names:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
-        self.count = len(self.names)
+        self.count, self.contents = len(self.names), digest_of_files(folder, self.names, below)
         height, width = self.read(0).shape[:2]
         self.size = height, width
 
@@ -101,8 +102,13 @@ class FolderSet(PictureSet):
         return center_crop(image, self.image_size, f"{self.field}: {file}")
 
     def settings(self) -> dict[str, Any]:
-        said = {"pictures": str(self.folder), "count": self.count, "size": list(self.size)}
-        return said | {"preprocessing": preprocessing(self.image_size)}
+        return {
+            "pictures": str(self.folder),
+            "contents": self.contents,
+            "count": self.count,
+            "size": list(self.size),
+            "preprocessing": preprocessing(self.image_size),
+        }
 
     def batches(self, rows: range) -> Iterator[np.ndarray]:
         for part in parts_of(rows):
@@ -116,10 +122,6 @@ class FolderSet(PictureSet):
                         "cuts all to one"
                     )
             yield np.stack(images)
-
-
-def local_files(folder: Any) -> list[str]:
-    return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
 
 
 class ArraySet(PictureSet):
@@ -137,6 +139,7 @@ class ArraySet(PictureSet):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
+                self.contents = f"{archive.getinfo(ARRAYS).CRC:08x}"
                 with archive.open(ARRAYS) as file:
                     shape, fortran, dtype = read_header(file)
                 if "arr_1.npy" in names:
@@ -157,7 +160,12 @@ class ArraySet(PictureSet):
         self.count, self.size = shape[0], shape[1:-1]
 
     def settings(self) -> dict[str, Any]:
-        return {"pictures": str(self.path), "count": self.count, "size": list(self.size)}
+        return {
+            "pictures": str(self.path),
+            "contents": self.contents,
+            "count": self.count,
+            "size": list(self.size),
+        }
 
     def batches(self, rows: range) -> Iterator[np.ndarray]:
         shape = (*self.size, 3)
@@ -256,9 +264,16 @@ def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
     if place is not None and place.is_dir():
         return FolderSet(place, image_size, field)
     if place is not None and place.suffix == ".npz" and place.is_file():
+        check_uncut(image_size)
         return ArraySet(place, field)
     got = f"got {shown_path(name)}, which is not there" if name else "missing"
     raise UserError(f"{field}: {got}; {WHAT}")
+
+
+def check_uncut(image_size: int) -> None:
+    """Raises UserError for a crop of the pictures of an .npz, which are taken as they are."""
+    if image_size:
+        raise UserError(f"image_size: got {shown(image_size)}, allowed for an .npz is 0: uncut")
 
 
 def parts_of(rows: range, at_once: int = 0) -> Iterator[range]:

@@ -66,7 +66,8 @@ def evaluate(
         shards = open_shards(folder, pictures, judge, shard_size)
         with open_saver(save, folder, shards, pictures) as saver:
             fill_shards(shards, pictures, judge, saver.watch, saver.has)
-        labels_B = pictures.labels if pictures.class_names == judge.class_names else None
+        known = judge.class_names and pictures.class_names == judge.class_names
+        labels_B = pictures.labels if known else None
         evidence = gather_evidence(finished_shards(shards), judge, labels_B)
         numbers: dict[str, Any] = measure(chosen, evidence, reference, judge)
         if summary := pictures.summarize(finished_shards(shards)):

@@ -69,7 +69,8 @@ class ReconstructionReport:
         if self.perceptual is not None:
             rows.append(f"perceptual      {self.perceptual:.4f}")
         if self.rfd is not None:
-            rows.append(f"rFD             {self.rfd:.3f} ({self.rfd_features})")
+            features = f" ({self.rfd_features})" if self.rfd_features else ""
+            rows.append(f"rFD             {self.rfd:.3f}{features}")
         used = f"{self.codebook_usage:.1%} of the codes, {self.dead_codes} dead"
         return [*rows, f"codebook        {used}, perplexity {self.perplexity:.0f}"]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpd_jax.evaluation.clip_sets import ClipChoices, check_same_clips, open_clip_set
+from lpd_jax.evaluation.clip_sets import ClipChoices, check_same_images, open_clip_set
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
 from lpd_jax.evaluation.gaussian_files import DAMAGE, problem_of
 from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bundled
@@ -146,12 +146,14 @@ def open_reference(
         others = "a folder of clips" if judge.judges_clips else OTHERS
         raise UserError(f"reference: missing; {WANTED}, {others}")
     if name == AVATARS:
+        real = open_pictures(AVATARS, field="reference")
+        check_same_images(real.settings(), pictures.settings(), name)
         return bundled_reference(judge)
     if name.startswith("tfds:") or buckets.located("reference", name).is_dir():
         return make_reference(real_pictures(name, pictures, clips), judge, name)
     with buckets.local_file("reference", name) as path:
         reference = load_reference(path, judge, pictures.size)._replace(name=name)
-    check_same_clips(reference.about.get("pictures"), pictures.settings(), name)
+    check_same_images(reference.about.get("pictures"), pictures.settings(), name)
     return reference
 
 

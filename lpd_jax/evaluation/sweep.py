@@ -23,6 +23,7 @@ from lpd_jax.evaluation.judges import Judge
 from lpd_jax.evaluation.protocol import RECORD_FILE, evaluate
 from lpd_jax.evaluation.references import Reference
 from lpd_jax.evaluation.shards import SHARD_SIZE, SHARDS_FOLDER, wait_for_all
+from lpd_jax.evaluation.suites import suites_for
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.buckets import delete_folder, is_bucket
@@ -32,7 +33,7 @@ from lpd_jax.runtime.json_files import read_json
 AXES = ("num_steps", "order", "guidance_scale", "temperature")
 TABLE_FILE, POINTS_FOLDER = "sweep.csv", "points"
 MOST_POINTS = 10_000
-BEST = ("fid", "frechet_distance")  # the number that is to be small
+BEST = ("fid", "fvd", "frechet_distance")  # the number that is to be small
 
 Row = dict[str, Any]
 
@@ -83,7 +84,7 @@ def run_sweep(
     rows: list[Row] = []
     for pictures in tqdm(sets, "sweep", unit="point", disable=None):
         place = folder / POINTS_FOLDER / point_name(pictures)
-        record = finished(place, pictures, judge, reference)
+        record = finished(place, pictures, judge, reference, suites)
         if record is None:
             record = evaluate(
                 pictures, judge, reference, place, suites=suites, shard_size=shard_size
@@ -109,9 +110,13 @@ def point_name(pictures: DrawnPictures) -> str:
 
 
 def finished(
-    place: Any, pictures: DrawnPictures, judge: Judge, reference: Reference
+    place: Any,
+    pictures: DrawnPictures,
+    judge: Judge,
+    reference: Reference,
+    suites: Sequence[str] = (),
 ) -> dict[str, Any] | None:
-    """The record of a point, where it is of these pictures, network and reference."""
+    """The record of a point, where it is of these pictures, network, reference and suites."""
     file = place / RECORD_FILE
     if not file.is_file():
         return None
@@ -127,6 +132,7 @@ def finished(
             == json.loads(json.dumps({key: parts[key] for key in parts if key != "about"}))
             for name, parts in wanted.items()
         )
+        same = same and set(suites_for(judge, suites)) <= record["metrics"].keys()
     except (ValueError, KeyError, TypeError):
         return None
     return record if same else None

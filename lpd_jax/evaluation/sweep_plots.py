@@ -11,6 +11,7 @@ from lpd_jax.runtime.atomic_files import replacing_file
 SCORES = ("inception_score", "class_agreement", "precision")
 LABELS = {
     "fid": "FID (lower is better)",
+    "fvd": "FVD (lower is better)",
     "frechet_distance": "Fréchet distance, no FID (lower is better)",
     "inception_score": "Inception Score (higher is better)",
     "class_agreement": "class agreement (higher is better)",

@@ -19,7 +19,7 @@ import numpy as np
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import open_images
-from lpd_jax.evaluation.clip_sets import check_same_clips
+from lpd_jax.evaluation.clip_sets import check_same_images
 from lpd_jax.evaluation.drawn_pictures import DrawingPlan
 from lpd_jax.evaluation.fid import DrawBatch, shared
 from lpd_jax.evaluation.judges import Judge, open_judge
@@ -140,7 +140,7 @@ def open_file(name: str, judge: Judge, data: DataConfig, size: tuple[int, ...] |
             "size": list(size),
             "frame_rate": data.frame_rate if data.dataset == "clips" else None,
         }
-        check_same_clips(reference.about.get("pictures"), judged, name, field)
+        check_same_images(reference.about.get("pictures"), judged, name, field)
     return reference._replace(name=name)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import wave
 
 import numpy as np
@@ -82,6 +83,10 @@ def test_some_clips_are_taken_at_random_and_windows_too(folder):
     rows = [row for row, _ in middle.found]
     assert rows == [row for row, _ in again.found] and rows != sorted(rows)
     assert middle.settings()["chosen"] == "at random, seed 0"
+    before = middle.settings()
+    os.utime(folder / "jump" / "0.mp4", ns=(0, 0))
+    others = open_clip_set(str(folder), image_size=32, choices=SHORT, num_clips=6).settings()
+    assert {name for name in before if before[name] != others[name]} == {"split"}
     drawn = dataclasses.replace(SHORT, window="random")
     random = open_clip_set(str(folder), image_size=32, choices=drawn, num_clips=6)
     assert [row for row, _ in random.found] == rows

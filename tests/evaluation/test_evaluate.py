@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.evaluation import protocol as evaluation
+from lpd_jax.evaluation.judges import Judge
 from lpd_jax.evaluation.picture_sets import ArraySet, open_pictures
 from lpd_jax.pipeline import Pipeline
 from tests import tiny
@@ -184,6 +185,14 @@ def test_saved_files_are_judged_as_the_pictures_are(record, model, real, tmp_pat
     got = found["metrics"]["features"]
     assert "class_agreement" not in got  # nobody says which class a file is of
     assert got == {name: numbers[name] for name in got}
+
+
+def test_labels_without_names_agree_with_no_classes(record, real, tmp_path):
+    pictures = ArraySet(record[0] / "pictures.npz")
+    assert pictures.labels is not None and not pictures.class_names
+    judge = Judge("efficientnet", judging.TinyNetwork())
+    found = evaluation.evaluate(pictures, judge, judging.real_reference(real), tmp_path / "out")
+    assert "class_agreement" not in found["metrics"]["features"]
 
 
 def test_labels_in_turn_and_at_random(model):

@@ -110,6 +110,14 @@ def test_bad_input_is_one_clear_line(call, message):
     assert "\n" not in str(error.value)
 
 
+def test_splits_that_do_not_divide_begin_where_torch_fidelity_has_them():
+    logits_BC = np.random.default_rng(0).normal(size=(23, 4)) * 3
+    parts = [logits_BC[i * 23 // 5 : (i + 1) * 23 // 5] for i in range(5)]
+    scores = [metrics.inception_score(part_BC, 1)[0] for part_BC in parts]
+    wanted = np.mean(scores), np.std(scores)
+    np.testing.assert_allclose(metrics.inception_score(logits_BC, 5), wanted, rtol=1e-12)
+
+
 def test_features_in_parts_have_the_statistics_of_all(golden):
     running = metrics.RunningStatistics()
     for part_BF in np.array_split(golden["A"] + 1e4, [1, 100, 350]):  # far from zero, as sums lose

@@ -91,6 +91,8 @@ def test_a_report_is_of_every_picture_whatever_the_batch(rebuilt):
         assert report.codebook_usage == pytest.approx((counts > 0).mean())
         assert report.perplexity == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), 1e-4)
     assert "mean colours" in "\n".join(report.lines())
+    nameless = dataclasses.replace(report, rfd_features="").lines()
+    assert f"rFD             {report.rfd:.3f}" in nameless
     fewer = measure_reconstruction(TOKENIZER, source, num_images=3, batch_size=3)
     assert fewer.num_images == 3 and fewer.rfd is None
     np.testing.assert_allclose(fewer.psnr, np.mean(psnr(IMAGES, rebuilt)[:3]), rtol=1e-5)

@@ -1,5 +1,7 @@
 """References of all makers are read, and a wrong one is told what it is and what was wanted."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -175,6 +177,34 @@ def test_a_folder_is_read_in_order_and_cut_where_it_is_asked_for(tmp_path):
     cut = open_pictures(str(tmp_path / "pictures"), image_size=4)
     assert next(cut.batches(range(6))).shape == (6, 4, 4, 3)
     assert "ADM's centre crop to 4x4" in cut.settings()["preprocessing"]
+
+
+def test_pictures_drawn_anew_are_others(tmp_path):
+    folder = tmp_path / "pictures"
+    write_files(folder)
+    before = open_pictures(str(folder)).settings()
+    assert before == open_pictures(str(folder)).settings()
+    os.utime(folder / "000003.png", ns=(0, 0))
+    after = open_pictures(str(folder)).settings()
+    assert {name for name in before if before[name] != after[name]} == {"contents"}
+    told = []
+    for seed in (0, 0, 1):
+        judging.write_pictures(tmp_path / "p.npz", seed=seed)
+        told.append(open_pictures(str(tmp_path / "p.npz")).settings()["contents"])
+    assert told[0] == told[1] != told[2]
+
+
+def test_a_reference_of_another_size_is_refused(tmp_path):
+    judge = judging.tiny_judge()
+    for name, size in (("small", 8), ("large", 16)):
+        judging.write_pictures(tmp_path / f"{name}.npz", size=size)
+    small, large = (open_pictures(str(tmp_path / f"{name}.npz")) for name in ("small", "large"))
+    references.save_reference(tmp_path / "r.npz", references.make_reference(large, judge))
+    assert references.open_reference(str(tmp_path / "r.npz"), large, judge).features_RF is not None
+    for name, size in ((str(tmp_path / "r.npz"), "16, 16"), ("avatars12", "64, 64")):
+        wanted = rf"of pictures of \[{size}\] height and width, allowed are \[8, 8\]"
+        with pytest.raises(ValueError, match=f"^reference: got '.*{wanted}"):
+            references.open_reference(name, small, judge)
 
 
 def test_an_array_is_read_piece_by_piece(tmp_path, monkeypatch):

@@ -78,6 +78,26 @@ def test_a_sweep_goes_on_and_compiles_a_schedule_once(model, tmp_path, monkeypat
     assert [path.read_bytes()[1:4] for path in plots] == [b"PNG", b"PNG"]
 
 
+def test_a_point_is_finished_with_the_suites_that_are_asked_for(model, tmp_path, monkeypatch):
+    judging.write_pictures(tmp_path / "real.npz")
+    judge, reference = judging.tiny_judge(), judging.real_reference(tmp_path / "real.npz")
+    pictures = judging.drawn(model, num_images=12)
+    parts = {"pictures": pictures, "network": judge, "reference": reference}
+    record = {name: part.settings() for name, part in parts.items()} | {"metrics": {"few": {}}}
+    (tmp_path / sweep.RECORD_FILE).write_text(json.dumps(record))
+    monkeypatch.setattr(sweep, "suites_for", lambda judge, asked: tuple(asked) or ("few", "more"))
+    for suites, known in (((), False), (["few"], True), (["few", "more"], False)):
+        found = sweep.finished(tmp_path, pictures, judge, reference, suites)
+        assert (found is not None) == known
+
+
+def test_the_best_of_clips_has_the_smallest_fvd(tmp_path):
+    row = {"num_steps": 4, "order": "raster", "temperature": 1.0, "guidance_scale": 1.0}
+    rows = [row | {"tats.fvd": fvd} for fvd in (3.0, 2.0)]
+    assert sweep.best_of(rows) == (1, "tats.fvd")
+    assert [path.name for path in plot_sweep(rows, tmp_path)] == ["sweep_steps.png"]
+
+
 def test_rows_without_a_distance_have_no_best():
     with pytest.raises(ValueError, match="^sweep: got 1 points without a distance"):
         sweep.best_of([{"adm.fid": None, "num_steps": 3}])

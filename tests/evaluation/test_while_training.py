@@ -75,6 +75,7 @@ def test_a_run_judges_what_its_task_draws(tmp_path, by_stripes, monkeypatch):
     path = write_reference(tmp_path / "real.npz")
     config = toy.config(
         4,
+        data=DataConfig(image_size=8),
         evaluation=EvaluationConfig(20, "tiny", path),
         every=EveryConfig(log=0, evaluate=2, save=0, sample=0, evaluate_pictures=4),
     )

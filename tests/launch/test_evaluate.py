@@ -30,6 +30,11 @@ WRONG = [
     (["--model=clips"], ["network", "missing", "i3d"]),
     (["--model=clips", "--network=avatars12"], ["'avatars12'", "pictures", "5x16x16", "i3d"]),
     (["--pictures=films", "--network=avatars12"], ["films", "no pictures", "network=i3d"]),
+    (["--pictures=small.npz", "--network=avatars12", "--image_size=9"], ["image_size", "9", "npz"]),
+    (["--pictures=small.npz", "--labels=uniform"], ["labels", "beside pictures", "model"]),
+    (["--tokenizer=avatars", "--num_steps=4"], ["num_steps", "beside tokenizer"]),
+    (["--make_reference=a.npz", "--pictures=small.npz", "--seed=1"], ["seed", "beside pictures"]),
+    (["--perceptual=vgg16"], ["perceptual", "'vgg16'", "tokenizer"]),
     (["--window=first"], ["window", "first", "middle", "random"]),
 ]
 
