@@ -20,7 +20,6 @@ import numpy as np
 from absl import flags
 
 from lpd_jax import bundled
-from lpd_jax.data.token_cache import check_cache, open_token_cache
 from lpd_jax.models.settings import MAX_SEED
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
@@ -28,10 +27,6 @@ from lpd_jax.runtime.arguments import as_path, check_whole, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
-from lpd_jax.studies import avatars_study, dependency_report, dependency_study
-from lpd_jax.studies.dependency_study import Plan
-from lpd_jax.studies.likelihoods import Likelihoods
-from lpd_jax.studies.steps_study import model_digest
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import (
     ModelFiles,
@@ -39,6 +34,13 @@ from lpd_jax.weights.model_directory import (
     read_directory_config,
 )
 from lpd_jax.weights.parameters import put_on_device, weights_digest
+
+with command_line.imports_of("train"):
+    from lpd_jax.data.token_cache import check_cache, open_token_cache
+    from lpd_jax.studies import avatars_study, dependency_report, dependency_study
+    from lpd_jax.studies.dependency_study import Plan
+    from lpd_jax.studies.likelihoods import Likelihoods
+    from lpd_jax.studies.steps_study import model_digest
 
 MODEL = flags.DEFINE_string("model", DEFAULT_MODEL, "A bundled model, or a model directory.")
 DATA = flags.DEFINE_string("data", None, "A token cache. Default: the bundled validation pictures.")

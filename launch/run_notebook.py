@@ -67,7 +67,8 @@ def main() -> None:
 
 
 def read_notebook(path: Path) -> Any:
-    import nbformat
+    with command_line.imports_of("test"):
+        import nbformat
 
     if not path.is_file():
         raise UserError(
@@ -95,10 +96,11 @@ def execute(notebook: Any) -> None:
 
     The kernel is this very Python, whatever kernels are installed.
     """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    with command_line.imports_of("test"):
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
     kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)

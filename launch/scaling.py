@@ -22,19 +22,21 @@ from lpd_jax.models.family import config_to_dict
 from lpd_jax.performance.allocator import keep_freed_memory
 from lpd_jax.performance.benchmark_case import BenchmarkCase
 from lpd_jax.performance.benchmark_model import BenchmarkModel, find_benchmark_model
-from lpd_jax.performance.scaling import (
-    CURVES,
-    Point,
-    check_points,
-    measure_curves,
-    plot_curves,
-    with_config,
-)
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import check_choice, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file, replacing_file
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.hub import DEFAULT_MODEL
+
+with command_line.imports_of("train"):
+    from lpd_jax.performance.scaling import (
+        CURVES,
+        Point,
+        check_points,
+        measure_curves,
+        plot_curves,
+        with_config,
+    )
 
 
 def powers_of_two(first: int, last: int) -> list[str]:

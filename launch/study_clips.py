@@ -14,6 +14,7 @@ which device they were taken.
 """
 
 import dataclasses
+import functools
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -30,21 +31,22 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.studies import (
-    clips_report,
-    clips_study,
-    draws,
-    model_entries,
-    models_study,
-    steps_study,
-    study_cache,
-)
-from lpd_jax.studies.clip_material import validation_clips
-from lpd_jax.studies.model_entries import Entry
-from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
+
+with command_line.imports_of("train"):
+    from lpd_jax.studies import (
+        clips_report,
+        clips_study,
+        draws,
+        model_entries,
+        models_study,
+        steps_study,
+        study_cache,
+    )
+    from lpd_jax.studies.clip_material import validation_clips
+    from lpd_jax.studies.model_entries import Entry
 
 MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
 NUM_CLIPS = flags.DEFINE_integer(
@@ -81,7 +83,10 @@ def main() -> None:
     study_cache.add_points(files["_cache.json"], study_cache.read_caches(CACHES.value or []))
     known = study_cache.read_cache(files["_cache.json"])
     classifier = load_clip_classifier()
-    rows_of_entries = model_entries.group(make_entries(classifier))
+    check = functools.partial(checked_points, classifier)
+    rows_of_entries = model_entries.group(
+        model_entries.make_entries(MODELS.value, NUM_CLIPS.value, classifier.digest, check)
+    )
 
     first = rows_of_entries[0][0].files  # whose tokenizer is that of all
     pipe = Pipeline(first)
@@ -128,40 +133,19 @@ def seconds_of(draw: Callable[[], object]) -> float:
     return time_in_turns({"alone": draw}, NUM_REPEATS.value)["alone"].median
 
 
-def make_entries(classifier: ClipClassifier) -> list[Entry]:
-    """All models and how they draw, checked."""
-    if not MODELS.value:
-        raise UserError("models: got none, allowed is at least one model directory")
-    targets = [models_study.parse_target(text) for text in MODELS.value]
-    models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
-    entries = []
-    for target in targets:
-        files = models[target.name]
-        clips_study.check_clips(files.config, target.name, classifier.shape[:-1])
-        generation, point = checked_point(files.config, target)
-        settings = steps_study.StudySettings(
-            model=target.name,
-            model_digest=steps_study.model_digest(files),
-            classifier_digest=classifier.digest,
-            num_images=NUM_CLIPS.value,
-            generation=generation,
-        )
-        entries.append(Entry(target.label, files, point, settings))
-    model_entries.check_one_tokenizer(models.values())
-    return entries
-
-
-def checked_point(
-    config: DirectoryConfig, target: models_study.Target
-) -> tuple[Generation, steps_study.Point]:
-    """How a model draws, and in which order and steps."""
+def checked_points(
+    classifier: ClipClassifier, config: DirectoryConfig, target: models_study.Target
+) -> tuple[Generation, list[steps_study.Point]]:
+    """How a model draws, and in which order and steps, which are one point."""
+    clips_study.check_clips(config, target.name, classifier.shape[:-1])
     config.need("tokenizer")
-    labels = steps_study.balanced_labels(NUM_CLIPS.value, len(NAMES))
+    labels = steps_study.balanced_labels(NUM_CLIPS.value, len(NAMES), "num_clips")
     generation = config.generation.updated(read_flags(CHOICES))
     if target.num_steps is not None:
         generation = generation.updated({"num_steps": target.num_steps})
     request = make_request(config, labels[:1], **vars(generation))
-    return generation, steps_study.Point(request.generation.order, request.schedule.num_steps)
+    point = steps_study.Point(request.generation.order, request.schedule.num_steps)
+    return generation, [point]
 
 
 def seeded(entry: Entry, seeds: list[int]) -> list[Entry]:

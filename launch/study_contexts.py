@@ -23,11 +23,13 @@ from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.studies import avatars_study, contexts_report
-from lpd_jax.studies.context_nats import ORDERS, STEPS, context_nats
-from lpd_jax.studies.steps_study import model_digest
-from lpd_jax.training.export import load_models
 from lpd_jax.weights.model_directory import ModelFiles
+
+with command_line.imports_of("train"):
+    from lpd_jax.studies import avatars_study, contexts_report
+    from lpd_jax.studies.context_nats import ORDERS, STEPS, context_nats
+    from lpd_jax.studies.steps_study import model_digest
+    from lpd_jax.training.export import load_models
 
 MODELS = flags.DEFINE_list("models", None, "Model directories or workdirs, in the table's order.")
 ORDER_KINDS = flags.DEFINE_list("orders", list(ORDERS), "Orders to compare.")

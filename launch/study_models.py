@@ -31,19 +31,19 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError
-from lpd_jax.studies import (
-    avatars_study,
-    draws,
-    model_entries,
-    models_report,
-    models_study,
-    steps_study,
-    study_cache,
-)
-from lpd_jax.studies.model_entries import Entry
-from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
+
+with command_line.imports_of("train"):
+    from lpd_jax.studies import (
+        avatars_study,
+        draws,
+        model_entries,
+        models_report,
+        models_study,
+        steps_study,
+        study_cache,
+    )
+    from lpd_jax.studies.model_entries import Entry
 
 MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
 LPD_STEPS = flags.DEFINE_list(
@@ -71,7 +71,11 @@ def main() -> None:
     json_file, markdown_file, png_file, plot_file, cache_file = outputs
     seeds, finished = draws.checked_seeds(SEEDS.value), study_cache.read_caches(CACHES.value or [])
     classifier = load_classifier()
-    rows_of_entries = model_entries.group(make_entries(classifier.digest))
+    rows_of_entries = model_entries.group(
+        model_entries.make_entries(
+            MODELS.value, NUM_IMAGES.value, classifier.digest, checked_points
+        )
+    )
     study_cache.add_points(cache_file, finished)
 
     first = rows_of_entries[0][0]
@@ -99,28 +103,6 @@ def main() -> None:
     models_report.write(study, json_file, markdown_file, plot_file, png_file.name)
     for path in (json_file, markdown_file, plot_file, png_file):
         print(f"wrote {path}")
-
-
-def make_entries(classifier_digest: str) -> list[Entry]:
-    """All models and how they draw, checked."""
-    if not MODELS.value:
-        raise UserError("models: got none, allowed is at least one model directory")
-    targets = [models_study.parse_target(text) for text in MODELS.value]
-    models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
-    entries = []
-    for target in targets:
-        files = models[target.name]
-        generation, points = checked_points(files.config, target)
-        settings = steps_study.StudySettings(
-            model=target.name,
-            model_digest=steps_study.model_digest(files),
-            classifier_digest=classifier_digest,
-            num_images=NUM_IMAGES.value,
-            generation=generation,
-        )
-        entries += [Entry(target.label, files, point, settings) for point in points]
-    model_entries.check_one_tokenizer(models.values())
-    return entries
 
 
 def checked_points(

@@ -37,14 +37,6 @@ from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_number, parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.studies import (
-    avatars_study,
-    draws,
-    steps_report,
-    steps_study,
-    study_cache,
-    thresholds,
-)
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import (
@@ -52,6 +44,16 @@ from lpd_jax.weights.model_directory import (
     load_model_directory,
     read_directory_config,
 )
+
+with command_line.imports_of("train"):
+    from lpd_jax.studies import (
+        avatars_study,
+        draws,
+        steps_report,
+        steps_study,
+        study_cache,
+        thresholds,
+    )
 
 ANY_SCHEDULE = ["raster", "random", "halton", "locality"]  # PAR's region order has its own
 

@@ -69,7 +69,7 @@ def default_references(grid: tuple[int, int]) -> tuple[tuple[int, int], ...]:
 
 
 def check_model(config: Any, where: str) -> None:
-    """Raises UserError for a transformer that does not predict any token from any others."""
+    """Raises UserError for one that does not predict any token of a picture from any others."""
     model = transformer_of(config)
     if not model.any_order:
         known = families().values()
@@ -78,6 +78,10 @@ def check_model(config: Any, where: str) -> None:
             f"model: got {shown_path(where)}, a {model.title} model, allowed are {', '.join(able)} "
             "models: "
             "they predict any token from any others"
+        )
+    if len(config.grid_size) != 2:
+        raise UserError(
+            f"model: got {shown_path(where)}, a model of clips, allowed are models of pictures"
         )
 
 

@@ -1,10 +1,13 @@
 """Models that a study compares: which there are, and which of them are one row."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.studies import steps_study
+from lpd_jax.studies import models_study, steps_study
+from lpd_jax.training.export import load_models
+from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
 
@@ -16,6 +19,44 @@ class Entry(NamedTuple):
     files: ModelFiles
     point: steps_study.Point
     settings: steps_study.StudySettings
+
+
+# How a model draws, and in which orders and steps; UserError for one that is none of a study.
+Check = Callable[[DirectoryConfig, models_study.Target], tuple[Generation, list[steps_study.Point]]]
+
+
+def make_entries(
+    texts: Sequence[str] | None, num_images: int, classifier_digest: str, check: Check
+) -> list[Entry]:
+    """All models and how they draw, checked.
+
+    Args:
+        texts: as `parse_target` reads them.
+        num_images: of each draw, or clips.
+        classifier_digest: of what judges them.
+        check: of one model.
+
+    Raises:
+        UserError: no model, one that is not there, or models of several tokenizers.
+    """
+    if not texts:
+        raise UserError("models: got none, allowed is at least one model directory")
+    targets = [models_study.parse_target(text) for text in texts]
+    models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
+    entries = []
+    for target in targets:
+        files = models[target.name]
+        generation, points = check(files.config, target)
+        settings = steps_study.StudySettings(
+            model=target.name,
+            model_digest=steps_study.model_digest(files),
+            classifier_digest=classifier_digest,
+            num_images=num_images,
+            generation=generation,
+        )
+        entries += [Entry(target.label, files, point, settings) for point in points]
+    check_one_tokenizer(models.values())
+    return entries
 
 
 def check_one_tokenizer(models: Iterable[ModelFiles]) -> None:

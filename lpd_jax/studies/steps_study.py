@@ -80,7 +80,7 @@ def default_steps(num_tokens: int) -> tuple[int, ...]:
     return tuple(sorted({int(step) for step in steps}))
 
 
-def balanced_labels(num_images: int, num_classes: int) -> np.ndarray:
+def balanced_labels(num_images: int, num_classes: int, field: str = "num_images") -> np.ndarray:
     """int32 `[B]`: 0, 1, 2, ... in turn, every class equally often.
 
     Raises:
@@ -88,7 +88,7 @@ def balanced_labels(num_images: int, num_classes: int) -> np.ndarray:
     """
     if num_images < 1 or num_images % num_classes:
         raise UserError(
-            f"num_images: got {num_images}, allowed are multiples of the {num_classes} classes"
+            f"{field}: got {num_images}, allowed are multiples of the {num_classes} classes"
         )
     return np.arange(num_images, dtype=np.int32) % num_classes
 

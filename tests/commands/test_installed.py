@@ -102,6 +102,27 @@ def test_what_the_core_does_not_bring_is_one_line(name, package, extra, tmp_path
     assert told.stderr.startswith(f"{name}: {package}")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "package", "extra"),
+    [
+        ("analyze", ["--help"], "matplotlib", "train"),
+        ("study_clips", ["--help"], "tensorboardX", "train"),
+        ("run_notebook", [], "nbformat", "test"),
+    ],
+)
+def test_what_a_script_needs_besides_is_one_line(name, options, package, extra, tmp_path):
+    script = tiny.REPOSITORY / "launch" / f"{name}.py"
+    program = tmp_path / script.name
+    program.write_text(
+        f"import runpy, sys; sys.modules[{package!r}] = None\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+    told = tiny.run_python(program, *options, cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1 and f"`pip install 'lpd_jax[{extra}]'`" in told.stderr
+    assert told.stderr.startswith(f"{script.name}: {package}")
+
+
 def test_the_installed_program_draws(tmp_path):
     tiny.write_model_directory(tmp_path / "model")
     program = install("lpd-generate", tmp_path)

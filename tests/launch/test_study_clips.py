@@ -11,7 +11,7 @@ from tests.launch import one_process
 SCRIPT = tiny.REPOSITORY / "launch" / "study_clips.py"
 WRONG = [
     (["--models="], ["models", "at least one"]),
-    (["--num_clips=25"], ["num_images", "25", "12 classes"]),
+    (["--num_clips=25"], ["num_clips", "25", "12 classes"]),
     (["--models=LPD@81"], ["num_steps", "81", "80"]),
     (["--temperature=-1"], ["temperature", "-1"]),
     (["--output=nowhere/m"], ["output", "nowhere"]),

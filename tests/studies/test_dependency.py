@@ -167,6 +167,9 @@ def test_other_bad_input_is_one_clear_line():
     with pytest.raises(ValueError, match="model: got 'my_par', a PAR model, allowed are ARPG, LPD"):
         dependency_study.check_model(tiny.PAR, "my_par")
     dependency_study.check_model(tiny.LPD, "my_lpd")
+    clips = dataclasses.replace(tiny.LPD, grid_size=(4, *tiny.LPD.grid_size))
+    with pytest.raises(ValueError, match="model: got 'my_clips', a model of clips, allowed are"):
+        dependency_study.check_model(clips, "my_clips")
 
 
 def test_default_references_are_in_every_grid():
