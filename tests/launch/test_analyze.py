@@ -58,8 +58,8 @@ def studies(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
     cases = [
         ("avatars", ["--num_images=5", "--references=0:0,3:1"]),
-        ("cats", ["--data=tokens", "--num_images=12"]),
-        ("bare", ["--data=tokens", "--num_images=12"]),
+        ("cats", ["--data=tokens", "--num_images=11"]),
+        ("bare", ["--data=tokens", "--num_images=11"]),
     ]
     for model, _ in cases:
         (folder / model / ("maps" if model == "bare" else "")).mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_maps_of_the_bundled_pictures(studies):
 def test_maps_of_a_token_cache(studies, model):
     study = studies[model]
     assert study["protocol"]["data"].startswith("tokens of folder train")
-    assert study["protocol"]["num_images"] == 12
+    assert study["protocol"]["num_images"] == 11
     assert len(study["given_one"]) == 2 * 5  # without a reference, and four by default
 
 
