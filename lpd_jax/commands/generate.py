@@ -186,7 +186,9 @@ def draw(
         for images_BHWC, tokens_BN in pipe.batches(request):
             for sink in sinks:
                 sink.add(images_BHWC)
-            parts.append((images_BHWC[: keeps_pictures * count], tokens_BN[: keeps_tokens * count]))
+            # An empty view would keep its whole batch.
+            kept_BHWC = images_BHWC if keeps_pictures else images_BHWC[:0].copy()
+            parts.append((kept_BHWC, tokens_BN if keeps_tokens else tokens_BN[:0].copy()))
             bar.update(len(images_BHWC))
     return Drawn(*map(np.concatenate, zip(*parts, strict=True)))
 

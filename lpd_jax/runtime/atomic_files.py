@@ -120,10 +120,11 @@ def replacing_directory(path: str | PathLike, what: str = "the folder") -> Itera
 def _renamed(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, previous = _beside(path, "writing"), _beside(path, "previous")
-    temporary.mkdir()
+    _make_anew(temporary)
     try:
         yield temporary
         if path.exists():  # a folder that is not empty cannot be renamed over
+            shutil.rmtree(previous, ignore_errors=True)
             path.rename(previous)
         temporary.rename(path)
     finally:
@@ -135,7 +136,7 @@ def _renamed(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _inside_mount(path: Path) -> Iterator[Path]:
     temporary = _beside(path / path.name, "writing")
-    temporary.mkdir()
+    _make_anew(temporary)
     try:
         yield temporary
         new = {file.name for file in temporary.iterdir()}
@@ -148,6 +149,12 @@ def _inside_mount(path: Path) -> Iterator[Path]:
             os.replace(file, path / file.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_anew(temporary: Path) -> None:
+    # A container gives its processes the same numbers again: a killed one may have left it.
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
 
 
 def remove_leftovers(path: str | PathLike) -> None:

@@ -187,7 +187,7 @@ class Checkpoints:
 
     def read_params(self, step: int) -> tuple[dict, dict]:
         """Parameters, or their average, of one checkpoint on one device, and its config."""
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         saved = self.saved_tree(step)
         *parents, name = params_path(saved)
         # Of all else, the optimizer's moments above all, nothing is read.

@@ -1,10 +1,13 @@
 import json
+import types
+import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import lpd_jax
+from lpd_jax.commands import generate
 from lpd_jax.generation.model_help import model_help
 from lpd_jax.weights.model_directory import directory_digest
 from tests import tiny
@@ -37,6 +40,22 @@ def test_writes_a_grid_an_animation_and_tokens(model, tmp_path):
     with Image.open(tmp_path / "a.gif") as film, Image.open(tmp_path / "a.png") as grid:
         assert film.n_frames == 5
         assert film.size == grid.size
+
+
+def test_pictures_that_are_in_their_files_do_not_stay_in_memory():
+    drawn_before, alive = [], []
+
+    def batches(request):
+        for _ in request.labels:
+            alive.append(sum(batch() is not None for batch in drawn_before))
+            images_BHWC, tokens_BN = np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 16), np.int32)
+            drawn_before.append(weakref.ref(images_BHWC))
+            yield images_BHWC, tokens_BN
+
+    request = types.SimpleNamespace(labels=[0] * 4)
+    drawn = generate.draw(types.SimpleNamespace(batches=batches), request, {}, {})
+    assert drawn.images.shape == (0, 8, 8, 3)
+    assert alive == [0, 1, 1, 1]
 
 
 def test_many_pictures_go_to_a_folder_and_to_adms_array(model, tmp_path):

@@ -69,6 +69,24 @@ def test_the_files_of_a_mount_point_are_replaced_in_it(tmp_path, monkeypatch):
     assert sorted(file.name for file in mount.iterdir()) == ["b", "c"]
 
 
+@pytest.mark.parametrize("is_mount", [False, True])
+def test_folders_that_a_killed_process_of_this_number_left_are_in_nobodys_way(
+    tmp_path, monkeypatch, is_mount
+):
+    model = tmp_path / "model"
+    model.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: is_mount and str(path) == str(model))
+    beside = model if is_mount else tmp_path
+    for purpose in ("writing", "previous"):
+        leftover = beside / f".model.{purpose}-{os.getpid()}"
+        leftover.mkdir()
+        (leftover / "half").write_text("half")
+    with replacing_directory(model) as temporary:
+        (temporary / "config.json").write_text("new")
+    assert [file.name for file in model.iterdir()] == ["config.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("name", ["tokens", "x" * 250])
 def test_leftovers_of_killed_processes_are_found(tmp_path, name):
     context = replacing_file(tmp_path / name)

@@ -71,6 +71,13 @@ def test_parameters_are_read_alone_on_one_device_and_nothing_is_written(folder):
     assert sorted(path for path in folder.rglob("*")) == before
 
 
+def test_a_process_reads_parameters_onto_a_device_of_its_own(folder, monkeypatch):
+    own = jax.local_devices()[1]
+    monkeypatch.setattr(jax, "local_devices", lambda *_, **__: [own])
+    params, _ = saved_params(folder)
+    assert params["head"]["kernel"].devices() == {own}
+
+
 def test_an_unfinished_checkpoint_does_not_count(tmp_path):
     for name in ("7.orbax-checkpoint-tmp-123", "notes"):
         (tmp_path / name).mkdir()
