@@ -14,6 +14,7 @@ from lpd_jax.runtime.picture_files import endings
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
+NO_CLASSES = ("train", "val", "validation", "test")  # where no other folders are beside them
 HASHES = 2**32
 BINS = 20  # hashes modulo this: the first bin is the share of 0.05 that is the default
 PARTS = ("train", "validation", "all")
@@ -92,6 +93,8 @@ class FolderPictures:
             problem = "holds no folders"
         elif class_folders(train := subfolder(self.root, "train")):
             problem = f"holds {train}, but no class folders in {shown(candidates[-1])}"
+        elif all(name.casefold() in NO_CLASSES for name in class_folders(self.root)):
+            problem = "holds folders of splits, but no class folders in them"
         elif part not in PARTS:
             problem = f"holds no {shown(part)} with class folders in it"
         else:

@@ -9,7 +9,7 @@ from lpd_jax.runtime.arguments import check_choice, check_text
 from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
-from lpd_jax.training.workdir import read_class_names
+from lpd_jax.training.workdir import TOKENIZER, read_class_names, read_data
 from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import find_model_directory
@@ -20,6 +20,7 @@ from lpd_jax.weights.model_directory import (
     load_model_directory,
     save_model_directory,
 )
+from lpd_jax.weights.parameters import weights_digest
 from lpd_jax.weights.saved_runs import saved_config
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
@@ -92,7 +93,24 @@ def read_run(
     model, run = read_config(saved_config(checkpoints))
     sources = find_sources(model, run, workdir, tokenizer_workdir)
     parts = {part: load_weights(path, part, field) for part, (path, field) in sources.items()}
+    if "transformer" in parts and not tokenizer_workdir:
+        check_tokenizer_learned(folder, run.tokenizer, parts["tokenizer"])
     return sources, parts, exported_config(parts, run, read_class_names(folder))
+
+
+def check_tokenizer_learned(folder: Any, path: str, tokenizer: Weights) -> None:
+    """Raises UserError where the tokenizer has changed since a run has learned its tokens.
+
+    Runs that are older than the digests of their tokenizers say nothing of it.
+    """
+    learned = read_data(folder).get(TOKENIZER)
+    digest = weights_digest(tokenizer.params, tokenizer.config)
+    if learned not in (None, digest):
+        raise UserError(
+            f"tokenizer_workdir: missing, and {shown_path(path)} is of digest {digest} by now, "
+            f"allowed is {learned}, whose tokens the run has learned; name where that lies, or "
+            "this one if you want it all the same"
+        )
 
 
 def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: str) -> Sources:

@@ -63,6 +63,16 @@ def test_split_folders(split_folders):
     same(named[1], 100, 1)
 
 
+def test_split_folders_without_class_folders_are_no_classes(tmp_path):
+    for split in ("Train", "val"):
+        (tmp_path / split).mkdir()
+        Image.fromarray(photos.pixels(1)).save(tmp_path / split / "1.png")
+    words = "which holds folders of splits, but no class folders in them; allowed are"
+    for split in ("train", "validation"):
+        with pytest.raises(ValueError, match=words):
+            open_images(folder_config(tmp_path), split)
+
+
 def test_a_validation_folder_without_some_class_keeps_the_numbers_of_training(split_folders):
     for file in (split_folders / "val" / "ant").iterdir():
         file.unlink()

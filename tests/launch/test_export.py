@@ -1,6 +1,7 @@
 """Runs become model directories."""
 
 import dataclasses
+import shutil
 
 import chex
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.settings import Generation
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.export import export_run
 from lpd_jax.training.workdir import write_data
 from lpd_jax.weights.checkpoint import Checkpoints
 from lpd_jax.weights.model_directory import load_model_directory
+from lpd_jax.weights.parameters import weights_digest
 from tests import tiny
 from tests.launch import one_process
 
@@ -35,7 +39,8 @@ def runs(tmp_path_factory):
             state = {"params": tiny.random_params(model, seed=step), "step": np.int32(step)}
             checkpoints.save(step, state, {"position": step}, config_to_json(model, config))
         checkpoints.close()
-        write_data(folder / name, NAMES)
+        learned = weights_digest(tiny.random_params(VQ, seed=2), VQ) if name == "lpd" else ""
+        write_data(folder / name, NAMES, learned)
     tiny.write_model_directory(folder / "other", transformer=None)
     return folder
 
@@ -66,6 +71,23 @@ def test_a_tokenizers_run_makes_a_directory_of_a_tokenizer(runs, tmp_path):
     assert files.transformer is None and files.config.transformer is None
     half = tiny.random_params(VQ, seed=2)["codebook"].astype(np.float16)
     np.testing.assert_array_equal(files.tokenizer["codebook"], half)
+
+
+def test_a_tokenizer_that_was_trained_on_since_is_none_that_the_run_has_learned(
+    runs, tmp_path, monkeypatch
+):
+    shutil.copytree(runs / "lpd", tmp_path / "lpd")
+    shutil.copytree(runs / "vq", tmp_path / "vq")
+    checkpoints = Checkpoints(tmp_path / "vq" / "checkpoints")
+    run = TrainConfig(num_steps=3, batch_size=1)
+    state = {"params": tiny.random_params(VQ, seed=3), "step": np.int32(3)}
+    checkpoints.save(3, state, {"position": 3}, config_to_json(VQ, run))
+    checkpoints.close()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^tokenizer_workdir: missing, and 'vq' is of digest .*, al"):
+        export_run("model", "lpd")
+    assert not (tmp_path / "model").exists()
+    export_run("model", "lpd", tokenizer_workdir="vq")  # who names it means it
 
 
 # launch/export.py where the bucket `runs` is the folder it is started in.
