@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lpd_jax.data.folder_walk import class_name, folder_names, printable, walk_classes
 from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
@@ -58,12 +59,12 @@ class ForeignCache(NamedTuple):
                 array_VN = np.stack([content[key].reshape(-1) for key in views])
         except DAMAGE as error:
             raise UserError(
-                f"from: {self.path}: {name} is missing or damaged ({error}); fetch it again"
+                f"from: {printable(self.path)}: {printable(name)} is missing or damaged ({error}); fetch it again"
             ) from None
         if array_VN.dtype.kind not in "iu" or array_VN.ndim not in (1, 2):
             raise UserError(
-                f"from: {self.path}: {name} holds {array_VN.dtype} of shape {array_VN.shape}, "
-                "allowed are whole numbers [views, tokens]"
+                f"from: {printable(self.path)}: {printable(name)} holds {array_VN.dtype} of shape "
+                f"{array_VN.shape}, allowed are whole numbers [views, tokens]"
             )
         return np.atleast_2d(array_VN).astype(np.int64)
 
@@ -83,11 +84,8 @@ def open_foreign_cache(path: str, split: str) -> ForeignCache:
         numbered = open_numbered(path, place)
         if numbered is not None:
             return numbered
-        names = [
-            (pathlib.Path(folder) / file).relative_to(place).as_posix()
-            for folder, _, files in os.walk(place)
-            for file in files
-        ]
+        walk = walk_classes(place, folder_names(place), SUFFIXES)
+        names = [x.replace(os.sep, "/") for found in walk.files.values() for x in found]
         return open_classes(path, names, lambda name: (place / name).read_bytes(), split)
     if not place.is_file():
         raise UserError(f"from: got {shown_path(path)}, which is not there; {ALLOWED}")
@@ -110,13 +108,14 @@ def open_foreign_cache(path: str, split: str) -> ForeignCache:
 
 def open_numbered(path: str, folder: pathlib.Path) -> ForeignCache | None:
     """LlamaGen's and PAR's folders of codes and labels; None where there are none."""
-    codes = [x for x in sorted(folder.glob("*_codes")) if next(x.glob("*.npy"), None)]
+    found = [folder / name for name in folder_names(folder) if name.endswith("_codes")]
+    codes = [x for x in found if next(x.glob("*.npy"), None)]
     if not codes:
         return None
     if len(codes) > 1:
-        found = ", ".join(x.name for x in codes)
+        names = ", ".join(printable(x.name) for x in codes)
         raise UserError(
-            f"from: got {shown_path(path)}, which holds {found}; allowed is one folder of codes"
+            f"from: got {shown_path(path)}, which holds {names}; allowed is one folder of codes"
         )
     labels = folder / (codes[0].name.removesuffix("_codes") + "_labels")
     if not labels.is_dir():
@@ -143,7 +142,7 @@ def open_classes(
     path: str, files: Sequence[str], read: Callable[[str], bytes], split: str
 ) -> ForeignCache:
     """LPD's and RandAR's folders of classes: called by label, or else numbered as they sort."""
-    names = [x for x in files if x.endswith(SUFFIXES) and "/" in x]
+    names = [x for x in files if x.endswith(SUFFIXES) and "/" in x and not is_hidden(x)]
     roots = sorted({x.rsplit("/", 2)[0] if x.count("/") > 1 else "" for x in names})
     if len(roots) > 1:  # a folder for each split
         roots = [root for root in roots if root.rsplit("/", 1)[-1] in SPLIT_FOLDERS[split]]
@@ -156,8 +155,13 @@ def open_classes(
     folders = sorted({class_of(name) for name in names})
     called_by_label = all(re.fullmatch("[0-9]+", folder) for folder in folders)
     labels = {x: int(x) if called_by_label else i for i, x in enumerate(folders)}
-    class_names = () if called_by_label else tuple(folders)
+    class_names = () if called_by_label else tuple(map(class_name, folders))
     return ForeignCache(path, sorted(names), read, lambda name: labels[class_of(name)], class_names)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder that it lies in is, as a Mac's "._photo.npz"."""
+    return any(part.startswith(".") and part != "." for part in name.split("/"))
 
 
 def class_of(name: str) -> str:

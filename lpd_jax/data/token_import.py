@@ -14,6 +14,7 @@ import grain
 import numpy as np
 
 from lpd_jax.data.batches import read_ahead
+from lpd_jax.data.folder_walk import printable
 from lpd_jax.data.foreign_caches import ForeignCache, open_foreign_cache
 from lpd_jax.data.token_cache import NUM_VIEWS, CacheSettings
 from lpd_jax.data.token_encoder import ImageBatch
@@ -77,8 +78,9 @@ def plan_import(
             f"crop_ratio: got {len(ratios)} for {len(caches)} caches of ten crops, allowed is one "
             "for each path of --from"
         )
-    listed = hashlib.sha256("\n".join(x for c in caches for x in c.names).encode()).hexdigest()
-    first = pathlib.Path(caches[0].path).name
+    names = "\n".join(x for c in caches for x in c.names).encode("utf-8", "surrogateescape")
+    listed = hashlib.sha256(names).hexdigest()
+    first = printable(pathlib.Path(caches[0].path).name)
     return CacheSettings(
         tokenizer=weights_digest(tokenizer.params, tokenizer.config),
         dataset=f"imported {first}, list of files {listed[:16]}",
@@ -132,8 +134,8 @@ def read_label(caches: Sequence[ForeignCache], settings: CacheSettings, index: i
     labels = [cache.label(cache.names[index]) for cache in caches]
     if len(set(labels)) > 1 or not 0 <= labels[0] < settings.num_classes:
         raise UserError(
-            f"from: {caches[0].path}: {caches[0].names[index]} has labels {labels}, allowed is one "
-            f"in all caches, from 0 to {settings.num_classes - 1}"
+            f"from: {printable(caches[0].path)}: {printable(caches[0].names[index])} has labels "
+            f"{labels}, allowed is one in all caches, from 0 to {settings.num_classes - 1}"
         )
     return labels[0]
 
@@ -143,17 +145,17 @@ def read_views(caches: Sequence[ForeignCache], settings: CacheSettings, index: i
     halves: list[list[np.ndarray]] = [[], []]
     num_tokens = math.prod(settings.grid_size)
     for cache in caches:
-        name = cache.names[index]
-        tokens_VN = cache.tokens(name)
+        tokens_VN = cache.tokens(cache.names[index])
+        name = f"{printable(cache.path)}: {printable(cache.names[index])}"
         if tokens_VN.shape != (wanted := (NUM_VIEWS[settings.views], num_tokens)):
             raise UserError(
-                f"from: {cache.path}: {name} holds {tokens_VN.shape} views and tokens, allowed is "
+                f"from: {name} holds {tokens_VN.shape} views and tokens, allowed is "
                 f"{wanted}: as in the first image, and a grid of "
                 f"{'x'.join(map(str, settings.grid_size))}"
             )
         if tokens_VN.min() < 0 or tokens_VN.max() >= settings.codebook_size:
             raise UserError(
-                f"from: {cache.path}: {name} holds tokens {tokens_VN.min()} to {tokens_VN.max()}, "
+                f"from: {name} holds tokens {tokens_VN.min()} to {tokens_VN.max()}, "
                 f"allowed are 0 to {settings.codebook_size - 1}"
             )
         if settings.views == "ten_crop":

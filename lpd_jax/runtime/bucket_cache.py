@@ -10,7 +10,7 @@ from etils import epath
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.compilation_cache import default_cache_dir
-from lpd_jax.runtime.locks import fcntl
+from lpd_jax.runtime.locks import in_turn
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # heard where others are told to report errors only
@@ -29,10 +29,7 @@ def kept_here(folder: epath.Path) -> pathlib.Path:
     made_of = [str(folder), *(f"{name} {stamp(about)}" for name, about in files.items())]
     digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
     local = default_cache_dir() / "buckets" / f"{folder.name}_{digest}"
-    local.mkdir(parents=True, exist_ok=True)
-    with open(local / ".lock", "w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with in_turn(local / ".lock"):
         missing = [name for name in files if not (local / name).is_file()]
         if missing:
             size = sum(files[name]["size"] for name in missing) / 2**20

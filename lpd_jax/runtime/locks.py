@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a folder that dies with the process that holds it."""
+"""One writer at a time: locks that die with the process that holds them."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lpd_jax.runtime.arguments import as_path
-from lpd_jax.runtime.disk_faults import disk_error
+from lpd_jax.runtime.disk_faults import disk_error, writing
 from lpd_jax.runtime.errors import UserError, shown_path
 
 fcntl: Any
@@ -85,3 +85,22 @@ def acquire(name: str, folder: pathlib.Path) -> int:
                 os.pwrite(file, f"process {os.getpid()} of {platform.node()}".encode(), 0)
             return file
         os.close(file)
+
+
+@contextlib.contextmanager
+def in_turn(file: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process is inside with this file, which is made and stays.
+
+    On a file system without locks, and a system without them, nobody waits.
+
+    Raises:
+        DiskError: the disk is full, read-only or gone.
+    """
+    with writing("a lock", file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(file, "w")  # noqa: SIM115
+    with lock:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -12,6 +12,7 @@ from typing import Any
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.locks import in_turn
 from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
 from lpd_jax.weights.model_card import ModelFacts, model_card
 from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, save_model_directory
@@ -58,8 +59,19 @@ def fetch_published(entry: Published, tell: Tell) -> Path:
     folder = default_cache_dir() / "models" / f"{entry.name}-{commits}"
     if (folder / CONFIG_FILE).is_file():
         return folder
-    for leftover in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    # Of the processes that first use a model at once one converts it, the others wait.
+    with in_turn(folder.parent / f".lock_{folder.name}"):
+        if not (folder / CONFIG_FILE).is_file():
+            for leftover in folder.parent.glob(f".{folder.name}.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            convert_published(entry, parts, files, folder, tell)
+    return folder
+
+
+def convert_published(
+    entry: Published, parts: list[Published], files: list[Path], folder: Path, tell: Tell
+) -> None:
+    """Writes the model directory of published weights, whose files are here."""
     tell(f"{entry.name}: converting {' and '.join(file.name for file in files)} once, to {folder}")
     models: dict[str, Any] = {"transformer": None, "tokenizer": None}
     weights: dict[str, Any] = {}
@@ -76,7 +88,6 @@ def fetch_published(entry: Published, tell: Tell) -> Path:
         source=", ".join(f"{part.repository}/{part.file}".rstrip("/") for part in parts),
     )
     save_model_directory(folder, config, **weights, card=model_card(config, facts, entry.name))
-    return folder
 
 
 def fetch_file(entry: Published, tell: Tell) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -72,6 +73,23 @@ def test_lpd_with_its_mirrors(tmp_path):
     cache = take_over(tmp_path / "ours", tmp_path / "lpd")
     check(cache, tokens_BVN, class_names=tuple(tiny.CLASS_NAMES))
     assert (cache.settings.views, cache.settings.num_shards) == ("mirror", 3)
+
+
+def test_names_of_any_bytes_linked_classes_and_what_macs_leave_behind(tmp_path):
+    tokens_BVN = drawn(2)
+    write_lpd(tmp_path / "lpd", tokens_BVN)
+    first, second, _ = sorted(tiny.CLASS_NAMES)
+    lpd, odd = tmp_path / "lpd", os.fsdecode(b"\xe9")
+    (lpd / first / "photo_0.npz").rename(lpd / first / f"photo_0{odd}.npz")
+    (lpd / "owl").rename(lpd / f"z{odd}")
+    (lpd / second).rename(tmp_path / "elsewhere")
+    (lpd / second).symlink_to(tmp_path / "elsewhere")
+    (lpd / first / "circle").symlink_to(lpd)
+    for rubbish in ("._photo.npz", ".cache/0.npz", f"{first}/._photo_0.npz"):
+        (lpd / rubbish).parent.mkdir(exist_ok=True)
+        (lpd / rubbish).write_bytes(b"rubbish")
+    cache = take_over(tmp_path / "ours", lpd)
+    check(cache, tokens_BVN, class_names=(first, second, r"z\xe9"))
 
 
 def test_randar_of_a_tar_and_of_the_folder_in_it(tmp_path):

@@ -84,7 +84,7 @@ def test_a_tokenizer_that_was_trained_on_since_is_none_that_the_run_has_learned(
     checkpoints.save(3, state, {"position": 3}, config_to_json(VQ, run))
     checkpoints.close()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="^tokenizer_workdir: missing, and 'vq' is of digest .*, al"):
+    with pytest.raises(UserError, match="^tokenizer_workdir: missing, and 'vq' is of digest"):
         export_run("model", "lpd")
     assert not (tmp_path / "model").exists()
     export_run("model", "lpd", tokenizer_workdir="vq")  # who names it means it

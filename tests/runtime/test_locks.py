@@ -1,5 +1,6 @@
 """One writer of a folder at a time."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,7 +8,8 @@ import sys
 
 import pytest
 
-from lpd_jax.runtime.locks import writing_to
+from lpd_jax.runtime import locks
+from lpd_jax.runtime.locks import in_turn, writing_to
 from tests import tiny
 
 HOLDER = (
@@ -60,4 +62,36 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     words = r"^output: got '.*file/new', which cannot be written to \(Not a directory\)"
     with pytest.raises(ValueError, match=words), writing_to("output", tmp_path / "file" / "new"):
+        pass
+
+
+def test_processes_take_turns(tmp_path):
+    """Who waits outside reads what the holder wrote before it left."""
+    waiter = (
+        "import pathlib, sys\n"
+        "from lpd_jax.runtime.locks import in_turn\n"
+        "print('waits', flush=True)\n"
+        "with in_turn(pathlib.Path(sys.argv[1]) / 'lock'):\n"
+        "    print((pathlib.Path(sys.argv[1]) / 'work').exists())\n"
+    )
+    with in_turn(tmp_path / "lock"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", waiter, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "waits\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        (tmp_path / "work").touch()
+    assert process.communicate(timeout=60)[0] == "True\n"
+
+
+def test_where_there_are_no_locks_nobody_waits(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with in_turn(tmp_path / "cache" / "lock"):
+        pass
+    monkeypatch.setattr(locks, "fcntl", None)
+    with in_turn(tmp_path / "cache" / "lock"):
         pass

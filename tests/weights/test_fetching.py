@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -108,6 +109,14 @@ def test_published_weights_are_fetched_and_converted_once(hub, tmp_path):
     assert again == par and not told and not [x for x in asked if "resolve" in x and "GET" in x]
     (again,), told, asked = ask(hub, tmp_path, "tiny_par", HF_HUB_OFFLINE="1")
     assert again == par and not told and not asked
+
+
+def test_of_two_processes_one_converts_and_both_have_the_model(hub, tmp_path):
+    with futures.ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: ask(hub, tmp_path, "tiny_par"), range(2)))
+    (one,), (other,) = (outcomes for outcomes, _, _ in both)
+    assert one == other and "config.json" in one[1]
+    assert sum("converting PAR.pt and vq.pt once" in told for _, told, _ in both) == 1
 
 
 def test_what_was_cut_off_goes_on(hub, tmp_path):
