@@ -59,7 +59,8 @@ class ForeignCache(NamedTuple):
                 array_VN = np.stack([content[key].reshape(-1) for key in views])
         except DAMAGE as error:
             raise UserError(
-                f"from: {printable(self.path)}: {printable(name)} is missing or damaged ({error}); fetch it again"
+                f"from: {printable(self.path)}: {printable(name)} is missing or damaged "
+                f"({error}); fetch it again"
             ) from None
         if array_VN.dtype.kind not in "iu" or array_VN.ndim not in (1, 2):
             raise UserError(

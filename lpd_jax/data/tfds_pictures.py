@@ -52,7 +52,10 @@ class TfdsPictures:
         return len(self.records)
 
     def load(self, index: int) -> tuple[bytes, int]:
-        record = self.records[index]
+        try:
+            record = self.records[index]
+        except RuntimeError as error:  # ArrayRecord's, of a damaged file
+            raise OSError(str(error)) from None
         return record[self.keys[0]], int(record[self.keys[1]])
 
     def name(self, index: int) -> str:

@@ -139,11 +139,12 @@ class PARFamily(BlockFamily):
         num_orders: int,
         seed: int = 0,
         *,
+        first_index: int = 0,
         proximity_threshold: float = 1.0,
         repulsion_threshold: int | None = None,
     ) -> np.ndarray:
         """The model's own, as often as asked for; UserError where another is asked for."""
-        del seed, proximity_threshold, repulsion_threshold
+        del seed, first_index, proximity_threshold, repulsion_threshold
         window, own_N = self.window(schedule), par_order(self.config)
         if window is not None:
             own_N = wavefront_order(self.config.grid_size, window)

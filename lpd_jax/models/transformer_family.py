@@ -147,10 +147,14 @@ class Family(abc.ABC):
         num_orders: int,
         seed: int = 0,
         *,
+        first_index: int = 0,
         proximity_threshold: float = 1.0,
         repulsion_threshold: int | None = None,
     ) -> np.ndarray:
-        """The order of each image, int32 `[B, N]`, of a kind or of the user's own array."""
+        """The order of each image, int32 `[B, N]`, of a kind or of the user's own array.
+
+        Of a kind, that of image `first_index` and up; each depends on the seed and its own index.
+        """
         if order is not None and not isinstance(order, str):
             return check_order(order, schedule.num_tokens, num_orders)
         return make_order(
@@ -159,6 +163,7 @@ class Family(abc.ABC):
             schedule,
             num_orders=num_orders,
             seed=seed,
+            first_index=first_index,
             proximity_threshold=proximity_threshold,
             repulsion_threshold=repulsion_threshold,
         )

@@ -1,8 +1,10 @@
 """The user's cache folder, and compiled programs that outlive the process in it."""
 
 import contextlib
+import functools
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,9 +19,26 @@ CACHE_WARNINGS = (
 
 
 def default_cache_dir() -> Path:
-    """The user's cache folder: $XDG_CACHE_HOME/lpd_jax, or ~/.cache/lpd_jax."""
+    """The user's cache folder: $XDG_CACHE_HOME/lpd_jax, or ~/.cache/lpd_jax.
+
+    Of a user without a home, as a container's may be, one among the temporary folders.
+    """
     root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "lpd_jax"
+    try:
+        return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "lpd_jax"
+    except RuntimeError:
+        return temporary_cache_dir()
+
+
+@functools.cache
+def temporary_cache_dir() -> Path:
+    """The same for all processes of the user; another's of that name would be no safe place."""
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"lpd_jax_cache_{user}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    is_own = folder.is_dir() and folder.lstat().st_uid == user
+    return folder if is_own else Path(tempfile.mkdtemp(prefix="lpd_jax_cache_"))
 
 
 def enable_compilation_cache(directory: str | os.PathLike | None = None) -> str | None:

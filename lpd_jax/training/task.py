@@ -197,7 +197,7 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
     def draw(params, first, count, sharding):
         labels_B = (first + np.arange(count, dtype=np.int32)) % model.num_classes
         keys_B = jax.random.key_data(image_keys(config.seed, first, count))
-        inputs = [labels_B, make_orders(count, first), np.asarray(keys_B)]
+        inputs = [labels_B, make_orders(count, config.seed, first_index=first), np.asarray(keys_B)]
         labels_B, order_BN, keys_B = (spread(x, sharding) for x in inputs)
         images_BHWC, _ = generate_images(
             model,

@@ -20,6 +20,8 @@ from lpd_jax.training.train_step import TrainState
 from lpd_jax.training.update_rule import UpdateRule
 from lpd_jax.weights.perceptual import PerceptualLoss, load_perceptual
 
+CODES = "codebook"  # the parameter of tokenizers that learn their codes
+
 
 def tokenizer_updates(
     family: TokenizerFamily, config: TrainConfig, perceptual: PerceptualLoss | None = None
@@ -64,6 +66,11 @@ def check_restart(family: TokenizerFamily, config: TrainConfig) -> None:
         raise UserError(
             f"tokenizer_loss.restart_below: got {shown(restart_below)}, allowed for "
             "a tokenizer that learns no codes is 0"
+        )
+    if restart_below and config.trained_parts and CODES not in config.trained_parts:
+        raise UserError(
+            f"tokenizer_loss.restart_below: got {shown(restart_below)}, allowed where "
+            f"trained_parts has no {CODES!r} is 0"
         )
 
 

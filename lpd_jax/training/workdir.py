@@ -45,6 +45,8 @@ class Workdir:
     """
 
     def __init__(self, path: str | os.PathLike):
+        if path == "":  # as a path, it would be the current folder
+            raise UserError("workdir: got '', allowed is a path")
         self.path = buckets.reachable("workdir", path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
         self.mirror = Mirror(self.path, RESUMED) if buckets.is_bucket(path) else None

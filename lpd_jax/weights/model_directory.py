@@ -116,8 +116,11 @@ def new_directory(path: Any, kept: Sequence[Any]) -> Iterator[pathlib.Path]:
         with replacing_directory(path) as temporary:
             yield temporary
             for file in kept:
-                copy = shutil.copytree if file.is_dir() else shutil.copy2
-                copy(file, temporary / file.name)
+                # Links stay links, wherever they lead, and if to nothing.
+                if file.is_dir() and not file.is_symlink():
+                    shutil.copytree(file, temporary / file.name, symlinks=True)
+                else:
+                    shutil.copy2(file, temporary / file.name, follow_symlinks=False)
         return
     with tempfile.TemporaryDirectory(prefix="lpd_jax_") as folder:
         yield (local := pathlib.Path(folder))

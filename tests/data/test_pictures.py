@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import logging
+import shutil
 import sys
 
 import numpy as np
@@ -334,6 +335,20 @@ def test_a_tfds_set_is_read_without_tensorflow(data_dir):
         assert not seeds or source[k]["label"] == seeds[0] % 3
     assert [name for name in source.bad_images.values() if "tiny_photos/1.0.0 train[" in name]
     assert "tensorflow" not in sys.modules
+
+
+def test_a_damaged_record_of_tfds_is_a_bad_picture(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path, dirs_exist_ok=True)
+    (file,) = tmp_path.glob("tiny_photos/**/*train.array_record*")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    file.write_bytes(content)
+    source = open_images(tfds_config(tmp_path), "train")
+    with pytest.raises(BadImage, match="data.bad_images=skip"):
+        for i in range(len(source)):
+            source[i]
+    skipping = open_images(tfds_config(tmp_path, bad_images="skip"), "train")
+    assert {skipping[i]["image"].shape for i in range(len(skipping))} == {(8, 8, 3)}
 
 
 def test_a_tfds_split_may_be_a_slice(data_dir):

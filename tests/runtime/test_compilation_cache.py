@@ -5,15 +5,18 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import jax
 import pytest
 
 import lpd_jax
+from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.compilation_cache import (
     default_cache_dir,
     enable_compilation_cache,
+    temporary_cache_dir,
     warn_once,
 )
 from tests import tiny
@@ -37,6 +40,22 @@ def test_the_users_cache_folder(tmp_path, monkeypatch):
     for unusable in ("", "relative"):  # the standard says to ignore a path that is not absolute
         monkeypatch.setenv("XDG_CACHE_HOME", unusable)
         assert default_cache_dir() == pathlib.Path.home() / ".cache" / "lpd_jax"
+
+
+def test_a_user_without_a_home_has_a_cache_folder(tmp_path, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pathlib.Path, "home", home)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(compilation_cache, "temporary_cache_dir", temporary_cache_dir.__wrapped__)
+    folder = default_cache_dir()
+    assert folder == default_cache_dir() == tmp_path / f"lpd_jax_cache_{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.touch()  # not ours
+    assert default_cache_dir().parent == tmp_path and default_cache_dir() != folder
 
 
 def test_programs_are_kept_in_it(cache_dir):

@@ -198,6 +198,12 @@ def test_codes_that_nobody_learns_cannot_start_again(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_codes_that_stay_as_they_are_cannot_start_again(tmp_path):
+    config = toy_tokenizer.config(2, data=DataConfig(image_size=8), trained_parts=("decoder",))
+    with pytest.raises(ValueError, match="^tokenizer_loss.restart_below: got 0.05, allowed where"):
+        train(toy_tokenizer.MODEL, config, tmp_path / "run")
+
+
 def test_parts_that_do_not_learn_stay_as_they_are():
     rule = dataclasses.replace(rule_of(), trained_parts=("codebook",))
     before, after, metrics = run(rule)

@@ -170,3 +170,8 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"^workdir: got .*is a file; allowed is a new folder"):
         Workdir(tmp_path / "file")
+
+
+def test_no_name_is_not_the_current_folder():
+    with pytest.raises(ValueError, match="^workdir: got '', allowed is a path$"):
+        Workdir("")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -90,12 +91,15 @@ def test_one_model_may_be_alone_but_not_without_its_config(tmp_path):
 
 def test_replacing_keeps_other_files_and_refuses_foreign_folders(saved, tmp_path):
     (saved / "LICENCE").write_text("CC0")
+    (saved / "notes").symlink_to("moved")
     save_model_directory(saved, {**CONFIG, "tokenizer": None}, params(7))
     assert {file.name for file in saved.iterdir()} == {
         "config.json",
         "model.safetensors",
         "LICENCE",
+        "notes",
     }
+    assert os.readlink(saved / "notes") == "moved"  # to nothing, as it was
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_text("precious")
     with pytest.raises(ValueError, match="is no model directory and not empty"):

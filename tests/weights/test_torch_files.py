@@ -121,6 +121,20 @@ def test_a_moving_average_comes_last_unless_its_key_is_named(file, name):
         read_state_dict(file, key="module")
 
 
+def test_a_key_may_be_the_dotted_name_of_an_entry_that_lies_deeper(file):
+    average = {weight: value + 1 for weight, value in WEIGHTS.items()}
+    lines = []
+    write_zip(file, {"checkpoint": {"model": WEIGHTS, "ema": average}, "a.b": WEIGHTS})
+    read_state_dict(file, key="checkpoint", tell=lines.append)
+    assert "others with weights of a model are 'checkpoint.ema', 'a.b'; --key chooses" in lines[0]
+    chex.assert_trees_all_equal(read_state_dict(file, key="checkpoint.ema"), average)
+    chex.assert_trees_all_equal(read_state_dict(file, key="a.b"), WEIGHTS)
+    with pytest.raises(
+        ValueError, match=r"key: got 'checkpoint\.no', allowed are checkpoint, a\.b"
+    ):
+        read_state_dict(file, key="checkpoint.no")
+
+
 def test_a_moving_average_alone_is_taken(file):
     lines = []
     write_zip(file, {"optimizer": {"model": [1]}, "model_ema": WEIGHTS})

@@ -27,18 +27,23 @@ def find_state_dict(
             f"it holds a pickled {checkpoint.name} object; allowed is a state dict, as "
             "torch.save(model.state_dict(), file) writes it"
         )
-    if key is not None:
+    found = dict(_state_dicts(checkpoint, WRAPPER_DEPTH))
+    allowed = [entry for entry in found if key is None or _lies_in(entry, key)]
+    if key is not None and not allowed:
         known = [str(name) for name in checkpoint] if isinstance(checkpoint, dict) else []
         if key not in known:
             raise UserError(f"key: got {shown(key)}, allowed are {', '.join(known[:20])}")
-    found = dict(_state_dicts(checkpoint, WRAPPER_DEPTH))
-    allowed = [entry for entry in found if key is None or entry[:1] == (key,)]
     if not allowed:
         raise UserError("it holds no state dict, that is, no mapping of names to tensors")
     models = [entry for entry in found if is_model(_short_names(found[entry]))]
     taken = next((entry for entry in models if entry in allowed), allowed[0])
     others = [entry for entry in models if entry != taken]
     return clean_names(_check_weights(found[taken])), _say_which(taken, others)
+
+
+def _lies_in(entry: tuple[str, ...], key: str) -> bool:
+    """Whether a key, "checkpoint.ema", names an entry or one that it lies in."""
+    return any(".".join(entry[: i + 1]) == key for i in range(len(entry)))
 
 
 def _say_which(taken: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
