@@ -114,9 +114,9 @@ def open_numbered(path: str, folder: pathlib.Path) -> ForeignCache | None:
     if not codes:
         return None
     if len(codes) > 1:
-        names = ", ".join(printable(x.name) for x in codes)
+        listed = ", ".join(printable(x.name) for x in codes)
         raise UserError(
-            f"from: got {shown_path(path)}, which holds {names}; allowed is one folder of codes"
+            f"from: got {shown_path(path)}, which holds {listed}; allowed is one folder of codes"
         )
     labels = folder / (codes[0].name.removesuffix("_codes") + "_labels")
     if not labels.is_dir():
