@@ -39,8 +39,8 @@ def tokenizer_updates(
     Raises:
         UserError: options that do not fit the tokenizer; weights of a network that are missing.
     """
-    check_restart(family, config)
     check_parts(family, config)
+    check_restart(family, config)
     check_discriminator(family, config)
     if config.tokenizer_loss.perceptual_weight and perceptual is None:
         perceptual = load_perceptual(config.perceptual)
@@ -70,7 +70,7 @@ def check_restart(family: TokenizerFamily, config: TrainConfig) -> None:
     if restart_below and config.trained_parts and CODES not in config.trained_parts:
         raise UserError(
             f"tokenizer_loss.restart_below: got {shown(restart_below)}, allowed where "
-            f"trained_parts has no {CODES!r} is 0"
+            f"trained_parts has no {shown(CODES)} is 0"
         )
 
 
