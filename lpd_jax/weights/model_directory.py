@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import tempfile
@@ -102,11 +103,37 @@ def save_model_directory(
             if params is not None:
                 file = temporary / WEIGHT_FILES[part]
                 leaves = flatten_dict(dict(params), sep="/")
-                safetensors.numpy.save_file(_to_dtype(leaves, dtype), file)
+                arrays = _to_dtype(leaves, dtype)
+                if not link_if_same(arrays, folder / file.name, file):
+                    safetensors.numpy.save_file(arrays, file)
                 # safetensors lets only the owner read, the umask has not been asked.
                 shutil.copymode(temporary / CONFIG_FILE, file)
         if card is not None:
             (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def link_if_same(arrays: Mapping[str, np.ndarray], older: Any, file: pathlib.Path) -> bool:
+    """Gives an older file of exactly these arrays a second name; False where there is none.
+
+    Saved over itself, a model then needs no room for two.
+    """
+    if not isinstance(older, pathlib.Path) or not older.is_file():
+        return False
+    try:
+        with safetensors.safe_open(older, framework="numpy") as content:
+            if sorted(content.keys()) != sorted(arrays):
+                return False
+            for name, array in arrays.items():
+                there = content.get_tensor(name)
+                if (there.shape, there.dtype) != (array.shape, array.dtype):
+                    return False
+                if there.tobytes() != array.tobytes():
+                    return False
+        os.link(older, file)
+    except Exception:  # noqa: BLE001 - damaged, of a type that NumPy has not, no links: written anew
+        file.unlink(missing_ok=True)
+        return False
+    return True
 
 
 @contextlib.contextmanager

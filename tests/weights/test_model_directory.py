@@ -89,6 +89,24 @@ def test_one_model_may_be_alone_but_not_without_its_config(tmp_path):
         save_model_directory(tmp_path / "other", CONFIG, transformer=params())
 
 
+def test_weights_that_are_there_already_are_not_written_again(saved):
+    """So a model can be saved over itself where there is no room for two."""
+
+    def inodes():
+        names = ("model.safetensors", "tokenizer.safetensors")
+        return [(saved / name).stat().st_ino for name in names]
+
+    before, older = (saved / "model.safetensors").read_bytes(), inodes()
+    save_model_directory(saved, CONFIG, params(0), params(2))
+    newer = inodes()
+    assert newer[0] == older[0] and newer[1] != older[1]
+    assert (saved / "model.safetensors").read_bytes() == before
+    kernel = load_model_directory(saved).tokenizer["blocks"]["up"]["kernel"]
+    np.testing.assert_array_equal(kernel, params(2)["blocks"]["up"]["kernel"])
+    save_model_directory(saved, CONFIG, params(0), params(2), dtype="bfloat16")
+    assert inodes()[0] != older[0]
+
+
 def test_replacing_keeps_other_files_and_refuses_foreign_folders(saved, tmp_path):
     (saved / "LICENCE").write_text("CC0")
     (saved / "notes").symlink_to("moved")
