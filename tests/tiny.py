@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax.models.arpg import ARPGConfig
+from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.models.family import config_to_dict
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.par_layout import PARConfig

@@ -73,8 +73,13 @@ def note_bucket(walk: Walk, root: epath.Path) -> None:
     """Notes the files of a bucket's folder; there are no links."""
     for path in files_below(root):
         name, *inside = path.split("/")
-        if name in walk.files and inside and not any(part.startswith(".") for part in inside):
+        if name in walk.files and inside and not is_hidden(path):
             note(walk, name, path)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file is, or a folder that it lies in, as a Mac's "._photo.npz"."""
+    return any(part.startswith(".") and part != "." for part in path.split("/"))
 
 
 def walk_folder(

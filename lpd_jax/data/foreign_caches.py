@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.data.folder_walk import class_name, folder_names, printable, walk_classes
+from lpd_jax.data.folder_walk import class_name, folder_names, is_hidden, printable, walk_classes
 from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
@@ -158,11 +158,6 @@ def open_classes(
     labels = {x: int(x) if called_by_label else i for i, x in enumerate(folders)}
     class_names = () if called_by_label else tuple(map(class_name, folders))
     return ForeignCache(path, sorted(names), read, lambda name: labels[class_of(name)], class_names)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or a folder that it lies in is, as a Mac's "._photo.npz"."""
-    return any(part.startswith(".") and part != "." for part in name.split("/"))
 
 
 def class_of(name: str) -> str:

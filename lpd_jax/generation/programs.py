@@ -48,11 +48,12 @@ class Programs:
         """The program of a key, compiled now if it is not there, by one thread alone."""
         with _lock:
             turn = self._turns.setdefault(key, threading.Lock())
-        with turn:
-            program = self._find(key, compile_program)
-        with _lock:
-            self._turns.pop(key, None)
-        return program
+        try:
+            with turn:
+                return self._find(key, compile_program)
+        finally:
+            with _lock:
+                self._turns.pop(key, None)
 
     def _find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
         kept = self._kept.get(key)

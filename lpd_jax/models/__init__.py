@@ -5,7 +5,8 @@ on the method; a new one is a class marked with `register`.
 """
 
 from lpd_jax.models.adversarial_loss import AdversarialConfig
-from lpd_jax.models.arpg import ARPG, ARPGConfig
+from lpd_jax.models.arpg import ARPG
+from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.models.discriminator import (
     DiscriminatorConfig,
     PatchDiscriminator,

@@ -7,7 +7,6 @@ N tokens of an image (ranks in generation order), P rows of the previous group, 
 T rows of one pass, M slots of the cache, H heads, K head width, D width, V codebook.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
 from lpd_jax.decoding.step_table import teacher_forcing_mask
+from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.models.attention import KERNELS
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.llama_block import (
@@ -29,7 +29,6 @@ from lpd_jax.models.llama_block import (
     split_heads,
     zero_head,
 )
-from lpd_jax.models.llama_sizes import LlamaSizes
 from lpd_jax.models.rotary import cell_rope, rotate, turned_rows
 from lpd_jax.models.transformer import (
     TokenTransformer,
@@ -38,46 +37,7 @@ from lpd_jax.models.transformer import (
     scan_blocks,
     whole,
 )
-from lpd_jax.runtime.config_fields import later_field
-from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import constrain
-
-
-@dataclasses.dataclass(frozen=True)
-class ARPGConfig(LlamaSizes):
-    """Sizes of an ARPG transformer; `num_layers` counts both halves.
-
-    Queries begin as one vector, which does not say where they are. With `turned_queries`, which no
-    published model has, it is turned to its position, as RandAR's is.
-    """
-
-    turned_queries: bool = later_field(False)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.num_layers % 2:
-            raise UserError(
-                f"num_layers: got {self.num_layers}, allowed are even numbers: one half reads, "
-                "the other asks"
-            )
-
-    @property
-    def half(self) -> int:
-        """Layers that read, and as many that ask."""
-        return self.num_layers // 2
-
-    @property
-    def num_embeddings(self) -> int:
-        """Rows of the one table: codes, the query, classes, no class, and one never used."""
-        return self.codebook_size + self.num_classes + 3
-
-
-ARPG_MODELS = {
-    "arpg_l": ARPGConfig(24, 1024, 16),
-    "arpg_xl": ARPGConfig(36, 1280, 20),
-    "arpg_xxl": ARPGConfig(48, 1536, 24),
-    "arpg_xl_512": ARPGConfig(36, 1280, 20, grid_size=(32, 32)),
-}
 
 
 class ContentBlock(LlamaBlock):

@@ -14,12 +14,11 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import make_step_table
 from lpd_jax.models.arpg import (
     ARPG,
-    ARPG_MODELS,
     ARPGCache,
-    ARPGConfig,
     decode_step,
     init_cache,
 )
+from lpd_jax.models.arpg_sizes import ARPG_MODELS, ARPGConfig
 from lpd_jax.models.family import register
 from lpd_jax.models.one_by_one import OneByOneFamily
 from lpd_jax.models.settings import Generation

@@ -6,17 +6,17 @@ import itertools
 import numpy as np
 import pytest
 
-from lpd_jax.decoding.sampling import Guidance, Sampling
+from lpd_jax.decoding.sampling import Guidance
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
-from lpd_jax.models.arpg import ARPG, ARPG_MODELS
 from lpd_jax.models.arpg_family import arpg_group_sizes
+from lpd_jax.models.arpg_sizes import ARPG_MODELS
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.settings import Generation
 from lpd_jax.models.token_loss import cross_entropy
 from tests import golden_models as official
 from tests import tiny
+from tests.models.drawn import draw_greedily
 
 NAME, GRADS = "arpg_dev", "arpg_grads_dev"
 ONE_BY_ONE = np.arange(64, dtype=np.int32)
@@ -69,27 +69,10 @@ def test_cached_argmax_decoding(golden, run, curve, guidance):
 @pytest.mark.parametrize("turned", [False, True])
 def test_before_there_are_tokens_only_turned_queries_know_where_they_are(turned):
     config = dataclasses.replace(tiny.ARPG, turned_queries=turned)
-    params, schedule = tiny.random_params(config), transformer_of(config).schedule()
     order_BN = np.stack([np.roll(np.arange(config.num_tokens), shift) for shift in range(3)])
-    labels_B = np.zeros(3, np.int32)
-    ranked_BN, logits_BNV = generate_ranked_tokens(
-        config,
-        params,
-        labels_B,
-        order_BN,
-        image_keys(0, 0, 3),
-        schedule=schedule,
-        sampling=Sampling.make(temperature=0),
-        guidance=Guidance.make(),
-        keep_logits=True,
-    )
-    tokens_BN = np.zeros_like(ranked_BN)
-    np.put_along_axis(tokens_BN, order_BN, np.asarray(ranked_BN), axis=1)
-    forced_BNV = ARPG(config).apply(
-        {"params": params}, tokens_BN, labels_B, order_BN, schedule.group_of_rank()
-    )
-    np.testing.assert_allclose(logits_BNV, forced_BNV, atol=1e-4)
-    first_BV = np.asarray(logits_BNV)[:, 0]
+    drawn = draw_greedily(config, tiny.random_params(config), order_BN, np.zeros(3, np.int32))
+    np.testing.assert_allclose(drawn.logits_BNV, drawn.forced_BNV, atol=1e-4)
+    first_BV = np.asarray(drawn.logits_BNV)[:, 0]
     assert np.allclose(first_BV[0], first_BV[1:], atol=1e-5) != turned
 
 

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 
 from lpd_jax.decoding.order import make_order, region_order
-from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import make_schedule
-from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.par_layout import PARConfig, par_order, par_schedule
 from lpd_jax.models.position_tables import resize_position_embedding
-from lpd_jax.models.transformer_family import TeacherForced
 from lpd_jax.runtime.errors import UserError
 from tests import tiny
+from tests.models.drawn import draw_greedily
 
 GRID = (3, 2, 4)
 TEMPORAL = dataclasses.replace(tiny.PAR, grid_size=GRID, num_parallel=3, region_split=(3, 1, 1))
@@ -62,25 +60,10 @@ def test_drawn_tokens_are_those_of_the_teacher_forced_pass(config):
     schedule = family.schedule()
     order_BN = family.orders(None, schedule, 2, seed=3)
     labels_B = np.array([0, 2])
-    ranked_BN, logits_BNV = generate_ranked_tokens(
-        config,
-        params,
-        labels_B,
-        order_BN,
-        image_keys(0, 0, 2),
-        schedule=schedule,
-        sampling=Sampling.make(temperature=0),
-        guidance=Guidance.make(),
-        keep_logits=True,
-    )
-    tokens_BN = np.zeros_like(ranked_BN)
-    np.put_along_axis(tokens_BN, order_BN, np.asarray(ranked_BN), axis=1)
-    group_N = schedule.group_of_rank()
-    inputs = TeacherForced(tokens_BN, labels_B, order_BN, group_N)
-    wanted_BNV = family.logits(params, inputs)
-    np.testing.assert_allclose(logits_BNV, wanted_BNV, atol=1e-4)
-    np.testing.assert_array_equal(ranked_BN, np.argmax(wanted_BNV, -1))
-    assert max(schedule.group_sizes) > 1 and len(np.unique(tokens_BN)) > 3
+    drawn = draw_greedily(config, params, order_BN, labels_B)
+    np.testing.assert_allclose(drawn.logits_BNV, drawn.forced_BNV, atol=1e-4)
+    np.testing.assert_array_equal(drawn.ranked_BN, np.argmax(drawn.forced_BNV, -1))
+    assert max(schedule.group_sizes) > 1 and len(np.unique(drawn.ranked_BN)) > 3
 
 
 def test_an_lpd_of_clips_knows_three_axes():

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 import lpd_jax
-from lpd_jax.models.arpg import ARPG_MODELS
+from lpd_jax.models.arpg_sizes import ARPG_MODELS
 from lpd_jax.models.family import find_model
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.randar import RANDAR_MODELS

@@ -1,6 +1,6 @@
 """ARPG (2503.10568): official names, and the sizes that shapes tell."""
 
-from lpd_jax.models.arpg import ARPGConfig
+from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.weights.from_torch.llama_shapes import check_width, complete_any_order, fit_mlp
 from lpd_jax.weights.from_torch.state_dict_shapes import (
