@@ -9,7 +9,10 @@ import tempfile
 # What tests compile runs for milliseconds: making it fast takes longer than running it slowly.
 # Read when JAX is imported, and by the processes that tests start.
 xla_flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if importlib.metadata.version("jaxlib").startswith("0.10."):  # others may end at a flag they lack
+jaxlib = importlib.metadata.version("jaxlib")  # a version ends at a flag that it lacks
+if jaxlib.startswith(("0.10.", "0.11.")):
+    xla_flags += " --xla_cpu_parallel_codegen_split_count=1"  # splitting small programs takes time
+if jaxlib.startswith("0.10."):
     xla_flags += " --xla_cpu_use_fusion_emitters=false"  # the old ones compile in half the time
 os.environ.setdefault("XLA_FLAGS", xla_flags)
 
