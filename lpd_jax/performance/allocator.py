@@ -33,6 +33,16 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in choices])
 
 
+def give_back_freed_memory() -> None:
+    """Hands what is free now to the system, for what is larger than all that was before.
+
+    Kept pieces between others that are in use serve no array larger than they are.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def only_cpu() -> bool:
     """Whether JAX will run on the CPU: asked for, or nothing else installed. Starts no backend."""
     config: Any = jax.config  # its type does not tell of options

@@ -13,6 +13,7 @@ from lpd_jax.models.family import is_tokenizer, published_models, tokenizer_of, 
 from lpd_jax.models.parameters import count_params, init_params
 from lpd_jax.models.transformer import cast_matrices
 from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.performance.allocator import give_back_freed_memory
 from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory
@@ -105,8 +106,10 @@ class LatestOnly:
     def __call__(self, *key: Any) -> Any:
         if key != self._key:
             self.forget()
-            self._value = self._make(*key)
+            give_back_freed_memory()
+            self._value = jax.block_until_ready(self._make(*key))
             self._key = key
+            give_back_freed_memory()  # what making took besides
         return self._value
 
     def forget(self) -> None:
