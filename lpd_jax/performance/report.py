@@ -127,7 +127,7 @@ def cells(one: Measurement) -> dict[str, str | None]:
         "segments": number(one.work.num_segments),
         "remat": case.remat if trains else None,
         "attention": case.attention if trains else None,
-        "runs": str(case.num_repeats),
+        "runs": str(time.num_runs if time else case.num_repeats),
         "rows": rows_cell(one),
         "compile s": number(one.compile_seconds),
         "again s": number(one.compile_again_seconds),

@@ -15,6 +15,8 @@ CACHE_OPTIONS = {
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
 
+LONG_RUN = 120.0  # seconds; of so long a run, what warms it up is no part to speak of
+
 
 class Quartiles(NamedTuple):
     """Repeated measurements: the middle one, the middle half, the fastest, how many."""
@@ -35,23 +37,29 @@ def quartiles(seconds: list[float]) -> Quartiles:
 
 
 def time_in_turns(
-    runners: Mapping[str, Callable[[], object]], num_repeats: int, num_warmups: int = 1
+    runners: Mapping[str, Callable[[], object]], num_repeats: int
 ) -> dict[str, Quartiles]:
     """Runs all of them once, then all again: what slows the machine down slows all of them.
 
     Args:
         runners: each returns when its work is done.
-        num_repeats: times that count.
-        num_warmups: times before that do not.
+        num_repeats: times that count after one that does not; where a first run takes LONG_RUN or
+            longer, it alone counts.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for i in range(num_warmups + num_repeats):
-        for name, run in runners.items():
-            start = time.perf_counter()
-            run()
-            if i >= num_warmups:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: quartiles(values) for name, values in seconds.items()}
+    rounds = [time_each(runners)]
+    if max(rounds[0].values()) < LONG_RUN:
+        rounds = [time_each(runners) for _ in range(num_repeats)]
+    return {name: quartiles([times[name] for times in rounds]) for name in runners}
+
+
+def time_each(runners: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of one run of each."""
+    seconds = {}
+    for name, run in runners.items():
+        start = time.perf_counter()
+        run()
+        seconds[name] = time.perf_counter() - start
+    return seconds
 
 
 def compile_twice(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, float, float]:

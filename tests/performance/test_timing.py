@@ -28,6 +28,17 @@ def test_runners_take_turns_and_warm_up(monkeypatch):
     assert timed["ours"].num_runs == 3 and timed["peer"].upper_quartile == 3.0
 
 
+def test_a_run_of_minutes_is_the_only_one(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+
+    def run():
+        clock[0] += timing.LONG_RUN
+
+    timed = timing.time_in_turns({"ours": run, "peer": lambda: None}, 3)
+    assert timed["ours"] == timing.quartiles([timing.LONG_RUN]) and timed["peer"].num_runs == 1
+
+
 @pytest.fixture
 def cache_events():
     """Names of what happens to the persistent compilation cache."""
