@@ -18,7 +18,8 @@ import jax
 from absl import flags
 
 from lpd_jax.models.family import is_tokenizer
-from lpd_jax.runtime import buckets, command_line
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.atomic_files import check_output_folder
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch import convert_file, directory_config
 from lpd_jax.weights.model_directory import DTYPES, save_model_directory
@@ -74,7 +75,7 @@ def given(flag: flags.FlagHolder) -> str:
 
 
 def new_folder(output: str) -> Any:
-    path = buckets.located("output", output)
+    path = check_output_folder("output", output)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(
             f"output: got {shown_path(path)}, which exists; allowed is a new or an empty folder"

@@ -122,6 +122,7 @@ class TrainingBatches:
         check_reading(source, batch_size, num_threads)
         check_whole("seed", seed, 0, 2**32 - 1)
         check_flag("random_views", random_views)
+        check_whole("source: its length", len(source), 1)
         share = share or process_share()
         views = source.num_views if random_views else 1
 

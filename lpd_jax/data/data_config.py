@@ -50,7 +50,8 @@ class DataConfig:
             the centre crop.
         bad_images: "fail" at an image that is missing, damaged, too large or too thin, or "skip":
             it is named once in the log, and the next readable image takes its place.
-        exif: "upright" turns images as their cameras noted; "stored" does not, as ADM did.
+        exif: "upright" turns images as their cameras noted, and brings their colours to sRGB by the
+            profile that they hold; "stored" does neither, as ADM did.
         encode_precision: of the products that make tokens of images, "float32" (exact),
             "tensorfloat32" or "bfloat16"; CPUs have the first alone.
         num_threads: that read batches ahead; 0 reads while the training waits.

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from etils import epath
 
 from lpd_jax.runtime.buckets import files_below, is_bucket, subfolders
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, printable
 from lpd_jax.runtime.picture_files import endings
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,12 @@ logger.setLevel(logging.WARNING)  # heard where others are told to report errors
 told: set[str] = set()  # what was said before
 
 Identity = tuple[int, int]  # device and inode: the same by whatever path
+# Folders that no person made, in lower case: of a Mac's archives, of disks, and of network drives,
+# where @eaDir holds a small copy of each picture.
+OF_SYSTEMS = (
+    *("__macosx", "lost+found", "$recycle.bin", "system volume information"),
+    *("@eadir", "#recycle", "#snapshot"),
+)
 
 
 @dataclasses.dataclass
@@ -30,26 +36,34 @@ class Walk:
         endings: of the names of pictures, in lower case.
         left_out: how many files of each ending are no pictures.
         passed_by: links that lead to where the walk is or was.
+        beside: pictures that lie in no class folder.
+        field: what the user calls the folder.
     """
 
     files: dict[str, list[str]]
     endings: Collection[str] = dataclasses.field(default_factory=endings)
     left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     passed_by: list[str] = dataclasses.field(default_factory=list)
+    beside: list[str] = dataclasses.field(default_factory=list)
+    field: str = "data.path"
 
 
 def walk_classes(
-    root: pathlib.Path, names: Sequence[str], known_endings: Collection[str] | None = None
+    root: pathlib.Path,
+    names: Sequence[str],
+    known_endings: Collection[str] | None = None,
+    field: str = "data.path",
 ) -> Walk:
     """Pictures below the class folders `names` of `root`, as paths below `root`.
 
-    `known_endings` of file names, in lower case, are those of other files than pictures.
+    `known_endings` of file names, in lower case, are those of other files than pictures. The name
+    "" is the root itself.
 
     Real folders come first, then those that only links lead to. A link to a folder that was seen,
     and one that leads back to a folder it lies in, is passed by: a class folder is no part of
     another class.
     """
-    walk = Walk({name: [] for name in names}, known_endings or endings())
+    walk = Walk({name: [] for name in names}, known_endings or endings(), field=field)
     if is_bucket(root):
         note_bucket(walk, root)
         return walk
@@ -79,7 +93,11 @@ def note_bucket(walk: Walk, root: epath.Path) -> None:
 
 def is_hidden(path: str) -> bool:
     """Whether a file is, or a folder that it lies in, as a Mac's "._photo.npz"."""
-    return any(part.startswith(".") and part != "." for part in path.split("/"))
+    return any(is_hidden_name(part) for part in path.split("/") if part != ".")
+
+
+def is_hidden_name(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in OF_SYSTEMS
 
 
 def walk_folder(
@@ -94,7 +112,7 @@ def walk_folder(
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        for entry in visible_entries(current):
+        for entry in visible_entries(current, walk.field):
             path = current / entry.name
             if not is_folder(entry):
                 note_file(walk, name, entry, os.path.relpath(path, root))
@@ -121,8 +139,11 @@ def note(walk: Walk, name: str, path: str, is_file: bool = True) -> None:
         walk.left_out[printable(ending) or "no ending"] += 1
 
 
-def visible_entries(folder: pathlib.Path) -> list[os.DirEntry]:
+def visible_entries(folder: pathlib.Path, field: str = "data.path") -> list[os.DirEntry]:
     """What a folder holds, by name, but for what is hidden.
+
+    Args:
+        field: what the user calls the folder, for errors.
 
     Raises:
         UserError: a folder that cannot be read.
@@ -130,12 +151,12 @@ def visible_entries(folder: pathlib.Path) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as entries:
             return sorted(
-                (entry for entry in entries if not entry.name.startswith(".")),
+                (entry for entry in entries if not is_hidden_name(entry.name)),
                 key=lambda entry: entry.name,
             )
     except OSError as error:
         raise UserError(
-            f"data.path: folder {printable(str(folder))} cannot be read ({error.strerror}); "
+            f"{field}: folder {printable(str(folder))} cannot be read ({error.strerror}); "
             "allowed are folders that you may read"
         ) from None
 
@@ -173,7 +194,7 @@ def class_folders(folder: pathlib.Path) -> dict[str, list[str]]:
 def folder_names(folder: pathlib.Path) -> list[str]:
     """Folders in a folder, but for what is hidden; none where there is no such folder."""
     if is_bucket(folder):
-        return [name for name in subfolders(folder) if not name.startswith(".")]
+        return [name for name in subfolders(folder) if not is_hidden_name(name)]
     if not folder.is_dir():
         return []
     return [entry.name for entry in visible_entries(folder) if is_folder(entry)]
@@ -183,9 +204,12 @@ def class_name(folder_name: str) -> str:
     return unicodedata.normalize("NFC", printable(folder_name))
 
 
-def printable(path: str) -> str:
-    r"""A path with bytes that are no text written as `\xe9`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def files_beside(folder: pathlib.Path, known_endings: Collection[str]) -> list[str]:
+    """Names of the pictures that lie in a folder of class folders, in none of them."""
+    if is_bucket(folder):
+        return []
+    names = (entry.name for entry in visible_entries(folder) if not is_folder(entry))
+    return [name for name in names if os.path.splitext(name)[1].lower() in known_endings]
 
 
 def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -210,6 +234,9 @@ def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
         counts = ", ".join(f"{count} {ending}" for ending, count in walk.left_out.most_common(5))
         more = ", ..." if len(walk.left_out) > 5 else ""
         yield f"{walk.left_out.total()} files left out, no {wanted} by their names: {counts}{more}"
+    if walk.beside:
+        first = printable(walk.beside[0])
+        yield f"{len(walk.beside)} {wanted} left out, which lie in no class folder, such as {first}"
     if walk.passed_by:
         count = len(walk.passed_by)
         yield (

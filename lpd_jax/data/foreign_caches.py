@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpd_jax.data.folder_walk import class_name, folder_names, is_hidden, printable, walk_classes
+from lpd_jax.data.folder_walk import class_name, folder_names, is_hidden, walk_classes
 from lpd_jax.runtime.arguments import as_path
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, printable, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 
 SUFFIXES = (".npz", ".npy")

@@ -3,18 +3,28 @@
 import hashlib
 import os
 import pathlib
+import re
 import unicodedata
 import zlib
 from collections.abc import Sequence
 
-from lpd_jax.data.folder_walk import class_folders, printable, subfolder, tell, walk_classes
-from lpd_jax.runtime.buckets import located, read_bytes
-from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.data.folder_walk import (
+    class_folders,
+    files_beside,
+    folder_names,
+    subfolder,
+    tell,
+    walk_classes,
+)
+from lpd_jax.runtime.buckets import is_bucket, located, read_bytes
+from lpd_jax.runtime.errors import UserError, listed, printable, shown, shown_path
 from lpd_jax.runtime.picture_files import endings
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
-NO_CLASSES = ("train", "val", "validation", "test")  # where no other folders are beside them
+# What folders of splits are called: no classes, where no other folders are beside them.
+OF_TRAINING = r"train(ing)?([_ -]?(set|data|images))?"
+OF_SPLIT = rf"{OF_TRAINING}|(val|valid|validation|dev|test|testing)([_ -]?(set|data|images))?"
 HASHES = 2**32
 BINS = 20  # hashes modulo this: the first bin is the share of 0.05 that is the default
 PARTS = ("train", "validation", "all")
@@ -67,6 +77,8 @@ class FolderPictures:
             raise UserError(
                 f"data.path: got {shown_path(root)}, allowed is a folder of class folders"
             )
+        if not is_bucket(self.root):
+            self.root = self.root.absolute()  # a program may change its folder
         self.folder, part = self.find(split, own_name)
         trained_on = subfolder(self.root, train_name or "train")
         names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
@@ -78,9 +90,9 @@ class FolderPictures:
             rows = [i for i in range(len(self.files)) if (i in held_out) == (part == "validation")]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
-        listed = "\n".join([*self.class_names, *self.files]).encode("utf-8", "surrogateescape")
-        name = part or printable(self.folder.name)
-        self.description = f"folder {name}, list of files {hashlib.sha256(listed).hexdigest()[:16]}"
+        names_of_all = "\n".join([*self.class_names, *self.files])
+        digest = hashlib.sha256(names_of_all.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        self.description = f"folder {part or printable(self.folder.name)}, list of files {digest}"
 
     def find(self, split: str, own_name: str) -> tuple[pathlib.Path, str]:
         """The folder of class folders, and which part of it is meant: "" if all is this split's."""
@@ -88,13 +100,20 @@ class FolderPictures:
         for name in candidates:
             if class_folders(folder := subfolder(self.root, name)):
                 return folder, ""
-        part = own_name or split
-        if not class_folders(self.root):
+        part, classes = own_name or split, class_folders(self.root)
+        if not classes:
             problem = "holds no folders"
         elif class_folders(train := subfolder(self.root, "train")):
             problem = f"holds {train}, but no class folders in {shown(candidates[-1])}"
-        elif all(name.casefold() in NO_CLASSES for name in class_folders(self.root)):
+        elif all(map(is_of_split, classes)):
             problem = "holds folders of splits, but no class folders in them"
+            if any(class_folders(self.root / name) for names in classes.values() for name in names):
+                problem = (
+                    f"holds splits, no classes: {listed(classes)}; data.train_split and "
+                    "data.validation_split name them"
+                )
+        elif all(holds_splits(self.root / name) for names in classes.values() for name in names):
+            problem = f"holds folders of splits inside of {listed(classes)}"
         elif part not in PARTS:
             problem = f"holds no {shown(part)} with class folders in it"
         else:
@@ -122,6 +141,8 @@ class FolderPictures:
             )
         names_of_all = [name for names in present.values() for name in names]
         walk = walk_classes(self.folder, names_of_all, self.endings)
+        walk.beside = files_beside(self.folder, self.endings)
+        numbers = {name: number for number, name in enumerate(self.class_names)}
         files: list[str] = []
         labels: list[int] = []
         for class_name, names in present.items():
@@ -132,7 +153,7 @@ class FolderPictures:
                     f"holds no {self.noun}; allowed are files ending in {self.known_endings()}"
                 )
             files += found
-            labels += [self.class_names.index(class_name)] * len(found)
+            labels += [numbers[class_name]] * len(found)
         tell(walk, self.folder, self.noun.replace("images", "pictures"))
         return files, labels
 
@@ -148,6 +169,18 @@ class FolderPictures:
 
     def name(self, index: int) -> str:
         return printable(str(self.folder / self.files[index]))
+
+
+def is_of_split(name: str) -> bool:
+    """Whether a folder is called as splits are: "val", "Training", "test_set"."""
+    return re.fullmatch(OF_SPLIT, name.casefold()) is not None
+
+
+def holds_splits(folder: pathlib.Path) -> bool:
+    """Whether a folder holds the split of training and another: it is no class then."""
+    splits = [name.casefold() for name in folder_names(folder) if is_of_split(name)]
+    of_training = [name for name in splits if re.fullmatch(OF_TRAINING, name)]
+    return 0 < len(of_training) < len(splits)
 
 
 def held_out_rows(files: Sequence[str], share: float) -> set[int]:

@@ -204,6 +204,11 @@ def open_token_cache(folder: str | os.PathLike) -> TokenSource:
                 f"({problem}); copy it again, or delete index.json and the shard and make the "
                 "cache again"
             )
+    if not sum(shard.count for shard in index.shards):
+        raise UserError(
+            f"data.path: got {shown_path(folder)}, a token cache without an image, allowed is one "
+            "with at least one; of its pictures none could be read"
+        )
     return TokenSource(place, index)
 
 

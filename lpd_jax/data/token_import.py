@@ -14,7 +14,6 @@ import grain
 import numpy as np
 
 from lpd_jax.data.batches import read_ahead
-from lpd_jax.data.folder_walk import printable
 from lpd_jax.data.foreign_caches import ForeignCache, open_foreign_cache
 from lpd_jax.data.token_cache import NUM_VIEWS, CacheSettings
 from lpd_jax.data.token_encoder import ImageBatch
@@ -22,7 +21,7 @@ from lpd_jax.data.token_plan import IMAGES_PER_SHARD
 from lpd_jax.data.token_writer import ReadShard, TokenBatch, write_shards
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.transformer_family import TransformerConfig
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, printable, shown_path
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lpd_jax.data.clip_folder import ListedClips
 from lpd_jax.data.clips import ClipWindow
-from lpd_jax.evaluation.file_lists import digest_of_files, local_files
+from lpd_jax.evaluation.file_lists import files_with
 from lpd_jax.evaluation.picture_sets import (
     SPLITS,
     ArraySet,
@@ -24,10 +24,11 @@ from lpd_jax.evaluation.picture_sets import (
     first_pictures,
     parts_of,
     preprocessing,
+    what_is,
 )
 from lpd_jax.images import LARGEST_SIDE, center_crop
 from lpd_jax.runtime.arguments import check_choice, check_whole
-from lpd_jax.runtime.buckets import files_below, is_bucket, located, read_bytes
+from lpd_jax.runtime.buckets import located, read_bytes
 from lpd_jax.runtime.clip_files import ENDINGS, UnreadableClip, frame_times, read_frames
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -80,16 +81,9 @@ class ClipsBelow:
 
     def __init__(self, folder: Any, field: str):
         self.folder = folder
-        below = files_below(folder) if is_bucket(folder) else local_files(folder)
-        self.files = sorted(
-            name
-            for name in below
-            if name.lower().endswith(ENDINGS)
-            and not any(part.startswith(".") for part in name.replace(os.sep, "/").split("/"))
-        )
+        self.files, digest = files_with(folder, ENDINGS, field)
         if not self.files:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no clips; {WHAT}")
-        digest = digest_of_files(folder, self.files, below)
         self.description = f"all below the folder, files {digest}"
 
     def __len__(self) -> int:
@@ -282,5 +276,4 @@ def open_clip_set(
             raise UserError(f"{field}: got {shown_path(name)}, which holds pictures; {WHAT}")
         check_uncut(image_size)
         return first_pictures(array, num_clips, name)
-    got = f"got {shown_path(name)}, which is not there" if name else "missing"
-    raise UserError(f"{field}: {got}; {WHAT}")
+    raise UserError(f"{field}: {what_is(name, place)}; {WHAT}")

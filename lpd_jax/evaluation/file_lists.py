@@ -1,30 +1,79 @@
 """Which files lie below a folder, and what tells them from others of the same names."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lpd_jax.runtime.buckets import is_bucket
+from lpd_jax.data.folder_walk import is_hidden, walk_classes
+from lpd_jax.runtime.buckets import files_below, is_bucket
+from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.picture_files import UnreadablePicture, stored_size
 
 
-def local_files(folder: Any) -> list[str]:
-    return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+def files_with(folder: Any, endings: Collection[str], field: str) -> tuple[list[str], str]:
+    """Paths below a folder of the files of these endings, sorted, and a digest of them.
+
+    As training reads folders: what is hidden is left out, and links are followed, each once.
+
+    Args:
+        folder: local or of a bucket.
+        endings: of the names, in lower case.
+        field: what the user calls the folder, for errors.
+
+    Raises:
+        UserError: a folder that cannot be read, or a link to nothing.
+    """
+    if not is_bucket(folder):
+        names = sorted(walk_classes(folder, [""], endings, field).files[""])
+        return names, digest_of_files(folder, names, None, field)
+    below = files_below(folder)
+    names = [
+        name
+        for name in sorted(below)
+        if os.path.splitext(name)[1].lower() in endings and not is_hidden(name)
+    ]
+    return names, digest_of_files(folder, names, below, field)
 
 
-def digest_of_files(folder: Any, names: Iterable[str], listed: Any) -> str:
+def first_odd_picture(folder: Any, names: Sequence[str], size: tuple[int, ...]) -> int | None:
+    """Number of the first file that begins as no picture, or as one of another size.
+
+    Args:
+        folder: local; of a bucket, where each look is a request, no file is looked at.
+        names: paths below it.
+        size: (height, width) of all, turned or not; () is any.
+    """
+    for number, name in enumerate([] if is_bucket(folder) else names):
+        try:
+            sides = stored_size(folder / name)
+        except (UnreadablePicture, OSError):
+            return number
+        if size and sorted(sides) != sorted(size):
+            return number
+    return None
+
+
+def digest_of_files(folder: Any, names: Iterable[str], listed: Any, field: str) -> str:
     """Tells files from others of the same names, such as pictures that were drawn anew.
 
     Args:
         folder: local or of a bucket.
         names: paths below it.
         listed: what `files_below` says of a bucket's.
+        field: what the user calls the folder, for errors.
     """
     digest = hashlib.sha256()
     for name in names:
         if is_bucket(folder):
             about = f"{listed[name]['size']}"
         else:  # the time tells those of one size apart
-            status = (folder / name).stat()
+            try:
+                status = (folder / name).stat()
+            except OSError as error:
+                raise UserError(
+                    f"{field}: got {shown_path(folder / name)}: {error.strerror}"
+                ) from None
             about = f"{status.st_size} {status.st_mtime_ns}"
         digest.update(f"{name} {about}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ Letters: F features.
 import os
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,17 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
     if problem := problem_of(mean_F, covariance_FF):
         raise UserError(f"{field}: got {shown_path(path)}, {problem}; {allowed}")
     return Statistics(mean_F, covariance_FF, num_images)
+
+
+def check_features(path: Any, features_RF: np.ndarray, width: int, field: str) -> None:
+    """Raises UserError where features that lie beside a Gaussian are no finite floats `[R, F]`."""
+    shape = features_RF.shape
+    fits = features_RF.dtype.kind == "f" and len(shape) == 2 and shape[1] == width
+    if not fits or not np.isfinite(features_RF).all():
+        raise UserError(
+            f"{field}: got {shown_path(path)} whose features are {features_RF.dtype} {shape}, "
+            f"allowed are finite floats [pictures, {width}], as the network gives them"
+        )
 
 
 def problem_of(mean_F: np.ndarray, covariance_FF: np.ndarray) -> str:

@@ -6,7 +6,6 @@ Letters: B pictures, H height, W width.
 import abc
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.lib import format as npy
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, open_images
-from lpd_jax.evaluation.file_lists import digest_of_files, local_files
+from lpd_jax.evaluation.file_lists import files_with, first_odd_picture
 from lpd_jax.evaluation.gaussian_files import DAMAGE
 from lpd_jax.images import center_crop
-from lpd_jax.runtime.buckets import files_below, is_bucket, located, read_bytes
+from lpd_jax.runtime.buckets import located, read_bytes
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_picture
@@ -76,19 +75,25 @@ class FolderSet(PictureSet):
         field: what the user calls the folder.
         """
         self.folder, self.image_size, self.field = folder, image_size, field
-        known = endings()
-        below = files_below(folder) if is_bucket(folder) else local_files(folder)
-        self.names = sorted(
-            name
-            for name in below
-            if PurePath(name).suffix.lower() in known
-            and not any(part.startswith(".") for part in PurePath(name).parts)
-        )
+        self.names, self.contents = files_with(folder, endings(), field)
         if not self.names:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
-        self.count, self.contents = len(self.names), digest_of_files(folder, self.names, below)
+        self.count = len(self.names)
         height, width = self.read(0).shape[:2]
         self.size = height, width
+        odd = first_odd_picture(folder, self.names, () if image_size else self.size)
+        if odd is not None:  # refused before any is judged
+            self.check_size(odd, self.read(odd))
+
+    def check_size(self, row: int, image_HWC: np.ndarray) -> None:
+        """Raises UserError for a picture of another size than the first."""
+        height, width = image_HWC.shape[:2]
+        if (height, width) != self.size:
+            raise UserError(
+                f"{self.field}: got {shown_path(self.folder / self.names[row])} of "
+                f"{width}x{height} pixels, allowed is one size for all, "
+                f"{self.size[1]}x{self.size[0]} as the first has; image_size cuts all to one"
+            )
 
     def read(self, row: int) -> np.ndarray:
         """One picture, uint8 `[H, W, 3]`."""
@@ -114,13 +119,7 @@ class FolderSet(PictureSet):
         for part in parts_of(rows):
             images = [self.read(row) for row in part]
             for row, image_HWC in zip(part, images, strict=True):
-                if image_HWC.shape[:2] != self.size:
-                    raise UserError(
-                        f"{self.field}: got {shown_path(self.folder / self.names[row])} of "
-                        f"{image_HWC.shape[1]}x{image_HWC.shape[0]} pixels, allowed is one size "
-                        f"for all, {self.size[1]}x{self.size[0]} as the first has; image_size "
-                        "cuts all to one"
-                    )
+                self.check_size(row, image_HWC)
             yield np.stack(images)
 
 
@@ -155,7 +154,8 @@ class ArraySet(PictureSet):
                 f"{field}: got {shown_path(path)} whose arr_0 is {dtype} {shape}, allowed is uint8 "
                 "[images, height, width, 3], or [clips, frames, height, width, 3]"
             )
-        if self.labels is not None and self.labels.shape != shape[:1]:
+        labels = self.labels
+        if labels is not None and (labels.shape != shape[:1] or labels.dtype.kind not in "iu"):
             self.labels = None
         self.count, self.size = shape[0], shape[1:-1]
 
@@ -266,8 +266,15 @@ def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
     if place is not None and place.suffix == ".npz" and place.is_file():
         check_uncut(image_size)
         return ArraySet(place, field)
-    got = f"got {shown_path(name)}, which is not there" if name else "missing"
-    raise UserError(f"{field}: {got}; {WHAT}")
+    raise UserError(f"{field}: {what_is(name, place)}; {WHAT}")
+
+
+def what_is(name: str, place: Any) -> str:
+    """Of a path in an error that is none of what is allowed."""
+    if not name:
+        return "missing"
+    problem = "is another kind of file" if place.is_file() else "is not there"
+    return f"got {shown_path(name)}, which {problem}"
 
 
 def check_uncut(image_size: int) -> None:

@@ -21,6 +21,7 @@ from lpd_jax.evaluation.suites import gather_evidence, measure, suites_for
 from lpd_jax.runtime import provenance
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.buckets import is_bucket
+from lpd_jax.runtime.errors import printable
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.markdown import markdown_table
 
@@ -154,7 +155,7 @@ def table(records: Iterable[dict[str, Any]]) -> list[str]:
 
 def name_of(record: dict[str, Any]) -> str:
     said = record["pictures"]
-    return str(said.get("model") or said.get("tokenizer") or said.get("pictures"))
+    return printable(str(said.get("model") or said.get("tokenizer") or said.get("pictures")))
 
 
 def how(record: dict[str, Any]) -> str:

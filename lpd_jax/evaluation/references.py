@@ -18,7 +18,7 @@ import numpy as np
 
 from lpd_jax.evaluation.clip_sets import ClipChoices, check_same_images, open_clip_set
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
-from lpd_jax.evaluation.gaussian_files import DAMAGE, problem_of
+from lpd_jax.evaluation.gaussian_files import DAMAGE, check_features, problem_of
 from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bundled
 from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet, open_pictures
 from lpd_jax.runtime import buckets, provenance
@@ -207,6 +207,8 @@ def load_reference(
         if NAMES[tap][0] in arrays
     }
     features_RF = arrays.get("features")
+    if features_RF is not None:
+        check_features(path, features_RF, judge.widths[FEATURES], field)
     if has_pictures(path):
         pictures = ArraySet(path, field)
         check_pictures(path, pictures, size, judge, field)
@@ -285,6 +287,10 @@ def check_pictures(
     path: Any, pictures: PictureSet, size: tuple[int, ...] | None, judge: Judge, field: str
 ) -> None:
     judge.check_size(pictures.size)
+    if pictures.count < 2:
+        raise UserError(
+            f"{field}: got {shown_path(path)} of {pictures.count} pictures, allowed are 2 and more"
+        )
     if size is not None and tuple(size) != tuple(pictures.size):
         raise UserError(
             f"{field}: got {shown_path(path)} of pictures of "

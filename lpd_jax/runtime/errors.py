@@ -53,6 +53,14 @@ def shown_name(name: Any) -> str:
     return cut(text, VALUE_LENGTH) if plain else shown(text)
 
 
+def printable(path: str) -> str:
+    r"""A path, or another text, with bytes that are no text written as `\xe9`."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def listed(names: Iterable[Any]) -> str:
     """Names in an error, joined by commas: the first few, and how many more there are."""
     texts = [shown_name(name) for name in names]

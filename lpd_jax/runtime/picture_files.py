@@ -1,7 +1,8 @@
 """Picture files as people have them: any mode, 16 bits, turned cameras, transparency.
 
 One reader for training, edits, masks and evaluation. What it gives is what a viewer shows, in
-8 bits: of an animation the first frame, of 16 bits the upper 8, transparency laid on white.
+8 bits and sRGB: of an animation the first frame, of 16 bits the upper 8, transparency laid on
+white.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from lpd_jax.runtime.colour_profiles import in_srgb
 from lpd_jax.runtime.errors import UserError
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -54,7 +56,8 @@ def read_picture(
 
     Args:
         source: the file's path, or what it holds.
-        exif: "upright" turns the picture as its camera noted; "stored" does not, as ADM did.
+        exif: "upright" turns the picture as its camera noted, and brings colours that an ICC
+            profile explains to sRGB; "stored" does neither, as ADM did.
         ground: the colour that transparent pixels are laid on.
 
     Raises:
@@ -68,7 +71,7 @@ def read_picture(
             stored = [*image.tile[0]][3] if image.tile else None
             image.load()
             flat = lay_on(eight_bits(image), ground, stored)
-            return turned(image, flat) if exif == "upright" else flat
+            return turned(image, in_srgb(image, flat)) if exif == "upright" else flat
     except (FileNotFoundError, UnreadablePicture):
         raise
     except Image.DecompressionBombError:
@@ -80,6 +83,21 @@ def read_picture(
     except Exception as error:  # a damaged file makes Pillow's decoders raise anything
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(problem) from None
+
+
+def stored_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
+    """(width, height) as a file announces them, before its camera's turn; nothing is unpacked.
+
+    Raises:
+        FileNotFoundError, UnreadablePicture: no such file, or what begins as no picture.
+    """
+    try:
+        with Image.open(as_file(source), formats=formats()) as image:
+            return image.size
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow's readers raise anything
+        raise UnreadablePicture(type(error).__name__) from None
 
 
 def flattened(image: Image.Image, ground: tuple[int, int, int] = WHITE) -> Image.Image:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lpd_jax.images import save_png
 from lpd_jax.runtime.appended_files import AppendedFile
 from lpd_jax.runtime.disk_faults import DiskError, disk_error, writing
+from lpd_jax.runtime.errors import printable
 from lpd_jax.training.metric_writers import MetricWriter
 from lpd_jax.training.utilization import peak_flops
 from lpd_jax.weights.checkpoint import Checkpoints
@@ -163,7 +164,7 @@ class Progress:
         """Adds a line to train.log, and shows it above the bar, on standard output by default."""
         if self.file is None:
             return
-        self.file.add(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+        self.file.add(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}\n".encode())
         if show:
             self.bar.write(text, file=stream)
 

@@ -13,7 +13,7 @@ from lpd_jax.models.family import family_of
 from lpd_jax.models.parameters import abstract_params
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.config_fields import check_known
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, printable, shown
 from lpd_jax.version import __version__
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import CARD_FILE
@@ -72,7 +72,7 @@ def model_card_for(
     older = folder / CARD_FILE
     if older.is_file() and WRITTEN not in older.read_bytes().decode("utf-8", "replace"):
         return None
-    return model_card(config, given, folder.name)
+    return model_card(config, given, printable(folder.name))
 
 
 def model_card(config: DirectoryConfig, facts: ModelFacts, folder_name: str) -> str:

@@ -97,8 +97,7 @@ def save_model_directory(
                 f"{part}: got only one of weights and config, allowed is both or neither"
             )
     with new_directory(folder, kept) as temporary:
-        text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
-        (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (temporary / CONFIG_FILE).write_bytes(config_text(config))
         for part, params in weights.items():
             if params is not None:
                 file = temporary / WEIGHT_FILES[part]
@@ -109,7 +108,7 @@ def save_model_directory(
                 # safetensors lets only the owner read, the umask has not been asked.
                 shutil.copymode(temporary / CONFIG_FILE, file)
         if card is not None:
-            (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+            (temporary / CARD_FILE).write_text(card, "utf-8", "backslashreplace")
 
 
 def link_if_same(arrays: Mapping[str, np.ndarray], older: Any, file: pathlib.Path) -> bool:
@@ -241,9 +240,14 @@ def write_generation(path: str | PathLike, generation: Generation) -> None:
     """
     folder = check_own_directory(path, "model")
     config = dataclasses.replace(read_directory_config(folder), generation=generation)
-    text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False)
     with replacing_file(folder / CONFIG_FILE, "the config") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(config_text(config))
+
+
+def config_text(config: DirectoryConfig) -> bytes:
+    """What a config.json holds."""
+    text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # half a character, as JSON has it
 
 
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:

@@ -148,3 +148,28 @@ def test_names_that_are_no_text_are_read_and_can_be_printed(root):
     assert source.class_names == ("ant", r"b\xeae", "cow")
     assert source.pictures.name(1).endswith(r"ant/caf\xe9.png")
     json.dumps([source.class_names, source.description], ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "#recycle"])
+def test_folders_that_systems_make_are_no_classes_and_hold_no_pictures(root, name):
+    for place in (root / "train", root / "train" / "ant"):
+        (place / name / "0.png").mkdir(parents=True)
+        shutil.copy(root / "train" / "bee" / "0.png", place / name / "0.png" / "THUMB.png")
+    assert files(root) == ORDINARY
+    assert folder_walk.is_hidden(f"ant/{name}/0.npz") and not folder_walk.is_hidden("./ant/0.npz")
+
+
+def test_pictures_in_no_class_folder_are_counted(root, caplog):
+    for name in ("z.png", "y.JPG", ".hidden.png", "notes.txt"):
+        shutil.copy(root / "train" / "bee" / "0.png", root / "train" / name)
+    with caplog.at_level(logging.WARNING):
+        assert files(root) == ORDINARY
+    (line,) = said(caplog)
+    assert line.endswith("2 pictures left out, which lie in no class folder, such as y.JPG")
+
+
+def test_a_program_may_change_its_folder(root, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(root)
+    source = open_images(DataConfig("folder", path="../" + root.name, image_size=8), "train")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert source[0]["image"].shape == (8, 8, 3)

@@ -417,3 +417,35 @@ def test_random_crops_need_random_views_of_pictures(fields):
         DataConfig(random_crop=0.8, **fields)
     with pytest.raises(ValueError, match=r"^data.random_crop: got 0.0, allowed are \(0, 1\]"):
         DataConfig(random_crop=0.0)
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ("Training/{}", "holds splits, no classes: Test Set, Training; data.train_split and"),
+        ("train/{}", "holds {root}/train, but no class folders in 'validation'"),
+        ("photos/train/{}", "holds folders of splits inside of photos; allowed are"),
+        ("{}/train", "holds folders of splits inside of ant, bee, cow; allowed are"),
+    ],
+)
+def test_splits_of_other_names_or_in_other_places_are_no_classes(tmp_path, layout, message):
+    other = {"Training": "Test Set", "train": "test"}
+    for name in photos.CLASSES:
+        for mine in (layout, *(layout.replace(x, y) for x, y in other.items() if x in layout)):
+            (folder := tmp_path / mine.format(name)).mkdir(parents=True)
+            Image.fromarray(photos.pixels(1)).save(folder / "1.png")
+    with pytest.raises(ValueError) as error:
+        open_images(folder_config(tmp_path), "validation")
+    assert message.format(root=tmp_path) in str(error.value)
+    assert str(error.value).startswith("data.path, data.validation_split: got ")
+    if layout.startswith("Training"):
+        named = folder_config(tmp_path, train_split="Training", validation_split="Test Set")
+        assert open_images(named, "validation").class_names == photos.CLASSES
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path):
+    for name in ("train", "bus"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            Image.fromarray(photos.pixels(i)).save(tmp_path / name / f"{i}.png")
+    assert open_images(folder_config(tmp_path), "train").class_names == ("bus", "train")

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from lpd_jax.data.batches import DataConfig, Share, TrainingBatches
+from lpd_jax.data.batches import ArraySource, DataConfig, Share, TrainingBatches
 from lpd_jax.data.token_cache import INDEX_FILE, SETTINGS_FILE, check_cache, open_token_cache
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
@@ -471,3 +471,13 @@ def test_an_option_that_came_later_names_only_the_tokenizers_that_use_it():
     for option in ({"upsampling": "subpixel"}, {"attention": "none"}, {"decoder_blocks": 2}):
         other = dataclasses.replace(tiny.VQ, **option)
         assert weights_digest({}, other) != weights_digest({}, tiny.VQ)
+
+
+def test_a_cache_without_an_image_is_refused(tmp_path):
+    photos.write_folder(tmp_path / "train", 1)
+    for file in tmp_path.rglob("*.png"):
+        file.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="^data.path: got '.*', a token cache without an image"):
+        write(tmp_path / "tokens", plan(tmp_path, bad_images="skip"))
+    with pytest.raises(ValueError, match="^source: its length: got 0, allowed are whole numb"):
+        TrainingBatches(ArraySource({"label": np.zeros(0)}), 1, 0)

@@ -101,3 +101,9 @@ def test_events_are_read_back_by_tensorboards_format(tmp_path):
     assert [value.tag for value in scalar.summary.value] == ["validation/loss"]
     assert scalar.summary.value[0].simple_value == 1.5 and scalar.step == 3
     assert picture.summary.value[0].image.width == 4
+
+
+def test_a_path_that_is_no_text_can_be_logged(tmp_path, capsys):
+    with open_progress(tmp_path, fits=True) as progress:
+        progress.line("workdir caf\udce9", show=False)
+    assert (tmp_path / "train.log").read_text(encoding="utf-8").endswith(r"workdir caf\xe9" + "\n")

@@ -1,10 +1,14 @@
 """The README.md of a model directory."""
 
+import dataclasses
 import json
+import os
+import pathlib
 
 import pytest
 
 import lpd_jax
+from lpd_jax.weights.model_directory import load_model_directory
 from tests import tiny
 
 
@@ -60,3 +64,22 @@ def test_wrong_facts_are_named_and_nothing_is_written(pipe, tmp_path, facts, wor
     with pytest.raises(ValueError, match=words):
         pipe.save_pretrained(tmp_path / "model", **facts)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_whose_name_is_no_text(pipe, tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    try:
+        pipe.save_pretrained(folder)
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    assert r"# caf\xe9" in (pathlib.Path(folder) / "README.md").read_text(encoding="utf-8")
+    assert lpd_jax.Pipeline.from_pretrained(folder).class_names == pipe.class_names
+
+
+def test_a_class_name_of_half_a_character_is_written_as_it_was_read(pipe, tmp_path):
+    names = ("cat", "\ud83d", "猫")
+    files = load_model_directory(tiny.write_model_directory(tmp_path / "model"))
+    config = dataclasses.replace(files.config, class_names=names)
+    lpd_jax.Pipeline(files._replace(config=config)).save_pretrained(tmp_path / "model")
+    assert load_model_directory(tmp_path / "model").config.class_names == names
+    assert r"(cat, \ud83d, 猫)" in (tmp_path / "model" / "README.md").read_text("utf-8")

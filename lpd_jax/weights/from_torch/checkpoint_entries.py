@@ -13,6 +13,7 @@ WRAPPER_KEYS = ("model", "module", "state_dict", "model_state", *AVERAGE_KEYS)
 WRAPPER_DEPTH = 3
 # What data-parallel and compiled models put before or into the names of their weights.
 PREFIXES = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+ATTRIBUTE = "model."
 
 
 def find_state_dict(
@@ -82,7 +83,8 @@ def _check_weights(named: dict[str, Any]) -> dict[str, TensorRecord]:
 
 
 def clean_names(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Removes what wrappers add: "module.a" and "_orig_mod.a" become "a".
+    """Removes what wrappers add: "module.a" and "_orig_mod.a" become "a"; so does "model.a" where
+    all names begin so.
 
     Raises UserError when two names become one.
     """
@@ -101,4 +103,7 @@ def _short_names(names: Iterable[str]) -> list[str]:
         while short.startswith(PREFIXES):
             short = short[short.index(".") + 1 :]
         shorts[i] = short
+    # A Lightning module has all weights of its model below one attribute.
+    if shorts and all(short.startswith(ATTRIBUTE) for short in shorts):
+        return [short.removeprefix(ATTRIBUTE) for short in shorts]
     return shorts

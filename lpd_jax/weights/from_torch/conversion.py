@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from lpd_jax.weights.from_torch.official import (
     recognise,
     recognised,
 )
+from lpd_jax.weights.from_torch.sharded_files import hint_of
 from lpd_jax.weights.from_torch.state_dict_shapes import Tell, Weight
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
 from lpd_jax.weights.parameters import check_same_shapes
@@ -122,7 +124,8 @@ def convert_file(
         return from_torch(state_dict, num_heads, grid_size, tell)
     except UserError as error:
         taken = "".join(f" ({line})" for line in which)
-        raise UserError(f"checkpoint: got {shown_path(path)}: {error}{taken}") from None
+        hint = hint_of(Path(path))
+        raise UserError(f"checkpoint: got {shown_path(path)}: {error}{taken}{hint}") from None
 
 
 def directory_config(

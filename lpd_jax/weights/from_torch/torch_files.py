@@ -22,6 +22,7 @@ from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import LOOKED_AT, what_instead
 from lpd_jax.runtime.json_files import parse_json
+from lpd_jax.weights.from_torch import sharded_files
 from lpd_jax.weights.from_torch.checkpoint_entries import find_state_dict
 from lpd_jax.weights.from_torch.torch_pickle import (
     StandIn,
@@ -73,7 +74,8 @@ def read_state_dict(
     """Reads the weights of one model from a checkpoint file; no code in the file is run.
 
     Args:
-        path: a .pth, .pt or .safetensors file; its content decides, not its ending.
+        path: a .pth, .pt or .safetensors file; its content decides, not its ending. Of weights in
+            several files the .index.json.
         is_model: tells from the names whether these are the weights wanted. Of several state dicts
             the first it accepts is taken, in the order of WRAPPER_KEYS, then of the file; if it
             accepts none, the first there is.
@@ -90,10 +92,14 @@ def read_state_dict(
     path = as_path("checkpoint", path)
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "not there"
-        raise FileNotFoundError(f"checkpoint {path} is {kind}; allowed is a file")
+        raise FileNotFoundError(
+            f"checkpoint {path} is {kind}; allowed is a file, of weights in several the .index.json"
+        )
     if not path.stat().st_size:
         raise UserError(f"checkpoint: got {shown_path(path)}, which is empty; fetch it again")
     try:
+        if path.suffix == sharded_files.ENDING:
+            return sharded_files.read_sharded(path, lambda x: _read_mapped(x, is_model, key, tell))
         return _read_mapped(path, is_model, key, tell)
     except DAMAGE as error:
         raise UserError(

@@ -1,0 +1,103 @@
+"""Folders and files of pictures to judge, as people have them."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lpd_jax.evaluation.picture_sets import open_pictures
+from lpd_jax.evaluation.protocol import evaluate
+from lpd_jax.evaluation.references import load_reference, make_reference
+from tests.data import photos
+from tests.evaluation import judging
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(5):
+        write(tmp_path / "real" / f"{number}.png", number)
+    return tmp_path / "real"
+
+
+def write(file, seed=0, height=8, width=8):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photos.pixels(seed, height, width)).save(file)
+
+
+def test_links_are_followed_and_what_systems_make_is_left_out(folder, tmp_path):
+    write(tmp_path / "elsewhere" / "5.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "circle").symlink_to(folder)
+    write(folder / "@eaDir" / "0.png" / "THUMB.png")
+    write(folder / ".cache" / "9.png")
+    names = [*(f"{number}.png" for number in range(5)), "linked/5.png"]
+    assert open_pictures(str(folder)).names == names
+
+
+def test_a_link_to_nothing_is_named(folder, tmp_path):
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match="^pictures: got .*gone.png': No such file"):
+        open_pictures(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda file: file.write_bytes(b""), "3.png': no picture of a format that is read"),
+        (lambda file: write(file, height=9), "3.png' of 8x9 pixels, allowed is one size for all"),
+        (lambda file: write(file, width=9), "3.png' of 9x8 pixels, allowed is one size for all"),
+    ],
+    ids=["empty", "taller", "wider"],
+)
+def test_what_cannot_be_judged_is_named_before_any_is(folder, harm, words):
+    harm(folder / "3.png")
+    with pytest.raises(ValueError, match="^pictures: got ") as error:
+        open_pictures(str(folder))
+    assert words in str(error.value)
+
+
+def test_pictures_that_differ_only_in_how_they_are_turned_are_of_one_size(tmp_path):
+    write(tmp_path / "0.png", height=6)
+    mark = Image.Exif()
+    mark[0x0112] = 6
+    Image.fromarray(photos.pixels(1, 8, 6)).save(tmp_path / "1.png", exif=mark)
+    pictures = open_pictures(str(tmp_path))
+    assert next(pictures.batches(range(2))).shape == (2, 6, 8, 3)
+
+
+def test_a_folder_whose_name_is_no_text_is_judged(folder, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    try:
+        folder.rename(odd)
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    pictures, judge = open_pictures(odd), judging.tiny_judge()
+    evaluate(pictures, judge, make_reference(pictures, judge), tmp_path / "out")
+    assert r"caf\xe9" in (tmp_path / "out" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_other_files_are_not_said_to_be_missing(folder, tmp_path):
+    np.save(tmp_path / "real.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    for name in ("real.npy", "real/0.png"):
+        with pytest.raises(ValueError, match="^pictures: got .*, which is another kind of file"):
+            open_pictures(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("labels", [["a"] * 4, [0.5, np.nan, 1, 2], [[0, 1]] * 4])
+def test_labels_that_are_no_class_numbers_are_no_labels(tmp_path, labels):
+    judging.write_pictures(tmp_path / "real.npz", count=4, arr_1=np.array(labels))
+    assert open_pictures(str(tmp_path / "real.npz")).labels is None
+
+
+def test_a_reference_of_too_few_pictures_or_other_features_is_named(tmp_path):
+    judge, file = judging.tiny_judge(), tmp_path / "real.npz"
+    for count in (0, 1):
+        judging.write_pictures(file, count=count)
+        with pytest.raises(ValueError, match=f"^reference: got .* of {count} pictures, allowed"):
+            load_reference(file, judge)
+    gaussian = {"mu": np.zeros(5), "sigma": np.eye(5)}
+    for features in (np.zeros((9, 8)), np.full((9, 5), np.nan), np.zeros(5), np.array(["a"])):
+        np.savez(file, features=features, **gaussian)
+        with pytest.raises(ValueError, match=r"^reference: got .* whose features are .*, 5\]"):
+            load_reference(file, judge)
