@@ -379,3 +379,8 @@ def test_pictures_of_pillow_go_in_and_come_out(pipe):
         ValueError, match="^images: got pictures of 8x8, 9x9 pixels, allowed is one"
     ):
         pipe.encode([Image.new("RGB", (8, 8)), Image.new("RGB", (9, 9))])
+
+
+def test_one_picture_without_a_batch_is_told_what_is_missing(pipe):
+    with pytest.raises(ValueError, match=r"^images: got uint8 \(8, 8, 3\), allowed is .*\[batch"):
+        pipe.encode(np.zeros((8, 8, 3), np.uint8))

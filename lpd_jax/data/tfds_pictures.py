@@ -56,7 +56,10 @@ class TfdsPictures:
             record = self.records[index]
         except RuntimeError as error:  # ArrayRecord's, of a damaged file
             raise OSError(str(error)) from None
-        return record[self.keys[0]], int(record[self.keys[1]])
+        label = int(record[self.keys[1]])
+        if not 0 <= label < self.num_classes:  # of a test set whose classes nobody is told
+            raise ValueError(f"label {label}, allowed are 0 to {self.num_classes - 1}")
+        return record[self.keys[0]], label
 
     def name(self, index: int) -> str:
         return f"{self.description}[{index}]"

@@ -15,6 +15,7 @@ from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, open_images
 from lpd_jax.evaluation.file_lists import files_with, first_odd_picture
 from lpd_jax.evaluation.gaussian_files import DAMAGE
+from lpd_jax.evaluation.stored_arrays import opened_at, read_header
 from lpd_jax.images import center_crop
 from lpd_jax.runtime.buckets import located, read_bytes
 from lpd_jax.runtime.errors import UserError, shown, shown_path
@@ -170,22 +171,12 @@ class ArraySet(PictureSet):
     def batches(self, rows: range) -> Iterator[np.ndarray]:
         shape = (*self.size, 3)
         one = int(np.prod(shape))
-        with zipfile.ZipFile(self.path) as archive, archive.open(ARRAYS) as file:
-            read_header(file)
-            file.seek(file.tell() + rows.start * one)
+        with opened_at(self.path, ARRAYS, rows.start * one) as file:
             for part in parts_of(rows):
                 pixels = file.read(len(part) * one)
                 if len(pixels) < len(part) * one:
                     raise UserError(f"{self.field}: got {shown_path(self.path)}, which is cut off")
                 yield np.frombuffer(pixels, np.uint8).reshape(len(part), *shape)
-
-
-def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and type of the array that begins here."""
-    version = npy.read_magic(file)
-    if version == (1, 0):
-        return npy.read_array_header_1_0(file)
-    return npy.read_array_header_2_0(file)
 
 
 class DataSet(PictureSet):

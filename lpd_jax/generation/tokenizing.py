@@ -32,7 +32,7 @@ def encode_pictures(config: Any, params: Any, images: Any, programs: Programs) -
     family = tokenizer_of(config)
     allowed = f"is uint8 [batch, {', '.join(family.axes)}, 3]"
     images_BHWC = as_array("images", as_arrays(images), allowed)
-    if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 3 or images_BHWC.shape[-1] != 3:
+    if images_BHWC.dtype != np.uint8 or images_BHWC.ndim < 4 or images_BHWC.shape[-1] != 3:
         raise UserError(f"images: got {images_BHWC.dtype} {images_BHWC.shape}, allowed {allowed}")
     grid = family.grid_of(images_BHWC.shape[1:-1])
     encode = functools.partial(encode_images, config)

@@ -13,7 +13,7 @@ from lpd_jax.evaluation.while_training import REFERENCE_FILES
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.bucket_mirror import Mirror
-from lpd_jax.runtime.errors import UserError, shown_path
+from lpd_jax.runtime.errors import UserError, printable, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
@@ -48,6 +48,7 @@ class Workdir:
         if path == "":  # as a path, it would be the current folder
             raise UserError("workdir: got '', allowed is a path")
         self.path = buckets.reachable("workdir", path)
+        check_utf8("workdir", self.path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
         self.mirror = Mirror(self.path, RESUMED) if buckets.is_bucket(path) else None
         self.local = pathlib.Path(self.path) if self.mirror is None else self.mirror.local
@@ -85,6 +86,14 @@ class Workdir:
     def close(self) -> None:
         if self.mirror is not None:
             self.mirror.close()
+
+
+def check_utf8(name: str, folder: epath.Path) -> None:
+    """Raises UserError for a path that is no text, to which no checkpoint could be written."""
+    if printable(str(folder)) != str(folder):
+        raise UserError(
+            f"{name}: got {shown_path(folder)}, allowed are paths of UTF-8 from the root on"
+        )
 
 
 def check_writable(name: str, folder: pathlib.Path) -> None:

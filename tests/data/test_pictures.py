@@ -281,15 +281,17 @@ class TinyPhotos(tfds.core.GeneratorBasedBuilder):
         return {
             "train": self._generate_examples(12),
             "validation": self._generate_examples(5),
+            "test": self._generate_examples(2, with_labels=False),
         }
 
-    def _generate_examples(self, count):
+    def _generate_examples(self, count, with_labels=True):
         for i in range(count):
             file = io.BytesIO()
             image = Image.fromarray(photos.pixels(i))
             image.convert("L" if i == 3 else "RGB").save(file, "PNG")
             content = file.getvalue()[: 40 if i == 4 else None]
-            yield i, {"image": io.BytesIO(content), "label": i % 3, "file_name": f"{i}.png"}
+            label = i % 3 if with_labels else -1
+            yield i, {"image": io.BytesIO(content), "label": label, "file_name": f"{i}.png"}
 
 
 class TinyTexts(tfds.core.GeneratorBasedBuilder):
@@ -362,7 +364,7 @@ def test_a_tfds_split_may_be_a_slice(data_dir):
         ({"name": "a b"}, "data.name: got 'a b' (Parsing builder name string a b failed); allowed"),
         ({"name": "tiny_texts"}, "data.name: got 'tiny_texts', whose records hold text; allowed"),
         ({"path": "nowhere"}, "data.name: got 'tiny_photos', not prepared in nowhere/tiny_photos/"),
-        ({"train_split": "test"}, "data.name: tiny_photos, split: got 'test' (Unknown split"),
+        ({"train_split": "dev"}, "data.name: tiny_photos, split: got 'dev' (Unknown split"),
         ({"train_split": "train[:x]"}, "data.name: tiny_photos, split: got 'train[:x]' (Error pa"),
     ],
 )
@@ -449,3 +451,9 @@ def test_a_class_may_be_called_as_a_split_is(tmp_path):
         for i in range(3):
             Image.fromarray(photos.pixels(i)).save(tmp_path / name / f"{i}.png")
     assert open_images(folder_config(tmp_path), "train").class_names == ("bus", "train")
+
+
+def test_a_record_of_tfds_without_a_class_is_named(data_dir):
+    config = tfds_config(data_dir, train_split="test")
+    with pytest.raises(BadImage, match=r"tiny_photos/1.0.0 test\[0\]: .*label -1, allowed are 0"):
+        open_images(config, "train")[0]

@@ -1,6 +1,7 @@
 """Folders and files of pictures to judge, as people have them."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -101,3 +102,16 @@ def test_a_reference_of_too_few_pictures_or_other_features_is_named(tmp_path):
         np.savez(file, features=features, **gaussian)
         with pytest.raises(ValueError, match=r"^reference: got .* whose features are .*, 5\]"):
             load_reference(file, judge)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_pictures_of_an_array_come_from_any_place_on(tmp_path, write, monkeypatch):
+    images = np.random.default_rng(0).integers(256, size=(30, 8, 8, 3), dtype=np.uint8)
+    write(tmp_path / "real.npz", labels_first=np.arange(300), arr_0=images)
+    pictures = open_pictures(str(tmp_path / "real.npz"))
+    for rows in (range(30), range(7, 20), range(29, 30)):
+        found = np.concatenate([*pictures.batches(rows)])
+        np.testing.assert_array_equal(found, images[rows.start : rows.stop])
+    if write is np.savez:  # what lies before is not read
+        monkeypatch.setattr(zipfile.ZipExtFile, "seek", lambda *_: 1 / 0)
+        next(pictures.batches(range(20, 30)))

@@ -175,3 +175,10 @@ def test_a_file_is_no_folder(tmp_path):
 def test_no_name_is_not_the_current_folder():
     with pytest.raises(ValueError, match="^workdir: got '', allowed is a path$"):
         Workdir("")
+
+
+def test_a_folder_whose_name_is_no_text_is_refused_before_anything_is_written(tmp_path):
+    """No checkpoint could be written there, which would show after hours."""
+    with pytest.raises(ValueError, match=r"^workdir: got '.*caf\\udce9/run', allowed are path"):
+        Workdir(tmp_path / "caf\udce9" / "run")
+    assert not list(tmp_path.iterdir())
