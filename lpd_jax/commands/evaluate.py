@@ -25,7 +25,7 @@ from absl import flags, logging
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.runtime import buckets, command_line, processes
 from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
@@ -121,10 +121,23 @@ def check_options() -> None:
 def write_reference(path: str) -> None:
     target = check_output_file("make_reference", path, (".npz",))
     asked_clips()  # refuses now what it would refuse then
+    source = buckets.located("pictures", PICTURES.value) if PICTURES.value else None
+    if str(source) == str(target) or is_same_file(source, target):
+        raise UserError(
+            f"make_reference: got {shown_path(path)}, which is --pictures, allowed is another file"
+        )
     judge = open_judge(NETWORK.value)
     pictures = asked_pictures(judge)
     save_reference(target, make_reference(pictures, judge))
     print(f"wrote {target}, of {pictures.count:,} {'clips' if judge.judges_clips else 'pictures'}")
+
+
+def is_same_file(first: Any, second: Any) -> bool:
+    """Whether two local paths lead to one file."""
+    both = (first, second)
+    if first is None or any(buckets.is_bucket(path) or not path.is_file() for path in both):
+        return False
+    return first.samefile(second)
 
 
 def judge_pictures() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.runtime import clip_files
 from lpd_jax.runtime.arguments import check_whole
-from lpd_jax.runtime.buckets import located, read_bytes
+from lpd_jax.runtime.buckets import is_bucket, located, read_bytes
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 NUM_LISTS = 3  # splits of UCF-101
@@ -18,6 +18,9 @@ class FolderClips(FolderPictures):
     noun = "clips"
     endings = clip_files.ENDINGS
     common_endings = clip_files.ENDINGS
+
+    def load(self, index: int) -> tuple[Any, int]:
+        return source_of(self.folder / self.files[index]), self.labels[index]
 
 
 class ListedClips:
@@ -83,7 +86,12 @@ class ListedClips:
         return len(self.files)
 
     def load(self, index: int) -> tuple[Any, int]:
-        return read_bytes(self.root / self.files[index]), self.labels[index]
+        return source_of(self.root / self.files[index]), self.labels[index]
 
     def name(self, index: int) -> str:
         return str(self.root / self.files[index])
+
+
+def source_of(file: Any) -> Any:
+    """What readers of clips take: a local file's path, as a film has gigabytes, or the bytes."""
+    return read_bytes(file) if is_bucket(file) else file

@@ -4,6 +4,7 @@ Letters: T frames of a window, S side in pixels, F frames of a file.
 """
 
 import dataclasses
+import os
 
 import numpy as np
 from PIL import Image
@@ -119,7 +120,7 @@ class ClipSource(ImageSource):
         return np.ascontiguousarray(clip_THWC[:, :, ::-1]) if is_mirrored else clip_THWC
 
     def read_window(self, content: bytes | np.ndarray, place: float = 0.5) -> list[Image.Image]:
-        assert isinstance(content, bytes)
+        assert isinstance(content, bytes | os.PathLike)
         indices = self.window.frames(frame_times(content), place)
         return [Image.fromarray(frame_HWC) for frame_HWC in read_frames(content, indices.tolist())]
 

@@ -16,9 +16,9 @@ from lpd_jax.data.folder_walk import (
     tell,
     walk_classes,
 )
-from lpd_jax.runtime.buckets import is_bucket, located, read_bytes
+from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.errors import UserError, listed, printable, shown, shown_path
-from lpd_jax.runtime.picture_files import endings
+from lpd_jax.runtime.picture_files import endings, read_file
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
@@ -165,7 +165,7 @@ class FolderPictures:
         return len(self.files)
 
     def load(self, index: int) -> tuple[bytes, int]:
-        return read_bytes(self.folder / self.files[index]), self.labels[index]
+        return read_file(self.folder / self.files[index]), self.labels[index]
 
     def name(self, index: int) -> str:
         return printable(str(self.folder / self.files[index]))

@@ -3,7 +3,7 @@
 import functools
 import logging
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -85,6 +85,14 @@ class ImageSource:
         stored = ", EXIF turns ignored" if exif == "stored" else ""
         self.description = pictures.description + stored
         self.lock = threading.Lock()  # several threads read ahead
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: all but the lock."""
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.lock = threading.Lock()
 
     @property
     def shape(self) -> tuple[int, ...]:

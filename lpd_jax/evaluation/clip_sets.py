@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lpd_jax.data.clip_folder import ListedClips
+from lpd_jax.data.clip_folder import ListedClips, source_of
 from lpd_jax.data.clips import ClipWindow
 from lpd_jax.evaluation.file_lists import files_with
 from lpd_jax.evaluation.picture_sets import (
@@ -28,7 +28,7 @@ from lpd_jax.evaluation.picture_sets import (
 )
 from lpd_jax.images import LARGEST_SIDE, center_crop
 from lpd_jax.runtime.arguments import check_choice, check_whole
-from lpd_jax.runtime.buckets import located, read_bytes
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.clip_files import ENDINGS, UnreadableClip, frame_times, read_frames
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
@@ -71,7 +71,7 @@ class ClipFiles(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> tuple[bytes, int]: ...
+    def load(self, index: int) -> tuple[Any, int]: ...
 
     def name(self, index: int) -> str: ...
 
@@ -89,8 +89,8 @@ class ClipsBelow:
     def __len__(self) -> int:
         return len(self.files)
 
-    def load(self, index: int) -> tuple[bytes, int]:
-        return read_bytes(self.folder / self.files[index]), 0
+    def load(self, index: int) -> tuple[Any, int]:
+        return source_of(self.folder / self.files[index]), 0
 
     def name(self, index: int) -> str:
         return str(self.folder / self.files[index])

@@ -17,10 +17,10 @@ from lpd_jax.evaluation.file_lists import files_with, first_odd_picture
 from lpd_jax.evaluation.gaussian_files import DAMAGE
 from lpd_jax.evaluation.stored_arrays import opened_at, read_header
 from lpd_jax.images import center_crop
-from lpd_jax.runtime.buckets import located, read_bytes
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
-from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_picture
+from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_file, read_picture
 
 PICTURES_AT_ONCE = 64
 ARRAYS = "arr_0.npy"  # where ADM's files hold their pictures
@@ -100,7 +100,7 @@ class FolderSet(PictureSet):
         """One picture, uint8 `[H, W, 3]`."""
         file = self.folder / self.names[row]
         try:
-            image = read_picture(read_bytes(file))
+            image = read_picture(read_file(file))
         except (UnreadablePicture, OSError) as error:
             raise UserError(f"{self.field}: got {shown_path(file)}: {error}") from None
         if not self.image_size:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from lpd_jax.runtime.buckets import is_bucket, read_bytes
 from lpd_jax.runtime.colour_profiles import in_srgb
 from lpd_jax.runtime.errors import UserError
 
@@ -25,6 +26,7 @@ FORMATS = (
     *("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000"),
     *("ICO", "ICNS", "TGA", "PCX", "SGI", "QOI", "PSD", "DDS", "PFM"),
 )
+MOST_BYTES = 2**31  # of a file; all pixels that are read, of 16 bits, are a third of it
 LARGE_PIXELS = 2**24  # more than cameras of 16 megapixels give
 LARGE_PICTURE = threading.Lock()
 ORIENTATION = 0x0112  # the EXIF tag
@@ -83,6 +85,18 @@ def read_picture(
     except Exception as error:  # a damaged file makes Pillow's decoders raise anything
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UnreadablePicture(problem) from None
+
+
+def read_file(file: Any) -> bytes:
+    """What a picture file holds, local or of a bucket.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        UnreadablePicture: more bytes than a picture has that is read; it would fill the memory.
+    """
+    if not is_bucket(file) and (size := file.stat().st_size) > MOST_BYTES:
+        raise UnreadablePicture(f"{size:,} bytes; allowed are pictures of up to {MOST_BYTES:,}")
+    return read_bytes(file)
 
 
 def stored_size(source: bytes | str | os.PathLike) -> tuple[int, int]:

@@ -1,8 +1,11 @@
 """Images by index: which file is which record, what is cropped how, and what is refused."""
 
+import copy
 import dataclasses
 import io
 import logging
+import os
+import pickle
 import shutil
 import sys
 
@@ -457,3 +460,17 @@ def test_a_record_of_tfds_without_a_class_is_named(data_dir):
     config = tfds_config(data_dir, train_split="test")
     with pytest.raises(BadImage, match=r"tiny_photos/1.0.0 test\[0\]: .*label -1, allowed are 0"):
         open_images(config, "train")[0]
+
+
+def test_a_source_can_be_sent_to_another_process(split_folders):
+    source = open_images(folder_config(split_folders, bad_images="skip"), "train")
+    for other in (pickle.loads(pickle.dumps(source)), copy.deepcopy(source)):
+        np.testing.assert_array_equal(other[3]["image"], source[3]["image"])
+        assert other.description == source.description
+
+
+def test_a_file_of_more_bytes_than_any_picture_is_named_not_read(split_folders):
+    file = split_folders / "train" / "bee" / "0.png"
+    os.truncate(file, 2**40)  # with nothing in it, it takes no room
+    with pytest.raises(BadImage, match=r"bee/0.png: .*1,099,511,627,776 bytes; allowed are pic"):
+        open_images(folder_config(split_folders), "train")[3]

@@ -26,6 +26,7 @@ WRONG = [
     (["--output=small.npz"], ["output", "small.npz", "file"]),
     (["--tokenizer=avatars", "--network=avatars12"], ["pictures", "missing"]),
     (["--make_reference=out.txt", "--pictures=small.npz"], ["make_reference", ".npz"]),
+    (["--make_reference=small.npz", "--pictures=small.npz"], ["make_reference", "another file"]),
     (["--shard_size=0"], ["shard_size", "0"]),
     (["--model=clips"], ["network", "missing", "i3d"]),
     (["--model=clips", "--network=avatars12"], ["'avatars12'", "pictures", "5x16x16", "i3d"]),
