@@ -248,6 +248,17 @@ def check_cache(settings: CacheSettings, model: TransformerConfig, tokenizer: st
         )
 
 
+def check_splits(training: CacheSettings, validation: CacheSettings) -> None:
+    """Raises UserError where the classes of two caches have other names, and so other numbers."""
+    names = training.class_names, validation.class_names
+    for number, (learned, judged) in enumerate(zip(*names, strict=False)):
+        if learned != judged:
+            raise UserError(
+                f"data.path: got class {shown(judged)} as number {number} of validation, allowed "
+                f"is {shown(learned)}, as in training: make both caches of one dataset"
+            )
+
+
 def check_views(settings: CacheSettings, random_views: bool) -> None:
     """Raises UserError where random views are asked for and the cache has one of each image."""
     if random_views and settings.num_views == 1:

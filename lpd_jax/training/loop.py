@@ -33,7 +33,7 @@ from lpd_jax.training.picture_judges import (
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_same_tokenizer
+from lpd_jax.training.resume import check_same_classes, check_same_tokenizer
 from lpd_jax.training.run_record import record_start
 from lpd_jax.training.start import find_start
 from lpd_jax.training.task import Task, make_task
@@ -103,6 +103,8 @@ def train(
         needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
         if start.saved is not None:
             check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, start.saved)
+            if task.tokenizer:  # tokenizers learn of no class
+                check_same_classes(task.training.class_names, place.path)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)

@@ -1,6 +1,7 @@
 """Whether a run may go on in a workdir: only one of the same config, but for the free fields."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -9,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.training.config import TrainConfig, config_to_json, read_config
 from lpd_jax.training.optimizer import make_learning_rate
-from lpd_jax.training.workdir import TOKENIZER, read_data
+from lpd_jax.training.workdir import TOKENIZER, read_class_names, read_data
 
 # What may change between parts of a run: how long, how often, where, and by which means.
 FREE_FIELDS = (
@@ -83,6 +84,22 @@ def check_same_tokenizer(
         f"tokenizer: got {shown_path(path)} of digest {digest or 'none'}, allowed is {allowed}, "
         "whose tokens the workdir's run has learned"
     )
+
+
+def check_same_classes(names: Sequence[str], folder: epath.Path | pathlib.Path) -> None:
+    """Raises UserError where the classes of the data are others than a workdir's run has learned.
+
+    Args:
+        names: of the data, one a class, or none.
+        folder: the workdir.
+    """
+    learned = read_class_names(folder)
+    for number, (here, there) in enumerate(zip(names, learned, strict=False)):
+        if here != there:
+            raise UserError(
+                f"data: got class {shown(here)} as number {number}, allowed is {shown(there)}, as "
+                "the workdir's run has learned them"
+            )
 
 
 def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | None:

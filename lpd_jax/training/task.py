@@ -11,7 +11,13 @@ import numpy as np
 
 from lpd_jax.data.batches import Source
 from lpd_jax.data.pictures import image_shape, image_size, open_images
-from lpd_jax.data.token_cache import TokenSource, check_cache, check_views, open_token_cache
+from lpd_jax.data.token_cache import (
+    TokenSource,
+    check_cache,
+    check_splits,
+    check_views,
+    open_token_cache,
+)
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.data.token_writer import Exchange
 from lpd_jax.evaluation.fid import check_image_size
@@ -237,6 +243,7 @@ def open_tokens(
         root = located("data.path", data.path)
         caches = [open_token_cache(root / name) for name in names]
         check_views(caches[0].settings, data.random_views)
+        check_splits(*(cache.settings for cache in caches))
         for cache in caches:
             check_cache(cache.settings, model, digest)
         return caches

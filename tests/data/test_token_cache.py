@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from lpd_jax.data.batches import ArraySource, DataConfig, Share, TrainingBatches
-from lpd_jax.data.token_cache import INDEX_FILE, SETTINGS_FILE, check_cache, open_token_cache
+from lpd_jax.data.token_cache import (
+    INDEX_FILE,
+    SETTINGS_FILE,
+    check_cache,
+    check_splits,
+    open_token_cache,
+)
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
 from lpd_jax.models.pixels import encode_images
@@ -481,3 +487,12 @@ def test_a_cache_without_an_image_is_refused(tmp_path):
         write(tmp_path / "tokens", plan(tmp_path, bad_images="skip"))
     with pytest.raises(ValueError, match="^source: its length: got 0, allowed are whole numb"):
         TrainingBatches(ArraySource({"label": np.zeros(0)}), 1, 0)
+
+
+def test_training_and_validation_have_the_same_classes(root):
+    settings = plan(root).settings
+    check_splits(settings, dataclasses.replace(settings, class_names=()))
+    other = dataclasses.replace(settings, class_names=("ant", "cow", "bee"))
+    words = "^data.path: got class 'cow' as number 1 of validation, allowed is 'bee', as in tr"
+    with pytest.raises(ValueError, match=words):
+        check_splits(settings, other)

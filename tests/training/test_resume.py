@@ -18,8 +18,9 @@ def move(tmp_path, monkeypatch):
     """Trains on, to one step more, with a tokenizer of a digest at a path."""
     monkeypatch.setattr(loop, "init_boxed", toy.init_boxed)
 
-    def run(path, digest, num_steps):
+    def run(path, digest, num_steps, class_names=()):
         task = toy.make_task()._replace(tokenizer=digest)
+        task.training.class_names = class_names
         monkeypatch.setattr(loop, "make_task", lambda *_: task)
         return train(toy.MODEL, toy.config(num_steps, tokenizer=path), tmp_path / "run")
 
@@ -51,3 +52,13 @@ def test_the_digest_is_read_from_a_bucket(tmp_path):
     write_data(tmp_path / "bucket" / "run", ["cat"], "digest")
     with folder_buckets(tmp_path):
         check_same_tokenizer("moved", "digest", epath.Path("gs://bucket/run"), saved)
+
+
+def test_a_run_goes_on_with_the_classes_that_it_has_learned(move, tmp_path):
+    """Another token cache of as many classes would give its labels other meanings."""
+    move("models/vq", "digest", 1)
+    write_data(tmp_path / "run", ["cat", "dog"], "digest")
+    words = "^data: got class 'owl' as number 1, allowed is 'dog', as the workdir's run has"
+    with pytest.raises(UserError, match=words):
+        move("models/vq", "digest", 2, ("cat", "owl"))
+    assert int(move("models/vq", "digest", 2).step) == 2  # data that do not say
