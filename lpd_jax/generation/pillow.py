@@ -30,8 +30,8 @@ def as_output(images_BHWC: np.ndarray, output_type: str) -> Any:
 def as_arrays(images: Any) -> Any:
     """Pictures of Pillow, one or many, as uint8 `[B, H, W, 3]`; anything else as it is.
 
-    They are flattened as those of files: transparency is laid on white. Clips are lists of frames,
-    which become `[B, T, H, W, 3]`.
+    They are flattened as those of files: transparency is laid on white, and colours that an ICC
+    profile explains are brought to sRGB. Clips are lists of frames, which become `[B, T, H, W, 3]`.
 
     Raises:
         UserError: pictures of several sizes.

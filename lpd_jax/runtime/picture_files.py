@@ -115,8 +115,8 @@ def stored_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
 
 
 def flattened(image: Image.Image, ground: tuple[int, int, int] = WHITE) -> Image.Image:
-    """A picture of Pillow that is open already, RGB in 8 bits; UnreadablePicture as of a file."""
-    return lay_on(eight_bits(image), ground, None)
+    """A picture of Pillow that is open already, sRGB in 8 bits; UnreadablePicture as of a file."""
+    return in_srgb(image, lay_on(eight_bits(image), ground, None))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from lpd_jax.runtime.colour_profiles import in_srgb
-from lpd_jax.runtime.picture_files import read_picture
+from lpd_jax.runtime.picture_files import flattened, read_picture
 
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 WHITE_D50 = (0.9642, 1.0, 0.8249)
@@ -100,3 +100,12 @@ def test_palettes_turned_and_transparent_pictures_keep_all_else():
     drawn.save(file, "PNG", icc_profile=ADOBE_RGB, exif=mark)
     turned = np.asarray(read_picture(file.getvalue()))
     np.testing.assert_allclose(turned, np.rot90(expected, -1), atol=1)
+
+
+def test_pictures_that_are_open_already_are_read_alike():
+    image = Image.new("RGB", (4, 3), (200, 120, 90))
+    assert np.asarray(flattened(image))[0, 0].tolist() == [200, 120, 90]
+    image.info["icc_profile"] = ADOBE_RGB
+    np.testing.assert_allclose(
+        np.asarray(flattened(image))[0, 0], adobe_to_srgb((200, 120, 90)), atol=1
+    )
