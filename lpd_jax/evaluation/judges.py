@@ -21,6 +21,7 @@ from lpd_jax.evaluation.i3d import find_i3d, load_i3d
 from lpd_jax.evaluation.i3d_network import FEWEST_FRAMES
 from lpd_jax.evaluation.inception import Inception, find_inception, load_inception
 from lpd_jax.evaluation.inception_network import FEATURE_DIM, SPATIAL_DIM
+from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.fetching import CHECKPOINTS
@@ -191,7 +192,7 @@ def is_file_of_i3d(name: str) -> bool:
     if "i3d" in pathlib.PurePath(name).name.lower():
         return True
     with contextlib.suppress(UserError, OSError):
-        return pathlib.Path(name).is_file() and I3D_WEIGHT in read_state_dict(name)
+        return as_path("network", name).is_file() and I3D_WEIGHT in read_state_dict(name)
     return False
 
 

@@ -103,7 +103,7 @@ def local_public_file(
     Raises:
         UserError: no such file, or another than the published one.
     """
-    if where and (buckets.is_bucket(where) or pathlib.Path(where).is_file()):
+    if where and (buckets.is_bucket(where) or as_path(field, where).is_file()):
         with buckets.local_file(field, where) as path:
             yield path
         return

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lpd_jax.evaluation.judges import I3D_WEIGHT, is_file_of_i3d
 from lpd_jax.evaluation.picture_sets import open_pictures
 from lpd_jax.evaluation.protocol import evaluate
 from lpd_jax.evaluation.references import load_reference, make_reference
+from lpd_jax.weights.public_files import INCEPTION, local_public_file
 from tests.data import photos
 from tests.evaluation import judging
+from tests.torch_writer import write_zip
 
 
 @pytest.fixture
@@ -115,3 +118,12 @@ def test_pictures_of_an_array_come_from_any_place_on(tmp_path, write, monkeypatc
     if write is np.savez:  # what lies before is not read
         monkeypatch.setattr(zipfile.ZipExtFile, "seek", lambda *_: 1 / 0)
         next(pictures.batches(range(20, 30)))
+
+
+def test_weights_of_a_network_may_lie_at_home(tmp_path, monkeypatch):
+    """A shell leaves the ~ of --network=~/own.pt as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_zip(tmp_path / "own.pt", {I3D_WEIGHT: np.zeros(3, np.float32)})
+    assert is_file_of_i3d("~/own.pt") and not is_file_of_i3d("~/other.pt")
+    with local_public_file(INCEPTION, "~/own.pt") as path:  # one's own need not be the published
+        assert path == tmp_path / "own.pt"
