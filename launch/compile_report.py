@@ -48,6 +48,7 @@ from lpd_jax.performance.topology import find_slices  # noqa: E402
 from lpd_jax.runtime import command_line  # noqa: E402
 from lpd_jax.runtime.arguments import as_path  # noqa: E402
 from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
+from lpd_jax.runtime.config_files import config_fields
 from lpd_jax.runtime.errors import UserError  # noqa: E402
 from lpd_jax.training.config import read_config  # noqa: E402
 
@@ -73,7 +74,7 @@ OUTPUT = flags.DEFINE_string("output", "", "Markdown file to add the table to.")
 
 
 def main() -> None:
-    model, config = read_config(CONFIG.value.to_dict())
+    model, config = read_config(config_fields(CONFIG.value))
     draws = DECODE_BATCH.value > 0 and not is_tokenizer(model)
     generation = how_to_draw(model, config) if draws else None
     tokenizer = find_tokenizer(tokenizer_beside(model, TOKENIZER.value)) if draws else None

@@ -28,7 +28,8 @@ from lpd_jax.generation.request import (
 from lpd_jax.generation.runner import Drawn, Runner
 from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.arguments import as_array, check_whole
-from lpd_jax.runtime.errors import UserError
+from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_card import model_card_for
 from lpd_jax.weights.model_directory import (
@@ -53,8 +54,14 @@ class Pipeline:
     of guidance; labels, orders, masks, seeds and numbers are data.
     """
 
+    @own_settings()
     def __init__(self, files: ModelFiles):
         """Takes what `load_model_directory` gives; UserError names weights that do not fit."""
+        if not isinstance(files, ModelFiles):
+            raise UserError(
+                f"files: got {shown(files)}, allowed is what `load_model_directory` gives; "
+                "Pipeline.from_pretrained takes names and folders"
+            )
         self.config = files.config
         params = {
             part: put_on_device(

@@ -221,6 +221,27 @@ def test_the_same_is_drawn_whatever_jax_is_configured_to(pipe):
             jax.config.update(name, before)
 
 
+def test_programs_of_before_and_new_ones_draw_within_a_mesh_and_in_64_bits(pipe):
+    wanted_BN = pipe.generate_tokens(LABELS[:2], seed=3)
+    mesh = jax.make_mesh((2,), ("theirs",), devices=jax.devices()[:2])
+    for setting in (lambda: jax.set_mesh(mesh), lambda: jax.enable_x64(True)):
+        with setting():
+            for one in (pipe, copy.deepcopy(pipe)):
+                np.testing.assert_array_equal(one.generate_tokens(LABELS[:2], seed=3), wanted_BN)
+
+
+def test_what_jax_traces_is_refused_by_name(pipe):
+    with pytest.raises(ValueError, match=r"^labels: got traced int32 \(2,\), allowed is one class"):
+        jax.jit(pipe)(jax.numpy.zeros(2, int))
+    with pytest.raises(ValueError, match="^Pipeline: called in a function that JAX traces"):
+        jax.jit(lambda x: x + pipe([0]).sum())(1)
+
+
+def test_a_name_is_no_model_that_was_read():
+    with pytest.raises(ValueError, match="^files: got 'avatars12', allowed is .*from_pretrained"):
+        Pipeline("avatars12")
+
+
 def test_a_directory_with_one_model_does_what_it_can(tmp_path, pipe):
     only_tokenizer = tiny.write_model_directory(tmp_path / "vq", transformer=None)
     half = Pipeline.from_pretrained(only_tokenizer)

@@ -3,3 +3,14 @@
 Each module defines its options as it is imported, so a process imports one of them. `main` does the
 work, `run` is what a shell starts.
 """
+
+import os
+import sys
+
+try:
+    import jax as jax  # reads its variables: one that it does not understand is an error here
+except ValueError as error:
+    if "JAX_" not in str(error).upper() or os.environ.get("LPD_JAX_TRACEBACK"):
+        raise
+    print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+    sys.exit(2)

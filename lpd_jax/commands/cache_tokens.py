@@ -25,6 +25,7 @@ from absl import flags, logging
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime import command_line, processes
 from lpd_jax.runtime.buckets import is_bucket, located
+from lpd_jax.runtime.config_files import config_fields
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.loading import load_weights
 
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def cache_tokens() -> None:
-    model, config = read_config(fill_in(CONFIG.value.to_dict()))
+    model, config = read_config(fill_in(config_fields(CONFIG.value)))
     if is_tokenizer(model):
         raise UserError("config: got the config of a tokenizer, allowed is that of a transformer")
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")

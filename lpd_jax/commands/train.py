@@ -16,6 +16,7 @@ import sys
 from absl import flags, logging
 
 from lpd_jax.runtime import command_line, processes
+from lpd_jax.runtime.config_files import config_fields
 
 with command_line.imports_of("train"):
     from lpd_jax.training import train
@@ -38,7 +39,7 @@ def main() -> None:
     profile = ProfileWindow(PROFILE_START.value, PROFILE_STEPS.value)
     try:
         with processes.job():  # first: what is left to a tokenizer is read with JAX
-            model, config = read_config(fill_in(CONFIG.value.to_dict()))
+            model, config = read_config(fill_in(config_fields(CONFIG.value)))
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         program = os.path.basename(sys.argv[0])

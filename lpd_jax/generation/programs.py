@@ -27,6 +27,7 @@ MAPS, MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 TRACED: Any = (generate_ranked_tokens, encode_images, decode_images)
 
 _clock = itertools.count(1)
+_lock = threading.RLock()  # of all bookkeeping; nothing is compiled while it is held
 
 
 class Kept(NamedTuple):
@@ -42,7 +43,8 @@ class Programs:
         self.most, self.num_compiled = most, 0
         self._turns: dict[Hashable, threading.Lock] = {}  # of those that are being compiled
         self._kept: collections.OrderedDict[Hashable, Kept] = collections.OrderedDict()
-        _all.add(self)
+        with _lock:
+            _all.add(self)
 
     def find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
         """The program of a key, compiled now if it is not there, by one thread alone."""
@@ -57,15 +59,15 @@ class Programs:
 
     def _find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
         kept = self._kept.get(key)
-        if kept is None:
+        if is_new := kept is None:
             program = compile_program()
             kept = Kept(program, code_bytes(program), 0)
-            self.num_compiled += 1
-        is_new = kept.last_use == 0
-        self._kept[key] = kept._replace(last_use=next(_clock))
-        self._kept.move_to_end(key)
-        if is_new:
-            make_room(self)
+        with _lock:  # others look through what is kept, and drop it
+            self.num_compiled += is_new
+            self._kept[key] = kept._replace(last_use=next(_clock))
+            self._kept.move_to_end(key)
+            if is_new:
+                make_room(self)
         return kept.program
 
     def drop_oldest(self) -> None:
@@ -87,7 +89,6 @@ class Programs:
         return Programs, (self.most,)
 
 
-_lock = threading.Lock()
 _all: weakref.WeakSet[Programs] = weakref.WeakSet()
 
 

@@ -123,9 +123,13 @@ def label_list(labels: Any) -> list[Any]:
     if isinstance(labels, str | bytes) or not np.iterable(labels):
         labels = [labels]
     elif hasattr(labels, "dtype"):  # of NumPy or of JAX, whose items one by one take long
-        labels = np.asarray(labels)
-        if labels.ndim != 1:
-            raise UserError(f"labels: got {shown(labels)}, allowed {allowed}")
+        try:
+            whole = np.asarray(labels)
+        except Exception:  # noqa: BLE001 - an array of JAX that is traced or deleted, of Torch's on a GPU
+            raise UserError(f"labels: got {shown(labels)}, allowed {allowed}") from None
+        if whole.ndim != 1:
+            raise UserError(f"labels: got {shown(whole)}, allowed {allowed}")
+        labels = whole
     items = as_list("labels", labels, allowed)
     if len(items) > MOST_IMAGES:
         raise UserError(f"labels: got {len(items)} of them, allowed {allowed}")

@@ -17,6 +17,7 @@ from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, check_request
 from lpd_jax.generation.tokenizing import decode_pictures, encode_pictures
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.mesh import batch_sharding, mesh_of
 from lpd_jax.weights.directory_config import DirectoryConfig
 
@@ -52,6 +53,16 @@ class Runner:
             self.params = jax.device_put(self.params, jax.sharding.NamedSharding(mesh, jax.P()))
         self.programs = Programs()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # On the host: a process that was forked cannot even read JAX's arrays from a pickle.
+        return vars(self) | {"params": jax.device_get(self.params)}
+
+    def place(self) -> None:
+        """Puts weights that came from a pickle or a copy where they are drawn with."""
+        if any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(self.params)):
+            whole = self.sharding and jax.sharding.NamedSharding(self.sharding.mesh, jax.P())
+            self.params = jax.device_put(self.params, whole)
+
     def run(
         self, request: Request, to_images: bool, batch_size: int | None = None
     ) -> Iterator[tuple[np.ndarray, ...]]:
@@ -67,21 +78,33 @@ class Runner:
         """
         left = len(check_request(request, self.config).labels)
         size = self.num_devices * (batch_size or self.suited(-(-left // self.num_devices), request))
-        running: Any = None
-        for chunk in chunks_of(request, size):
-            if self.sharding is not None:
-                chunk = jax.device_put(chunk, self.sharding)
-            execute = self.program(request, chunk, to_images)
-            started = execute(self.params, chunk, request.sampling, request.guidance)
-            if running is not None:
-                yield jax.device_get(running)
-                left -= size
+        chunks = chunks_of(request, size)
+        running = self.start_next(chunks, request, to_images)
+        while started := self.start_next(chunks, request, to_images):
+            yield jax.device_get(running)
+            left -= size
             running = started
         yield tuple(output[:left] for output in jax.device_get(running))
 
+    @own_settings()  # not around `run`: what is done with a batch in between is the caller's
+    def start_next(
+        self, chunks: Iterator[Chunk], request: Request, to_images: bool
+    ) -> tuple[jax.Array, ...] | None:
+        """Starts drawing the next chunk; None after the last."""
+        self.place()
+        chunk = next(chunks, None)
+        if chunk is None:
+            return None
+        if self.sharding is not None:
+            chunk = jax.device_put(chunk, self.sharding)
+        execute = self.program(request, chunk, to_images)
+        return execute(self.params, chunk, request.sampling, request.guidance)
+
+    @own_settings()
     def compile(self, request: Request, batch_size: int | None = None) -> None:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
         size = batch_size or self.suited(len(request.labels), request)
+        self.place()
         self.program(request, next(chunks_of(request, size)), to_images=True)
 
     def suited(self, num_images: int, request: Request) -> int:
@@ -94,14 +117,18 @@ class Runner:
         num_pixels = round(scale * height) * round(scale * width)
         return batch_size_for(num_images, math.prod(frames), num_pixels)
 
+    @own_settings()
     def encode(self, images: Any) -> np.ndarray:
         """Tokens int32 `[B, h, w]`; see `encode_pictures`."""
+        self.place()
         return encode_pictures(
             self.config.tokenizer, self.params["tokenizer"], images, self.programs
         )
 
+    @own_settings()
     def decode(self, tokens: Any, grid: tuple[int, ...]) -> np.ndarray:
         """Pictures uint8 `[B, H, W, 3]`; see `decode_pictures`."""
+        self.place()
         part = (self.config.tokenizer, self.params["tokenizer"])
         return decode_pictures(*part, tokens, grid, self.programs)
 

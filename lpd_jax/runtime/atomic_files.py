@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -166,7 +167,9 @@ def remove_leftovers(path: str | PathLike) -> None:
 
 def _beside(path: Path, purpose: str) -> Path:
     # Same folder, so the rename stays inside one file system.
-    return path.with_name(f".{_short_name(path)}.{purpose}-{os.getpid()}")
+    # Threads that write one file have names of their own; of the main one it is the process's.
+    writer = "-".join(map(str, dict.fromkeys((os.getpid(), threading.get_native_id()))))
+    return path.with_name(f".{_short_name(path)}.{purpose}-{writer}")
 
 
 def _short_name(path: Path) -> str:

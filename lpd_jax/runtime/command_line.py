@@ -1,20 +1,19 @@
 """How every command starts and fails: one line that says what is wrong.
 
-Exit code 2: what the user gave. 1: the disk is full, read-only or gone. 130, 143: Ctrl-C, SIGTERM.
+Exit code 2: what the user gave. 1: the disk is full, read-only or gone, that of standard output as
+well, or the memory is full. 130, 143, 129: Ctrl-C, SIGTERM, SIGHUP.
 With LPD_JAX_TRACEBACK=1 in the environment the full traceback comes instead.
 """
 
 import contextlib
 import functools
-import io
 import logging
 import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import NoReturn
 
 import jax
 from absl import app, flags
@@ -22,18 +21,21 @@ from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
+from lpd_jax.runtime.config_files import problem_in_config
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, readable, shown
-from lpd_jax.runtime.interrupts import Terminated
+from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
+from lpd_jax.runtime.jax_settings import own_settings
+from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
 
 flags.disclaim_key_flags()  # --config is a flag of the command that asks for it: --help shows it
 
 DISK_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
 LONGEST_FLAG = 200  # letters of an option's name
-# As shells count: 128 and the number of the signal.
-INTERRUPTED_EXIT_CODE = 130
-TERMINATED_EXIT_CODE = 143
+SIGNALLED_EXIT_CODE = 128  # and the number of the signal, as shells count
+HOSTS_FLAG = "coordinator_address"  # of commands that run in several processes at once
+FULL_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_OF_MEMORY|[Oo]ut of memory")
 TRACEBACK = "Traceback (most recent call last):"
 SCRIPT = re.compile(r"python launch/(\w+)\.py")
 PROGRAMS = {"app": "page"}  # of scripts whose program has another name
@@ -65,58 +67,29 @@ def run(
             logging.getLogger("jax").setLevel(logging.WARNING)
         compilation_cache.enable_compilation_cache()
         compilation_cache.warn_once()
+        # Of several processes, SIGTERM is for JAX to share.
+        alone = contextlib.nullcontext() if HOSTS_FLAG in flags.FLAGS else sigterm_interrupts()
         try:
-            main(*_chosen_command(argv[1:], commands))
+            with own_settings(), alone:
+                main(*_chosen_command(argv[1:], commands))
         except (UserError, OSError) as error:
             if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(error)
         except KeyboardInterrupt as stop:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 signal.signal(number, signal.SIG_IGN)  # it is leaving already
             _say(str(stop) or "stopped")
-            was_sigterm = isinstance(stop, Terminated)
-            return _leave(TERMINATED_EXIT_CODE if was_sigterm else INTERRUPTED_EXIT_CODE)
-        except (RuntimeError, AssertionError):
-            if (missing := _missing_backend()) is None:
+            _leave(SIGNALLED_EXIT_CODE + getattr(stop, "number", signal.SIGINT))
+        except (RuntimeError, AssertionError, MemoryError) as error:
+            known = _full_memory(error) or _missing_backend()
+            if known is None or os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
-            return _fail(missing)
-        return 0
+            return _fail(known)
+        return DISK_EXIT_CODE if output_is_lost() else 0
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a letter must not fail a command that has done its work.
-            stream.reconfigure(errors="backslashreplace")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = Unbroken(sys.stdout)
+    prepare_streams()
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
-
-
-class Unbroken:
-    """A stream whose reader may leave, as `| head -1` does: the command still does its work."""
-
-    def __init__(self, stream: io.TextIOWrapper):
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        with self._unread():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._unread():
-            self._stream.flush()
-
-    @contextlib.contextmanager
-    def _unread(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:  # from here on, and what waits in the buffer, into nothing
-            with open(os.devnull, "wb") as nothing:
-                os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 @contextlib.contextmanager
@@ -145,6 +118,16 @@ def _show_in_help(module: str) -> None:
 def program_of(script: str) -> str:
     """What launch/SCRIPT.py is called once it is installed."""
     return "lpd-" + PROGRAMS.get(script, script).replace("_", "-")
+
+
+def _full_memory(error: Exception) -> DiskError | None:
+    """What is wrong where the memory of the machine, or of its device, does not suffice."""
+    if not isinstance(error, MemoryError) and not FULL_MEMORY.search(str(error)):
+        return None
+    return DiskError(
+        f"memory: there is not enough of it ({one_line(error)}); a smaller batch size, fewer "
+        "pixels or a smaller model take less"
+    )
 
 
 def _missing_backend() -> UserError | None:
@@ -209,12 +192,17 @@ def _parse_flags(
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise
-        problem = error
+        problem: Exception = error
         try:
             _check_config_fields(list(argv))
         except UserError as unknown_field:
             problem = unknown_field
-        sys.exit(_fail(problem))
+        sys.exit(_fail(problem_in_config(problem, argv) or problem))
+    except Exception as error:
+        of_config = problem_in_config(error, argv)
+        if of_config is None or os.environ.get("LPD_JAX_TRACEBACK"):
+            raise
+        sys.exit(_fail(of_config))
 
 
 def _check_config_fields(argv: list[str]) -> None:
@@ -245,14 +233,12 @@ def _fail(error: Exception) -> int:
     return DISK_EXIT_CODE if of_disk else USAGE_EXIT_CODE
 
 
-def _leave(code: int) -> int:
-    """Ends the process where threads still work: who stopped it has not waited for them."""
-    main = threading.main_thread()
-    if any(thread is not main and not thread.daemon for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+def _leave(code: int) -> NoReturn:
+    """Ends the process where threads may still work, of XLA as well, which crash as Python ends."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _say(text: str) -> None:

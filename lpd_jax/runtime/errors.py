@@ -91,7 +91,8 @@ def _written(value: Any) -> str:
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(shape, tuple) and dtype is not None:
         small = isinstance(value, np.ndarray) and value.size <= SMALL_ARRAY
-        return repr(value) if small else f"{dtype} {shape}"
+        is_traced = any(kind.__name__ == "Tracer" for kind in type(value).__mro__)  # by JAX
+        return repr(value) if small else f"{'traced ' * is_traced}{dtype} {shape}"
     return _SHORT.repr(value)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both stop a program by one exception, and wait where a stop would do harm."""
+"""Ctrl-C, SIGTERM and SIGHUP stop a program by one exception, and wait where that would do harm."""
 
 import contextlib
 import signal
@@ -9,42 +9,54 @@ from typing import Any
 
 import jax
 
+# What a cluster sends before it takes a machine away, and what comes as a terminal is closed.
+TERMINATING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+STOPPING = (signal.SIGINT, *TERMINATING)
+
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: what a cluster sends before it takes a machine away."""
+    """SIGTERM or SIGHUP came."""
+
+    def __init__(self, message: str = "", number: int = signal.SIGTERM):
+        super().__init__(*filter(None, [message]))
+        self.number = signal.Signals(number)
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(number=number)
 
 
 @contextlib.contextmanager
 def sigterm_interrupts() -> Iterator[None]:
     """Inside, SIGTERM raises `Terminated` in the main thread, as Ctrl-C does KeyboardInterrupt.
 
-    Where somebody else awaits the signal, JAX's service of several processes among them, nothing
-    changes.
+    So does SIGHUP. Where somebody else awaits or ignores a signal, JAX's service of several
+    processes and `nohup` among them, nothing changes.
     """
-    awaited = signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    if awaited or not in_main_thread() or jax.distributed.is_initialized():
+    if not in_main_thread() or jax.distributed.is_initialized():
         yield
         return
-    signal.signal(signal.SIGTERM, terminate)
+    ours = [number for number in TERMINATING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Inside, the first Ctrl-C or SIGTERM waits for the end. A second one does not: who sends it
+    """Inside, the first Ctrl-C, SIGTERM or SIGHUP waits for the end. A second one does not: who
 
-    has no patience left.
+    sends it has no patience left.
     """
     awaited: dict[int, Callable[[int, FrameType | None], Any]] = {}
     if in_main_thread():
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
         awaited = {number: act for number, act in handlers.items() if callable(act)}
     came: list[int] = []
 

@@ -9,15 +9,15 @@ from etils import epath
 from lpd_jax.runtime.buckets import absolute
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.interrupts import Terminated, sigterm_interrupts
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.saved_runs import newest_step
 
 
 @contextlib.contextmanager
 def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
-    """Inside, a disk that fails, Ctrl-C and SIGTERM stop a run by an error that names the newest
+    """Inside, a disk that fails, Ctrl-C, SIGTERM and SIGHUP stop a run by an error that names the
 
-    checkpoint: `DiskError`, `KeyboardInterrupt`, `Terminated`.
+    newest checkpoint: `DiskError`, `KeyboardInterrupt`, `Terminated`.
     """
     checkpoints = absolute(workdir) / CHECKPOINTS_FOLDER
     try:
@@ -28,8 +28,9 @@ def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
         ended = DiskError(f"{error}; {goes_on_from(checkpoints, gone)}")
         ended.errno = error.errno
         raise ended from error
-    except Terminated:
-        raise Terminated(f"stopped by SIGTERM; {goes_on_from(checkpoints)}") from None
+    except Terminated as stop:
+        text = f"stopped by {stop.number.name}; {goes_on_from(checkpoints)}"
+        raise Terminated(text, stop.number) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped; {goes_on_from(checkpoints)}") from None
 

@@ -10,7 +10,7 @@ from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
 from lpd_jax.training.workdir import TOKENIZER, read_class_names, read_data
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights

@@ -11,6 +11,7 @@ import jax
 from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
+from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
@@ -59,6 +60,7 @@ class Run(NamedTuple):
     judges: PictureJudges = PictureJudges()
 
 
+@own_settings("train")
 def train(
     model: Any,
     config: TrainConfig,
@@ -223,7 +225,8 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
             keep_and_show(events, step, state, run, evaluate, progress)
             if leaves:
                 run.checkpoints.wait()  # before it is said
-                progress.line(f"step {step}: saved, and stopped by SIGTERM; run it again to go on")
+                how = f"saved, and stopped by {preemption.name}"
+                progress.line(f"step {step}: {how}; run it again to go on")
                 break
     return state
 

@@ -114,12 +114,12 @@ class JsonLines:
 def keep_before(path: pathlib.Path, first_step: int) -> None:
     """Drops lines that a killed run wrote after its last checkpoint, and a torn last one."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            step = json.loads(line)["step"]
-        except (json.JSONDecodeError, KeyError):
+            is_before = json.loads(line)["step"] < first_step
+        except (ValueError, KeyError, TypeError):  # torn, or what a crash of the system left
             continue
-        if step < first_step and line.endswith("\n"):
+        if is_before and line.endswith("\n"):
             kept.append(line)
     with replacing_file(path, "the metrics") as temporary:
         pathlib.Path(temporary).write_text("".join(kept), encoding="utf-8")

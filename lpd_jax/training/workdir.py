@@ -19,7 +19,7 @@ from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
 from lpd_jax.training.run_record import RECORD_FILE
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 
 DATA_FILE = "data.json"  # of what a run learns
 CLASS_NAMES, TOKENIZER = "class_names", "tokenizer"  # its fields

@@ -37,9 +37,11 @@ from lpd_jax.weights.checkpoint_layout import (
     params_path,
     to_saved,
 )
+from lpd_jax.weights.checkpoint_layout import (
+    CHECKPOINTS_FOLDER as CHECKPOINTS_FOLDER,  # its home until there was one
+)
 
 REASON_LENGTH = 120  # characters: several checkpoints may be damaged, and one line names them all
-CHECKPOINTS_FOLDER = "checkpoints"  # in the workdir of a run
 
 # Shown by launch scripts, which silence the warnings of libraries.
 log_damage = logging.error

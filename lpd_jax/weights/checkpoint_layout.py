@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 AVERAGE = "ema_params"
+CHECKPOINTS_FOLDER = "checkpoints"  # in the workdir of a run
 
 
 def to_saved(state: Any) -> dict[str, Any]:

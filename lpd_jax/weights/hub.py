@@ -55,6 +55,11 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
         REPOSITORY.fullmatch(name) and not buckets.is_bucket(name) and not path.parent.is_dir()
     ):
         return fetch_model(name)
+    if name and path.is_file():
+        raise FileNotFoundError(
+            f"model: got {shown(name)}, which is a file; allowed are model directories, which "
+            "launch/convert.py makes of a checkpoint"
+        )
     raise FileNotFoundError(
         f"model: got {shown(name)}, which is no directory; allowed are model directories, "
         f"{', '.join(BUNDLED_MODELS)}, the published {', '.join(PUBLISHED)}, and owner/name of "

@@ -11,7 +11,7 @@ from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer, tra
 from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
-from lpd_jax.weights.checkpoint import CHECKPOINTS_FOLDER
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 from lpd_jax.weights.saved_runs import saved_params

@@ -26,6 +26,7 @@ from lpd_jax.runtime.arguments import as_array, check_choice
 from lpd_jax.runtime.atomic_files import replacing_directory, replacing_file
 from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
 from lpd_jax.runtime.json_files import read_json
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
 from lpd_jax.weights.weight_files import read_weights
 
@@ -202,8 +203,10 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
         raise FileNotFoundError(f"model directory {cut(str(folder), PATH_LENGTH)} does not exist")
     file = folder / CONFIG_FILE
     if not file.is_file():
+        is_run = (folder / CHECKPOINTS_FOLDER).is_dir()
+        remedy = "; of a run's workdir launch/export.py makes a model directory" * is_run
         raise FileNotFoundError(
-            f"model directory {cut(str(folder), PATH_LENGTH)} has no {CONFIG_FILE}"
+            f"model directory {cut(str(folder), PATH_LENGTH)} has no {CONFIG_FILE}{remedy}"
         )
     try:
         mapping = read_json(file)

@@ -8,6 +8,7 @@ import pickle
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -84,6 +85,13 @@ def test_a_pipeline_that_has_drawn_pickles_and_copies(pipe):
     drawn_BN = pipe.generate_tokens([0, 1], num_steps=2, seed=1)
     for other in (before, pickle.loads(pickle.dumps(pipe)), copy.deepcopy(pipe)):
         np.testing.assert_array_equal(other.generate_tokens([0, 1], num_steps=2, seed=1), drawn_BN)
+
+
+def test_a_pickle_holds_no_arrays_of_jax(pipe):
+    """A process that was forked waits for ever for such an array, before anyone can tell it."""
+    state = pipe._runner.__getstate__()
+    leaves = jax.tree.leaves(state["params"])
+    assert leaves and all(isinstance(leaf, np.ndarray) for leaf in leaves)
 
 
 def random_sizes(rng: np.random.Generator, left: int) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """Output takes its place whole or not at all, whatever its place is."""
 
+import concurrent.futures
 import os
+import threading
 
 import pytest
 
@@ -95,3 +97,17 @@ def test_leftovers_of_killed_processes_are_found(tmp_path, name):
     remove_leftovers(tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == ["other"]
     del context
+
+
+def test_threads_that_write_one_file_are_not_in_each_others_way(tmp_path):
+    both_write = threading.Barrier(2)
+
+    def write(text):
+        with replacing_file(tmp_path / "a") as temporary:
+            temporary.write_text(text)
+            both_write.wait(10)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, ("one", "two")))
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() in ("one", "two")

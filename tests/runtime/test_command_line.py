@@ -63,6 +63,46 @@ def test_a_reader_who_leaves_does_not_stop_it(script):
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+def run_redirected(script, redirection, *arguments):
+    command = ["bash", "-c", f'"$0" "$@" {redirection}', sys.executable, str(script), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
+def test_a_full_disk_under_standard_output_stops_no_command(script, tmp_path):
+    """But a loss it is, and the exit code says so."""
+    writes = tmp_path / "writes.py"
+    writes.write_text(
+        SCRIPT.replace('print("seed"', 'print("a", flush=True); open("done", "w"); print("seed"')
+    )
+    result = run_redirected(writes, f"> /dev/full; code=$?; mv done {tmp_path}; exit $code")
+    assert result.returncode == 1 and (tmp_path / "done").is_file()
+    assert result.stderr == (
+        "writes.py: standard output cannot be written to (No space left on device); going on "
+        "without\n"
+    )
+    result = run_redirected(script, "2> /dev/full", "--seed=3")
+    assert (result.returncode, result.stdout) == (0, "seed 3\n")
+    assert run_redirected(script, "2> /dev/full", "--seed=many").returncode == 2
+
+
+def test_closed_streams_stop_no_command_and_no_file_takes_their_numbers(tmp_path):
+    opens = tmp_path / "opens.py"
+    file = tmp_path / "file"
+    opens.write_text(
+        SCRIPT.replace(
+            'print("seed"',
+            f'opened = open("{file}", "w"); print(opened.fileno(), file='
+            'opened, flush=True); import os, sys; os.write(2, b"of a library"); '
+            'print("told", file=sys.stderr); print("seed"',
+        )
+    )
+    result = run_redirected(opens, "<&- >&- 2>&-")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert int(file.read_text()) > 2
+
+
 @pytest.mark.parametrize(
     ("argument", "line"),
     [
@@ -87,6 +127,19 @@ def test_a_wrong_argument_gives_one_line_and_exit_code_2(script, argument, line)
         ("KeyboardInterrupt()", 130, "stopped"),
         ("KeyboardInterrupt('stopped; go on')", 130, "stopped; go on"),
         ("Terminated('stopped by SIGTERM')", 143, "stopped by SIGTERM"),
+        ("Terminated('stopped by SIGHUP', 1)", 129, "stopped by SIGHUP"),
+        (
+            "RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes.')",
+            1,
+            "memory: there is not enough of it (RESOURCE_EXHAUSTED: Out of memory allocating 8 "
+            "bytes.); a smaller batch size, fewer pixels or a smaller model take less",
+        ),
+        (
+            "MemoryError()",
+            1,
+            "memory: there is not enough of it (MemoryError); a smaller batch size, fewer pixels "
+            "or a smaller model take less",
+        ),
     ],
 )
 def test_disks_and_signals_have_exit_codes_of_their_own(script, error, code, line):
@@ -191,3 +244,25 @@ def test_of_a_config_file_that_fails_its_own_error_is_the_line(tmp_path):
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
     assert run.stderr.endswith("ValueError: part: got 'cat', allowed are transformer, tokenizer\n")
     assert "Traceback" not in run.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("JAX_ENABLE_X64", "maybe"), ("JAX_DEFAULT_MATMUL_PRECISION", "good")]
+)
+def test_a_variable_that_jax_does_not_understand_is_one_line(
+    tmp_path, monkeypatch, variable, value
+):
+    monkeypatch.setenv(variable, value)
+    run = tiny.run_python(tiny.REPOSITORY / "launch" / "generate.py", cwd=tmp_path)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert value in run.stderr and variable.lower() in run.stderr.lower()
+
+
+def test_a_config_file_that_cannot_be_run_is_one_line(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config(:\n")
+    script = tiny.REPOSITORY / "launch" / "train.py"
+    run = tiny.run_python(script, "--config=mine.py", "--workdir=run", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (
+        2,
+        "train.py: config: got 'mine.py', which fails in line 1: SyntaxError: invalid syntax\n",
+    )

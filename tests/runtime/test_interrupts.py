@@ -12,11 +12,24 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-def test_sigterm_is_an_interrupt_inside():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), sigterm_interrupts():
-        send(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_are_interrupts_inside(number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Terminated) as stop, sigterm_interrupts():
+            send(number)
+        assert signal.getsignal(number) == signal.SIG_DFL and stop.value.number == number
+    finally:
+        signal.signal(number, before)
+
+
+def test_sighup_stays_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with sigterm_interrupts():
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_sigterm_that_somebody_awaits_is_left_alone():

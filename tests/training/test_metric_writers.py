@@ -32,7 +32,9 @@ def test_lines_after_the_checkpoint_and_torn_ones_go(tmp_path):
     for step in (1, 2, 3):
         writer.metrics(step, "train", {"loss": 0.5})
     writer.close()
-    file.write_text(file.read_text() + '{"step": 1, "ki')
+    # Such as a crash of the system leaves: no letters, no mapping, no number.
+    torn = b'\x00\xff\xfe\n7\n{"step": "x"}\n{"step": 1, "ki'
+    file.write_bytes(file.read_bytes() + torn)
     again = JsonLines(tmp_path, first_step=3)
     assert steps(file) == [1, 2]
     again.metrics(3, "validation", {"loss": 0.25})

@@ -18,6 +18,20 @@ def test_sigterm_is_a_request_while_it_is_awaited():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_sighup_is_one_too_but_not_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert preemption.requested(1) and preemption.name == "SIGHUP"
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not preemption.requested(1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_run_saves_and_leaves_and_goes_on(tmp_path, monkeypatch, capfd):
     toy.install(monkeypatch)
     whole = train_module.train(toy.MODEL, toy.config(6), tmp_path / "whole")

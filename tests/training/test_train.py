@@ -31,6 +31,20 @@ def train_the_toy(monkeypatch):
     toy.install(monkeypatch)
 
 
+@pytest.mark.parametrize("setting", ["mesh", "threefry", "64_bits"])
+def test_a_run_is_the_same_whatever_jax_is_configured_to(tmp_path, setting):
+    mesh = jax.make_mesh((2,), ("theirs",), devices=jax.devices()[:2])
+    settings = {
+        "mesh": lambda: jax.set_mesh(mesh),
+        "threefry": lambda: jax.threefry_partitionable(False),
+        "64_bits": lambda: jax.enable_x64(True),
+    }
+    whole = train(toy.MODEL, toy.config(2), tmp_path / "whole")
+    with settings[setting]():
+        other = train(toy.MODEL, toy.config(2), tmp_path / "other")
+    chex.assert_trees_all_equal(other, whole)
+
+
 def test_two_steps_and_two_more_are_four(tmp_path):
     """Bit for bit: parameters, optimizer, place in the data, random numbers."""
     whole = train(toy.MODEL, toy.config(4), tmp_path / "whole")

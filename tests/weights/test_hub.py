@@ -109,3 +109,9 @@ def test_a_bundled_model_that_is_not_there_is_one_line_naming_it(monkeypatch, tm
     with pytest.raises(FileNotFoundError, match="^model: got 'clips', whose weights") as error:
         Pipeline.from_pretrained("clips")
     assert "nowhere" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_checkpoint_is_no_model_directory(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"weights")
+    with pytest.raises(FileNotFoundError, match="which is a file; .* launch/convert.py makes of"):
+        find_model_directory(tmp_path / "model.pth")

@@ -219,3 +219,16 @@ def test_a_bucket_of_something_else_is_left_as_it_is(tmp_path):
     ):
         save_model_directory("gs://bucket", CONFIG, params(0), params(1))
     assert [path.name for path in (tmp_path / "bucket").iterdir()] == ["photo.png"]
+
+
+def test_a_workdir_of_a_run_is_told_from_a_model_directory(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no config.json; of a run's workdir launch/ex"):
+        read_directory_config(tmp_path)
+
+
+def test_a_folder_may_have_a_name_of_any_bytes(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    save_model_directory(folder, CONFIG, params(0), params(1), card=f"# {folder.name}\n")
+    assert (folder / "README.md").read_text() == "# caf\\udce9\n"
+    assert load_model_directory(folder).config.tokenizer == tiny.VQ

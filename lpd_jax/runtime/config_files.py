@@ -1,0 +1,57 @@
+"""Files with get_config() that somebody wrote: what is wrong with one, in a line."""
+
+import os
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lpd_jax.runtime.errors import UserError, shown, shown_path
+
+CONFIG_FLAG = re.compile(r"--?config(?:=(?P<value>.*))?", re.DOTALL)
+WITHOUT_FUNCTION = "has no attribute 'get_config'"
+
+
+def config_fields(config: Any) -> dict[str, Any]:
+    """What get_config() gave, as nested dictionaries; UserError for anything but fields."""
+    if isinstance(config, Mapping):
+        return dict(config)
+    if hasattr(config, "to_dict"):  # of a file that could not be read, this raises why
+        return dict(config.to_dict())
+    raise UserError(f"config: got {shown(config)} of get_config(), allowed is a ConfigDict")
+
+
+def problem_in_config(error: Exception, argv: Sequence[str]) -> UserError | None:
+    """Where a config file fails, by its line; None where it was not the file that failed.
+
+    Args:
+        error: of reading it, or of what it did.
+        argv: of the program.
+    """
+    file = config_file(argv)
+    if file is None:
+        return None
+    if isinstance(error, AttributeError) and WITHOUT_FUNCTION in str(error):
+        return UserError(f"config: got {shown_path(file)}, allowed are files with get_config()")
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if os.path.abspath(frame.filename) == os.path.abspath(file)
+    ]
+    reason = str(error)
+    if isinstance(error, SyntaxError):
+        # Of the file, or of one that it imports.
+        file, lines, reason = error.filename or file, [error.lineno], error.msg
+    if not lines:
+        return None
+    reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return UserError(f"config: got {shown_path(file)}, which fails in line {lines[-1]}: {reason}")
+
+
+def config_file(argv: Sequence[str]) -> str | None:
+    """The file that --config names, without what stands behind its colon."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        if match := CONFIG_FLAG.fullmatch(argument):
+            value = following if match["value"] is None else match["value"]
+            return value.partition(":")[0]
+    return None

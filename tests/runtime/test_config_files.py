@@ -1,0 +1,53 @@
+"""A config file that fails is told of by its line, and what it gives may be any mapping."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from lpd_jax.runtime.config_files import config_fields, config_file, problem_in_config
+from lpd_jax.runtime.errors import UserError
+
+
+def failure(file, text):
+    """What running a file raises, as ml_collections runs it."""
+    file.write_text(text)
+    try:
+        exec(compile(text, str(file), "exec"), space := {})
+        space["get_config"]()
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    raise AssertionError("it did not fail")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("def get_config(:\n", "which fails in line 1: SyntaxError: invalid syntax"),
+        ("import nothing_like_it\n", "line 1: ModuleNotFoundError: No module named 'nothing_like"),
+        ("def get_config():\n    return 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
+        ("def get_config():\n    raise AssertionError\n", "which fails in line 2: AssertionError"),
+    ],
+)
+def test_a_file_that_fails_is_named_with_its_line(tmp_path, text, problem):
+    file = tmp_path / "mine.py"
+    error = problem_in_config(failure(file, text), ["train.py", f"--config={file}:small"])
+    assert str(error).startswith(f"config: got '{file}', ") and problem in str(error)
+
+
+def test_what_fails_elsewhere_is_no_problem_of_the_file(tmp_path):
+    error = failure(tmp_path / "other.py", "1 / 0")
+    assert problem_in_config(error, ["train.py", f"--config={tmp_path / 'mine.py'}"]) is None
+    assert problem_in_config(error, ["train.py"]) is None
+
+
+def test_a_file_without_the_function_is_told_so():
+    error = AttributeError("module 'config_config' has no attribute 'get_config'")
+    got = problem_in_config(error, ["train.py", "--config", "mine.py"])
+    assert str(got) == "config: got 'mine.py', allowed are files with get_config()"
+    assert config_file(["train.py", "--configuration=a.py"]) is None
+
+
+def test_fields_come_of_a_config_dict_or_a_mapping_alone():
+    fields = {"model": {"width": 8}}
+    assert config_fields(ConfigDict(fields)) == config_fields(fields) == fields
+    with pytest.raises(UserError, match=r"^config: got 3 of get_config\(\), allowed is a Conf"):
+        config_fields(3)
