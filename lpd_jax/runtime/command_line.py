@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
@@ -89,6 +90,9 @@ def run(
         return DISK_EXIT_CODE if output_is_lost() else 0
 
     prepare_streams()
+    if any(action == "error" for action, *_ in warnings.filters):
+        # What a library will drop one day is no reason to end now: it is shown.
+        warnings.simplefilter("default")
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
 
 

@@ -95,10 +95,10 @@ def mesh_of(shape: tuple[int, int, int], devices: Sequence[jax.Device]) -> jax.s
 
 
 def constrain(x: jax.Array, *names: str) -> jax.Array:
-    """Shards an activation by logical axis names; outside `jax.set_mesh` it does nothing."""
+    """Shards an activation by logical axis names; outside of one of our meshes it does nothing."""
     if unknown := set(names) - set(RULES):
         raise ValueError(f"logical axes: got {sorted(unknown)}, allowed are {sorted(RULES)}")
-    if jax.sharding.get_abstract_mesh().empty:
+    if jax.sharding.get_abstract_mesh().axis_names != MESH_AXES:  # none, or one of a program's own
         return x
     return jax.lax.with_sharding_constraint(x, jax.P(*(RULES[name] for name in names)))
 

@@ -87,6 +87,13 @@ def test_a_full_disk_under_standard_output_stops_no_command(script, tmp_path):
     assert run_redirected(script, "2> /dev/full", "--seed=many").returncode == 2
 
 
+def test_warnings_are_shown_where_python_makes_errors_of_them(script, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    script.with_name("warns.py").write_text("import warnings\nwarnings.warn('old')\n" + CONFIG)
+    result = run_script(script, f"--config={script.with_name('warns.py')}", "--seed=3")
+    assert (result.returncode, result.stdout) == (0, "seed 3\n") and "old" in result.stderr
+
+
 def test_closed_streams_stop_no_command_and_no_file_takes_their_numbers(tmp_path):
     opens = tmp_path / "opens.py"
     file = tmp_path / "file"
