@@ -171,6 +171,14 @@ def test_bfloat16_draws_nearly_the_same(pipe):
     assert 0.5 < (half_BN == tokens_BN).mean() < 1
 
 
+def test_a_dtype_may_be_one_of_numpy_or_jax(pipe):
+    wanted = pipe.request([0], dtype="bfloat16").generation
+    for dtype in (jax.numpy.bfloat16, jax.numpy.dtype("bfloat16")):
+        assert pipe.request([0], dtype=dtype).generation == wanted
+    with pytest.raises(ValueError, match="^dtype: got 'float64', allowed are float32, bfloat16"):
+        pipe.request([0], dtype=np.float64)
+
+
 def test_the_largest_seed_works(pipe):
     assert pipe.generate_tokens([0, 0], seed=2**32 - 1).shape == (2, 16)
 

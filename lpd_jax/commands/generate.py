@@ -13,6 +13,7 @@ were drawn.
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from lpd_jax.generation.picture_sinks import (
     describe_picture,
 )
 from lpd_jax.generation.request import MOST_IMAGES, Request, make_request, names_of
+from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Drawn, Pipeline
 from lpd_jax.runtime import clip_files, command_line
 from lpd_jax.runtime.arguments import check_number
@@ -67,6 +69,7 @@ ANIMATE = flags.DEFINE_string("animate", None, "A .gif to write: the pictures, s
 SAVE_TOKENS = flags.DEFINE_string("save_tokens", None, "A .npy to write: tokens, raster order.")
 
 MAX_DEFAULT_IMAGES = 16
+MOST_PIXELS_SIDE_BY_SIDE = 2**30  # while they are put together, three times 3 GB
 FRAME_MILLISECONDS = 200
 LAST_FRAME_MILLISECONDS = 2500
 CLIPS_OUTPUT = "lpd_samples.gif"  # where nobody says
@@ -83,6 +86,7 @@ def main() -> None:
     config.need("tokenizer")
     request = checked_request(config)
     outputs = outputs_for(config, outputs)
+    check_side_by_side(config, request, outputs)
 
     facts = {
         "model": MODEL.value,
@@ -148,6 +152,28 @@ def outputs_for(config: DirectoryConfig, outputs: dict[str, Path]) -> dict[str, 
     if ".mp4" in {file.suffix.lower() for file in outputs.values()} or "output_dir" in outputs:
         clip_files.import_av()
     return outputs
+
+
+def check_side_by_side(
+    config: DirectoryConfig, request: Request, outputs: Mapping[str, Path]
+) -> None:
+    """Raises UserError where more pictures than one file holds were to stand in it.
+
+    Else they would be drawn for hours and then not fit into the memory.
+    """
+    *frames, height, width = tokenizer_of(config.tokenizer).size_of(
+        config.need("transformer").grid_size
+    )
+    scale = 2 * (request.generation.output_size or height) / height  # the grid shows them doubled
+    most = int(MOST_PIXELS_SIDE_BY_SIDE / (math.prod(frames) * height * width * scale**2))
+    if len(request.labels) <= most:
+        return
+    for flag in ("output", "contact_sheet", "animate"):
+        if flag in outputs:
+            raise UserError(
+                f"num_images: got {len(request.labels):,}, allowed in the one file of {flag} are "
+                f"{most:,}; --output_dir and --npz take any number"
+            )
 
 
 def checked_request(config: DirectoryConfig) -> Request:

@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from lpd_jax.decoding.order import check_kind, check_thresholds
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
@@ -103,6 +105,8 @@ class Generation:
             UserError: an unknown field, or a value that is not allowed.
         """
         given = {name: value for name, value in choices.items() if value is not None}
+        if "dtype" in given:
+            given["dtype"] = name_of_dtype(given["dtype"])
         mine: dict[str, Any] = vars(self)
         if given.keys() & {"num_steps", "group_sizes"}:
             mine = mine | {"num_steps": None, "group_sizes": None}
@@ -117,6 +121,15 @@ class Generation:
             for name, value in mapping.items()
             if getattr(self, name) != getattr(defaults, name)
         }
+
+
+def name_of_dtype(dtype: Any) -> Any:
+    """The name of a type of NumPy or JAX, such as `jnp.bfloat16`; anything else as it is."""
+    is_type = isinstance(dtype, type | np.dtype)
+    try:
+        return np.dtype(dtype).name if is_type else dtype
+    except TypeError:
+        return dtype
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Generation)}

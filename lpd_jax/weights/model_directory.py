@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
-from lpd_jax.models.settings import Generation
+from lpd_jax.models.settings import Generation, name_of_dtype
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_choice
 from lpd_jax.runtime.atomic_files import replacing_directory, replacing_file
@@ -82,7 +82,7 @@ def save_model_directory(
             cannot hold, a folder of something else, or a bucket that cannot be reached.
     """
     folder = buckets.located("output", path)
-    check_choice("dtype", dtype, DTYPES)
+    dtype = check_choice("dtype", name_of_dtype(dtype), DTYPES)
     kept = [x for x in kept_files(folder) if card is None or x.name != CARD_FILE]
     if not isinstance(config, DirectoryConfig | Mapping):
         raise UserError(f"config: got {shown(config)}, allowed is a mapping of fields")

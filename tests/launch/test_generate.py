@@ -107,6 +107,11 @@ WRONG = [
     (["--animate=nowhere/a.gif"], ["animate", "nowhere"]),
     (["--model=nowhere"], ["'nowhere'", "avatars12"]),
     (["--num_images=0"], ["num_images"]),
+    (["--num_images=65", "--output_size=2048"], ["num_images: got 65", "of output are 64", "npz"]),
+    (
+        ["--num_images=65", "--output_size=2048", "--npz=a.npz", "--animate=a.gif"],
+        ["num_images: got 65", "of animate are 64"],
+    ),
 ]
 
 

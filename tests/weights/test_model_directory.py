@@ -1,6 +1,7 @@
 import json
 import os
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def test_what_is_saved_comes_back(saved):
     assert [file.name for file in saved.parent.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("bfloat16", 1e-2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), (ml_dtypes.bfloat16, 1e-2)])
 def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
     config = {**CONFIG, "tokenizer": None}
     save_model_directory(tmp_path / "half", config, params(), dtype=dtype)
