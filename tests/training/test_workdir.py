@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import threading
 
