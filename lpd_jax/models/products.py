@@ -95,6 +95,8 @@ def keep_for_gradient(x_RD: jax.Array, w_DF: jax.Array) -> tuple[jax.Array, Any]
 
 def gradient_of_product(kept: Any, dy_RF: jax.Array) -> tuple[jax.Array, jax.Array]:
     x_DR, w_DF = kept
+    # One layer is no loop, and XLA would see the transpose in the forward pass.
+    x_DR = lax.optimization_barrier(x_DR)
     dy_RF = dy_RF.astype(jnp.bfloat16)
     return multiply(dy_RF, w_DF, ROWS_BY_ROWS), multiply(x_DR, dy_RF, ROWS_BY_COLUMNS)
 

@@ -1,5 +1,8 @@
 """Products of rows and weights: their values, and the gradients of both."""
 
+import dataclasses
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,6 +102,15 @@ def test_a_model_of_bfloat16_products_learns_about_the_same(name):
             error = np.linalg.norm(rounded[path] - want)
             assert error <= 0.03 * np.linalg.norm(want), path  # 0.016 at most, of ARPG's queries
             assert error > 0 or not want.any(), path
+
+
+def test_a_model_of_one_layer_has_products_that_a_cpu_knows():
+    model = dataclasses.replace(tiny.LPD, num_layers=1)
+    loss = transformer_of(model).loss(False, products="bfloat16", attention="recompute")
+    tokens_BN, labels_B = jnp.zeros((2, model.num_tokens), jnp.int32), jnp.arange(2)
+    batch = {"tokens": tokens_BN, "labels": labels_B}
+    gradient = jax.jit(jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0]))
+    chex.assert_tree_all_finite(gradient(tiny.random_params(model)))
 
 
 @pytest.mark.parametrize("spec", ["BNTK,BNMK->BNTM", "BNTM,BNMK->BNTK"])
