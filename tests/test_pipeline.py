@@ -109,7 +109,7 @@ def test_encode_gives_tokens_of_the_models_grid(pipe):
     np.testing.assert_array_equal(pipe.encode(images_BHWC[1:2]), tokens_BN[1:2])
     for bad, message in (
         (images_BHWC[:, :3], "images: got 3x8 pixels, allowed are .* multiples of 2"),
-        (images_BHWC[0], "images: got 8 pixels, allowed are"),
+        (images_BHWC[0], "images: got uint8 .8, 8, 3., allowed is uint8 .batch, "),
         (images_BHWC / 255, "images: got float64 .* allowed is uint8"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -77,8 +77,6 @@ class FolderPictures:
             raise UserError(
                 f"data.path: got {shown_path(root)}, allowed is a folder of class folders"
             )
-        if not is_bucket(self.root):
-            self.root = self.root.absolute()  # a program may change its folder
         self.folder, part = self.find(split, own_name)
         trained_on = subfolder(self.root, train_name or "train")
         names = class_folders(self.folder if part else trained_on) or class_folders(self.folder)
@@ -93,6 +91,8 @@ class FolderPictures:
         names_of_all = "\n".join([*self.class_names, *self.files])
         digest = hashlib.sha256(names_of_all.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.description = f"folder {part or printable(self.folder.name)}, list of files {digest}"
+        if not is_bucket(self.root):  # a program may change its folder
+            self.root, self.folder = self.root.absolute(), self.folder.absolute()
 
     def find(self, split: str, own_name: str) -> tuple[pathlib.Path, str]:
         """The folder of class folders, and which part of it is meant: "" if all is this split's."""
