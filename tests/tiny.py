@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.models.family import config_to_dict
@@ -157,3 +158,13 @@ def run_python(*arguments: object, cwd, timeout=300) -> subprocess.CompletedProc
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout
     )
+
+
+def folder_without_text(parent: pathlib.Path) -> pathlib.Path:
+    """A new folder whose name is no UTF-8, where the file system has such names."""
+    folder = parent / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has names of UTF-8 alone")
+    return folder

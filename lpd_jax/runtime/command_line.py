@@ -78,10 +78,7 @@ def run(
                 raise
             return _fail(error)
         except KeyboardInterrupt as stop:
-            for number in STOPPING:
-                signal.signal(number, signal.SIG_IGN)  # it is leaving already
-            _say(str(stop) or "stopped")
-            _leave(SIGNALLED_EXIT_CODE + getattr(stop, "number", signal.SIGINT))
+            _leave(stop)
         except (RuntimeError, AssertionError, MemoryError) as error:
             known = _full_memory(error) or _missing_backend()
             if known is None or os.environ.get("LPD_JAX_TRACEBACK"):
@@ -237,12 +234,15 @@ def _fail(error: Exception) -> int:
     return DISK_EXIT_CODE if of_disk else USAGE_EXIT_CODE
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(stop: KeyboardInterrupt) -> NoReturn:
     """Ends the process where threads may still work, of XLA as well, which crash as Python ends."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # it is leaving already
+    _say(str(stop) or "stopped")
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(SIGNALLED_EXIT_CODE + getattr(stop, "number", signal.SIGINT))
 
 
 def _say(text: str) -> None:

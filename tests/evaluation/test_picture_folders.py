@@ -1,6 +1,5 @@
 """Folders and files of pictures to judge, as people have them."""
 
-import os
 import zipfile
 
 import numpy as np
@@ -12,6 +11,7 @@ from lpd_jax.evaluation.picture_sets import open_pictures
 from lpd_jax.evaluation.protocol import evaluate
 from lpd_jax.evaluation.references import load_reference, make_reference
 from lpd_jax.weights.public_files import INCEPTION, local_public_file
+from tests import tiny
 from tests.data import photos
 from tests.evaluation import judging
 from tests.torch_writer import write_zip
@@ -71,12 +71,8 @@ def test_pictures_that_differ_only_in_how_they_are_turned_are_of_one_size(tmp_pa
 
 
 def test_a_folder_whose_name_is_no_text_is_judged(folder, tmp_path):
-    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
-    try:
-        folder.rename(odd)
-    except OSError:
-        pytest.skip("this file system has names of UTF-8 alone")
-    pictures, judge = open_pictures(odd), judging.tiny_judge()
+    odd = folder.rename(tiny.folder_without_text(tmp_path))
+    pictures, judge = open_pictures(str(odd)), judging.tiny_judge()
     evaluate(pictures, judge, make_reference(pictures, judge), tmp_path / "out")
     assert r"caf\xe9" in (tmp_path / "out" / "evaluation.md").read_text(encoding="utf-8")
 
