@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.models.family import is_tokenizer, published_models, tokenizer_of, transformer_of
-from lpd_jax.models.parameters import count_params, init_params
+from lpd_jax.models.parameters import abstract_params, count_params, init_params
 from lpd_jax.models.transformer import cast_matrices
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.performance.allocator import give_back_freed_memory
@@ -19,6 +19,8 @@ from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory
 from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
 from lpd_jax.weights.parameters import put_on_device
+
+SMALL_SHARE = 0.25  # of the memory: float32 weights up to it are made in one program
 
 
 class BenchmarkModel(NamedTuple):
@@ -82,7 +84,7 @@ def published(tokenizers: bool) -> dict[str, Any]:
 
 
 def weights_of_drawing(model: BenchmarkModel, dtype: str) -> int:
-    """Bytes of a transformer's weights in `dtype`, twice: stacked, and as they are drawn with."""
+    """Bytes that its weights take in `dtype` while they are made: stacked, and as drawn with."""
     return 2 * jnp.dtype(dtype).itemsize * count_params(model.transformer)
 
 
@@ -123,16 +125,33 @@ def transformer_params(model: BenchmarkModel, dtype: str) -> Any:
     if dtype == "float32":
         return load_or_init(model, "transformer", model.transformer)
     cast = functools.partial(cast_matrices, dtype=jnp.dtype(dtype))
-    if model.directory is None:  # in one program: all of a large model in float32 may not fit
-        make = jax.jit(lambda key: cast(init_params(model.transformer, key)))
-        return make(jax.random.key(0))
+    if model.directory is None:
+        return random_params(model.transformer, cast)
     return cast(load_or_init(model, "transformer", model.transformer))
+
+
+def random_params(config: Any, cast: Callable[[Any], Any]) -> Any:
+    """What `cast` makes of random parameters, whose float32 numbers need not all fit at once."""
+
+    def leaves(key: jax.Array) -> list[jax.Array]:
+        return jax.tree.leaves(cast(init_params(config, key)))
+
+    key = jax.random.key(0)
+    if 4 * count_params(config) < SMALL_SHARE * device_memory():
+        made = jax.jit(leaves)(key)
+    else:  # a program for each takes longer to compile, and leaves out what the others need
+        one = jax.jit(lambda key, index: leaves(key)[index], static_argnums=1)
+        indices = range(len(jax.eval_shape(leaves, key)))
+        made = [jax.block_until_ready(one(key, index)) for index in indices]
+    return jax.tree.unflatten(jax.tree.structure(abstract_params(config)), made)
 
 
 @LatestOnly
 def drawing_params(model: BenchmarkModel, dtype: str) -> Any:
-    """The same, as a pipeline holds them."""
-    return transformer_of(model.transformer).for_drawing(transformer_params(model, dtype))
+    """The same, as a pipeline holds them; on the host in between, where to cut and turn is free."""
+    stacked = jax.device_get(transformer_params(model, dtype))
+    transformer_params.forget()
+    return jax.device_put(transformer_of(model.transformer).for_drawing(stacked))
 
 
 @LatestOnly

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lpd_jax.models.family import is_tokenizer, published_models
+from lpd_jax.models.family import family_of, is_tokenizer, published_models
 from lpd_jax.models.parameters import count_params
 from lpd_jax.models.transformer import cast_matrices
 from lpd_jax.performance import benchmark_model, device_peaks, measure, report
@@ -144,10 +144,20 @@ def test_weights_that_do_not_fit_are_not_made(directory, monkeypatch):
     assert row.seconds is None and row.work.exact_rows
 
 
-def test_random_weights_in_bfloat16_are_those_of_float32_cast():
+@pytest.mark.parametrize("share", [0.25, 0.0])  # all at once, and one by one
+def test_random_weights_in_bfloat16_are_those_of_float32_cast(share, monkeypatch):
+    monkeypatch.setattr(benchmark_model, "SMALL_SHARE", share)
+    benchmark_model.transformer_params.forget()
     model = BenchmarkModel("random", tiny.LPD, None)
     exact, half = (benchmark_model.transformer_params(model, x) for x in ("float32", "bfloat16"))
     chex.assert_trees_all_equal(half, cast_matrices(exact, jnp.bfloat16))
+
+
+def test_weights_to_draw_with_are_those_of_training_cut_into_layers(directory):
+    model = find_benchmark_model(directory, "")
+    drawn = benchmark_model.drawing_params(model, "float32")
+    stacked = benchmark_model.transformer_params(model, "float32")
+    chex.assert_trees_all_equal(family_of(model.transformer).for_saving(drawn), stacked)
 
 
 def test_a_peer_that_does_not_fit_is_left_out(directory):
