@@ -11,6 +11,7 @@ beside.
 """
 
 import itertools
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,12 @@ def checked_outputs() -> dict[str, Path]:
         raise UserError(
             f"comparison: got {shown(COMPARISON.value)}, allowed is another than --output"
         )
+    inputs = [*(INPUT.value or ()), flags.FLAGS["mask"].value or ""]
+    for name, path in files.items():
+        if os.path.realpath(path) in map(os.path.realpath, filter(None, inputs)):
+            raise UserError(
+                f"{name}: got {shown(wanted[name])}, which is read; allowed is another file"
+            )
     return files
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import threading
@@ -168,8 +169,10 @@ def remove_leftovers(path: str | PathLike) -> None:
 def _beside(path: Path, purpose: str) -> Path:
     # Same folder, so the rename stays inside one file system.
     # Threads that write one file have names of their own; of the main one it is the process's.
+    # Containers give their processes the same numbers, and may write to one disk.
     writer = "-".join(map(str, dict.fromkeys((os.getpid(), threading.get_native_id()))))
-    return path.with_name(f".{_short_name(path)}.{purpose}-{writer}")
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+    return path.with_name(f".{_short_name(path)}.{purpose}-{writer}-{machine}")
 
 
 def _short_name(path: Path) -> str:

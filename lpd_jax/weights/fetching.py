@@ -14,11 +14,13 @@ from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.locks import in_turn
 from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
+from lpd_jax.weights.from_torch.sharded_files import PART, read_places
 from lpd_jax.weights.model_card import ModelFacts, model_card
 from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, save_model_directory
 from lpd_jax.weights.published import PUBLISHED, Published, find_published
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
+INDEX = ".index.json"  # of a checkpoint in several files
 Tell = Callable[[str], object]
 
 
@@ -102,7 +104,11 @@ def fetch_file(entry: Published, tell: Tell) -> Path:
                 f"{entry.name}: fetching {entry.repository}/{file} ({entry.size} or more; licence: "
                 f"{entry.licence})"
             )
-        return hub.hf_hub_download(entry.repository, file)
+        path = hub.hf_hub_download(entry.repository, file)
+        if file.endswith(INDEX):  # of several, which come to lie beside it
+            for part in sorted(set(read_places(Path(path)).values())):
+                hub.hf_hub_download(entry.repository, part)
+        return path
 
     path = Path(ask(entry.name, by_hand(entry), download))
     if entry.sha256:
@@ -117,13 +123,14 @@ def fetch_file(entry: Published, tell: Tell) -> Path:
 
 
 def only_checkpoint(hub: Any, entry: Published) -> str:
-    """The name of the checkpoint that a repository holds."""
+    """The name of the checkpoint that a repository holds; of one in several files, its index."""
     if is_offline():  # what is here may do
         folder = Path(hub.snapshot_download(entry.repository, local_files_only=True))
         names = sorted(path.name for path in folder.iterdir())
     else:
         names = sorted(hub.list_repo_files(entry.repository))
-    files = [name for name in names if name.endswith(CHECKPOINTS)]
+    files = [name for name in names if name.endswith(CHECKPOINTS) and not PART.fullmatch(name)]
+    files += [name for name in names if name.endswith(INDEX)]
     if not files:
         raise FileNotFoundError(f"{entry.repository} holds no {', '.join(CHECKPOINTS)}")
     return files[0]

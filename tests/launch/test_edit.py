@@ -122,6 +122,8 @@ WRONG = [
         ["inpaint", "--output=x.png", "--comparison=x.png"],
         ["comparison", "'x.png'", "--output"],
     ),
+    (["inpaint", "--input=IN/a.png", "--output=IN/a.png"], ["output", "a.png", "which is read"]),
+    (["inpaint", "--mask=IN/m.png", "--comparison=IN/m.png"], ["comparison", "m.png", "is read"]),
     (["inpaint", "--input=", "--labels=0"], ["input: got an empty list"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=2000000000"], ["canvas", "in all"]),
     (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import os
+import platform
 import threading
 
 import pytest
 
+from lpd_jax.runtime import atomic_files
 from lpd_jax.runtime.atomic_files import (
     check_output_file,
     remove_leftovers,
@@ -80,13 +82,23 @@ def test_folders_that_a_killed_process_of_this_number_left_are_in_nobodys_way(
     monkeypatch.setattr(os.path, "ismount", lambda path: is_mount and str(path) == str(model))
     beside = model if is_mount else tmp_path
     for purpose in ("writing", "previous"):
-        leftover = beside / f".model.{purpose}-{os.getpid()}"
+        leftover = atomic_files._beside(beside / "model", purpose)
         leftover.mkdir()
         (leftover / "half").write_text("half")
     with replacing_directory(model) as temporary:
         (temporary / "config.json").write_text("new")
     assert [file.name for file in model.iterdir()] == ["config.json"]
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_machines_with_the_same_process_numbers_write_under_other_names(tmp_path, monkeypatch):
+    names = set()
+    for machine in ("worker-0", "worker-1"):
+        monkeypatch.setattr(platform, "node", lambda machine=machine: machine)
+        with replacing_file(tmp_path / "x") as temporary:
+            temporary.write_text(machine)
+            names.add(temporary.name)
+    assert len(names) == 2 and (tmp_path / "x").read_text() == "worker-1"
 
 
 @pytest.mark.parametrize("name", ["tokens", "x" * 250])

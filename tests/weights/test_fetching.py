@@ -6,11 +6,14 @@ import subprocess
 import sys
 from concurrent import futures
 
+import chex
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.weights.from_torch.conversion import to_torch_names
+from lpd_jax.weights.model_directory import load_model_directory
 from lpd_jax.weights.published import PUBLISHED, find_published
 from tests import tiny, torch_writer
 from tests.hub_server import running_hub
@@ -28,10 +31,12 @@ USER = """
 import json, sys
 import huggingface_hub.constants
 from lpd_jax.weights import hub, published
+from lpd_jax.weights.model_directory import load_model_directory
 from lpd_jax.weights.published import Published
 
 for entry in (
     Published("tiny_par", "owner/par", "", 1000, "MIT", "tiny_vq"),
+    Published("sharded_par", "owner/sharded", "", 1000, "MIT", "tiny_vq"),
     Published("tiny_vq", "owner/vq", "vq.pt", 100, "MIT", ""),
     Published("other_vq", "owner/vq", "vq.pt", 100, "MIT", "", sha256="0" * 64),
     Published("gone", "owner/gone", "gone.pt", 100, "none stated", "tiny_vq"),
@@ -50,17 +55,30 @@ for name in sys.argv[1:]:
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory):
     root = tmp_path_factory.mktemp("hub") / "root"
-    for folder in ("owner/par", "owner/vq"):
+    for folder in ("owner/par", "owner/vq", "owner/sharded"):
         (root / folder).mkdir(parents=True)
     angles = {"freqs_cis": np.zeros((20, 4, 2), np.float32)}  # they tell heads and grid
     weights = to_torch_names(tiny.PAR, tiny.random_params(tiny.PAR)) | angles
     torch_writer.write_zip(root / "owner/par/PAR.pt", {"model": weights})
     (root / "owner/par/README.md").write_text("# PAR")
+    write_shards(root / "owner/sharded", weights)
     weights = to_torch_names(VQ, tiny.random_params(VQ))
     torch_writer.write_zip(root / "owner/vq/vq.pt", {"model": weights})
     tiny.write_model_directory(root / "owner/ready")
     (root / "owner/ready/large.bin").write_bytes(b"nobody asked")
     return root
+
+
+def write_shards(folder, weights):
+    """As `save_pretrained` of transformers does with what is large."""
+    places = {}
+    for number, name in enumerate(weights):
+        places[name] = f"model-{1 + number % 2:05d}-of-00002.safetensors"
+    for file in set(places.values()):
+        part = {name: np.array(weights[name]) for name in places if places[name] == file}
+        safetensors.numpy.save_file(part, folder / file)
+    index = {"metadata": {}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +127,15 @@ def test_published_weights_are_fetched_and_converted_once(hub, tmp_path):
     assert again == par and not told and not [x for x in asked if "resolve" in x and "GET" in x]
     (again,), told, asked = ask(hub, tmp_path, "tiny_par", HF_HUB_OFFLINE="1")
     assert again == par and not told and not asked
+
+
+def test_weights_in_several_files_are_fetched_whole(hub, tmp_path):
+    (sharded, par), told, _ = ask(hub, tmp_path, "sharded_par", "tiny_par")
+    assert "fetching owner/sharded/model.safetensors.index.json" in told
+    one, other = (load_model_directory(tmp_path / folder) for folder, _ in (sharded, par))
+    chex.assert_trees_all_equal(one.transformer, other.transformer)
+    (again,), told, asked = ask(hub, tmp_path, "sharded_par", HF_HUB_OFFLINE="1")
+    assert again == sharded and not told and not asked
 
 
 def test_of_two_processes_one_converts_and_both_have_the_model(hub, tmp_path):

@@ -28,21 +28,33 @@ def read_sharded(
 
     Raises:
         ValueError: no such index.
-        UserError: a file or a weight of it that is missing; what `read` raises.
+        UserError: a file or a weight of it that is missing; what `read_places` and `read` raise.
     """
-    mapping = read_json(index)
-    places = mapping.get("weight_map") if isinstance(mapping, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise UserError("a JSON file without a weight_map; allowed is the index of sharded weights")
-    files = sorted({str(name) for name in places.values()})
-    if others := [name for name in files if Path(name).name != name]:
-        raise UserError(f"its weight_map names {shown(others[0])}, allowed are files beside it")
+    places = read_places(index)
+    files = sorted(set(places.values()))
     if missing := [name for name in files if not (index.parent / name).is_file()]:
         raise UserError(f"its weight_map names files that are not beside it: {listed(missing)}")
     found = {name: x for file in files for name, x in read(index.parent / file).items()}
     if lacking := sorted(clean_names(places).keys() - found.keys()):
         raise UserError(f"its files lack weights that it names: {listed(lacking)}")
     return found
+
+
+def read_places(index: Path) -> dict[str, str]:
+    """The file of every weight that an index names; all of them lie beside it.
+
+    Raises:
+        ValueError: no such index.
+        UserError: an index of nothing, or of files that do not lie beside it.
+    """
+    mapping = read_json(index)
+    places = mapping.get("weight_map") if isinstance(mapping, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise UserError("a JSON file without a weight_map; allowed is the index of sharded weights")
+    places = {str(name): str(file) for name, file in places.items()}
+    if others := sorted(file for file in places.values() if Path(file).name != file):
+        raise UserError(f"its weight_map names {shown(others[0])}, allowed are files beside it")
+    return places
 
 
 def hint_of(file: Path) -> str:
