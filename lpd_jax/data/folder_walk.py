@@ -128,12 +128,15 @@ def walk_folder(
 def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
     """A picture by its name, or one more that is left out."""
     # A link to nothing is a picture that is missing: reading it says so.
-    note(walk, name, path, is_file=entry.is_symlink() or entry.is_file())
+    is_missing = entry.is_symlink() and not os.path.exists(entry)
+    note(walk, name, path, is_file=is_missing or entry.is_file())
 
 
 def note(walk: Walk, name: str, path: str, is_file: bool = True) -> None:
     ending = os.path.splitext(path)[1].lower()
-    if is_file and ending in walk.endings:
+    if not is_file:  # reading it might never end
+        walk.left_out["pipe or device"] += 1
+    elif ending in walk.endings:
         walk.files[name].append(path)
     else:
         walk.left_out[printable(ending) or "no ending"] += 1

@@ -23,7 +23,10 @@ logger.setLevel(logging.WARNING)  # heard where others are told to report errors
 
 
 class BadImage(UserError):  # noqa: N818 - what it says of itself
-    """A picture is missing, damaged, too large or too thin; the message names it."""
+    """A picture is missing, damaged, too large or too thin; its argument names it and says why."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; replace it, or go on without it: data.bad_images=skip"
 
 
 class Pictures(Protocol):
@@ -137,10 +140,8 @@ class ImageSource:
             return np.ascontiguousarray(image_HWC[:, ::-1]) if view else image_HWC, label
         except (OSError, ValueError, MemoryError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
-            raise BadImage(
-                f"{self.noun} {self.pictures.name(index)}: {self.problems} ({problem}); replace "
-                "it, or go on without it: data.bad_images=skip"
-            ) from None
+            name = self.pictures.name(index)
+            raise BadImage(f"{self.noun} {name}: {self.problems} ({problem})") from None
 
     def crop(self, content: bytes | np.ndarray) -> np.ndarray:
         """The centre crop of a file's bytes or of pixels, uint8 `[S, S, 3]`."""
@@ -169,10 +170,9 @@ class ImageSource:
         """Counts a picture that is skipped, and logs it the first time."""
         with self.lock:
             is_new = index not in self.bad_images
-            self.bad_images[index] = str(error)
+            self.bad_images[index] = error.args[0]
         if is_new:
-            name = self.pictures.name(index)
-            logger.warning("skipped %s %s (%d so far)", self.noun, name, len(self.bad_images))
+            logger.warning("skipped %s; %d so far", error.args[0], len(self.bad_images))
 
 
 class AvatarPictures:

@@ -86,6 +86,9 @@ def run(
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
+    # What a library logs while it is imported installs a handler: all would be told twice.
+    for handler in [x for x in logging.root.handlers if type(x) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
     prepare_streams()
     if any(action == "error" for action, *_ in warnings.filters):
         # What a library will drop one day is no reason to end now: it is shown.

@@ -82,9 +82,10 @@ def test_what_is_left_out_is_counted_and_said_once(root, caplog):
     for name in ("a.heic", "b.HEIC", "notes.txt", "README", "._0.png"):
         (root / "train" / "ant" / name).write_bytes(b"x")
     os.mkfifo(root / "train" / "ant" / "pipe.png")
+    (root / "train" / "ant" / "endless.png").symlink_to("/dev/zero")
     for _ in range(2):
         assert files(root) == ORDINARY
-    words = "5 files left out, no pictures by their names: 2 .heic, 1"
+    words = "6 files left out, no pictures by their names: 2 .heic, 2 pipe or device, 1"
     assert [line.split(": ", 2)[2][: len(words)] for line in said(caplog)] == [words]
 
 

@@ -94,6 +94,18 @@ def test_warnings_are_shown_where_python_makes_errors_of_them(script, monkeypatc
     assert (result.returncode, result.stdout) == (0, "seed 3\n") and "old" in result.stderr
 
 
+def test_a_warning_comes_once_where_a_library_has_set_up_logging(tmp_path):
+    """As Orbax does, which logs while it is imported."""
+    path = tmp_path / "tool.py"
+    warn = 'logging.getLogger("lpd_jax").warning("a word")'
+    path.write_text(
+        "import logging\nlogging.basicConfig()\nfrom lpd_jax.runtime import command_line\n"
+        f"command_line.run(lambda: {warn})\n"
+    )
+    result = run_script(path)
+    assert result.returncode == 0 and result.stderr.count("a word") == 1
+
+
 def test_closed_streams_stop_no_command_and_no_file_takes_their_numbers(tmp_path):
     opens = tmp_path / "opens.py"
     file = tmp_path / "file"
