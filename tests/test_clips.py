@@ -120,6 +120,7 @@ def test_weights_that_do_not_fit_are_named(change, message):
         from_torch(weights)
 
 
+@pytest.mark.slow  # a process of its own
 def test_the_command_converts_the_public_checkpoint(tmp_path):
     weights = {f"module.{name}": array for name, array in seeded_weights().items()}
     torch_writer.write_zip(tmp_path / "magvit2_ucf.pt", {"model_state_dict": weights, "epoch": 3})

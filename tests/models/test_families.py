@@ -58,6 +58,10 @@ every_transformer_at_night = pytest.mark.parametrize(
     ],
 )
 every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS)
+every_tokenizer_at_night = pytest.mark.parametrize(
+    "name",
+    [name if name == "vq" else pytest.param(name, marks=pytest.mark.slow) for name in TOKENIZERS],
+)
 
 
 @functools.cache
@@ -312,7 +316,7 @@ def test_it_counts_what_it_computes(name):
     assert forward is not None and drawn is not None and 0 < drawn <= 1.1 * forward
 
 
-@every_tokenizer
+@every_tokenizer_at_night
 def test_pictures_of_any_whole_size_become_tokens_and_pictures_of_that_size(name):
     config, params = weights(name)
     family = tokenizer_of(config)
