@@ -58,5 +58,5 @@ def context_nats(
                 judge(params, tokens_BN[rows], labels_B[rows], order_BN[rows], group_N)
                 for rows in np.split(np.arange(len(tokens_BN)), len(tokens_BN) // batch_size)
             ]
-            nats[kind, num_steps] = float(np.mean(batches))
+            nats[kind, num_steps] = float(np.mean(jax.device_get(batches)))
     return nats
