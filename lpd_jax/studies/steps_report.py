@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure  # no pyplot: no window, no global state
+from matplotlib.ticker import LogLocator
 
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.markdown import markdown_table, write_report
@@ -97,6 +98,7 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
     axes.set_yscale("log")
     axes.set_xticks(steps, [str(n) for n in steps])
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))  # of more the numbers overlap
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("decoding steps per picture")
@@ -111,9 +113,10 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
 
 def draw_lines(axes, points: Iterable[Mapping[str, Any]]) -> None:
     """A line and a band of one standard deviation for each order."""
-    points = sorted(points, key=lambda point: point["num_steps"])
+    points = list(points)
     for order in dict.fromkeys(point["order"] for point in points):
         mine = [point for point in points if point["order"] == order]
+        mine.sort(key=lambda point: point["num_steps"])
         steps = [point["num_steps"] for point in mine]
         distance = [point["frechet_distance"] for point in mine]
         low = [max(p["frechet_distance"] - p["standard_deviation"], 1e-6) for p in mine]
