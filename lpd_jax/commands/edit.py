@@ -108,9 +108,10 @@ def checked_outputs() -> dict[str, Path]:
         raise UserError(
             f"comparison: got {shown(COMPARISON.value)}, allowed is another than --output"
         )
-    inputs = [*(INPUT.value or ()), flags.FLAGS["mask"].value or ""]
+    inputs = filter(None, [*(INPUT.value or ()), flags.FLAGS["mask"].value])
+    read = set(map(os.path.realpath, inputs))
     for name, path in files.items():
-        if os.path.realpath(path) in map(os.path.realpath, filter(None, inputs)):
+        if os.path.realpath(path) in read:
             raise UserError(
                 f"{name}: got {shown(wanted[name])}, which is read; allowed is another file"
             )

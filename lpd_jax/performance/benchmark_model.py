@@ -137,13 +137,13 @@ def random_params(config: Any, cast: Callable[[Any], Any]) -> Any:
         return jax.tree.leaves(cast(init_params(config, key)))
 
     key = jax.random.key(0)
-    if 4 * count_params(config) < SMALL_SHARE * device_memory():
+    shapes, structure = jax.tree.flatten(abstract_params(config))
+    if 4 * sum(shape.size for shape in shapes) < SMALL_SHARE * device_memory():
         made = jax.jit(leaves)(key)
     else:  # a program for each takes longer to compile, and leaves out what the others need
         one = jax.jit(lambda key, index: leaves(key)[index], static_argnums=1)
-        indices = range(len(jax.eval_shape(leaves, key)))
-        made = [jax.block_until_ready(one(key, index)) for index in indices]
-    return jax.tree.unflatten(jax.tree.structure(abstract_params(config)), made)
+        made = [jax.block_until_ready(one(key, index)) for index in range(len(shapes))]
+    return jax.tree.unflatten(structure, made)
 
 
 @LatestOnly

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
@@ -86,9 +87,9 @@ def run(
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
-    # What a library logs while it is imported installs a handler: all would be told twice.
-    for handler in [x for x in logging.root.handlers if type(x) is logging.StreamHandler]:
-        logging.root.removeHandler(handler)
+    # A library that logs while it is imported has set up a second handler. absl removes it, as long
+    # as standard error is the stream that it was.
+    absl_logging.use_absl_handler()
     prepare_streams()
     if any(action == "error" for action, *_ in warnings.filters):
         # What a library will drop one day is no reason to end now: it is shown.

@@ -115,8 +115,10 @@ def draw_lines(axes, points: Iterable[Mapping[str, Any]]) -> None:
     """A line and a band of one standard deviation for each order."""
     points = list(points)
     for order in dict.fromkeys(point["order"] for point in points):
-        mine = [point for point in points if point["order"] == order]
-        mine.sort(key=lambda point: point["num_steps"])
+        mine = sorted(
+            (point for point in points if point["order"] == order),
+            key=lambda point: point["num_steps"],
+        )
         steps = [point["num_steps"] for point in mine]
         distance = [point["frechet_distance"] for point in mine]
         low = [max(p["frechet_distance"] - p["standard_deviation"], 1e-6) for p in mine]

@@ -31,7 +31,6 @@ USER = """
 import json, sys
 import huggingface_hub.constants
 from lpd_jax.weights import hub, published
-from lpd_jax.weights.model_directory import load_model_directory
 from lpd_jax.weights.published import Published
 
 for entry in (
