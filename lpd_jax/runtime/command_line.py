@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
-from lpd_jax.runtime.config_files import problem_in_config
+from lpd_jax.runtime.config_files import config_first, problem_in_config
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, readable, shown
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
@@ -94,6 +94,8 @@ def run(
     if any(action == "error" for action, *_ in warnings.filters):
         # What a library will drop one day is no reason to end now: it is shown.
         warnings.simplefilter("default")
+    if "config" in flags.FLAGS:
+        sys.argv = config_first(sys.argv)  # which ml_collections reads, too
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
 
 

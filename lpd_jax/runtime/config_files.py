@@ -55,3 +55,15 @@ def config_file(argv: Sequence[str]) -> str | None:
             value = following if match["value"] is None else match["value"]
             return value.partition(":")[0]
     return None
+
+
+def config_first(argv: Sequence[str]) -> list[str]:
+    """The arguments with --config in front: ml_collections wants it before its fields."""
+    program, *options = argv
+    for index, option in enumerate(options):
+        if option == "--":  # no option follows
+            break
+        if match := CONFIG_FLAG.fullmatch(option):
+            end = index + (2 if match["value"] is None else 1)
+            return [program, *options[index:end], *options[:index], *options[end:]]
+    return list(argv)

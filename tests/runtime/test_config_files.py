@@ -3,7 +3,12 @@
 import pytest
 from ml_collections import ConfigDict
 
-from lpd_jax.runtime.config_files import config_fields, config_file, problem_in_config
+from lpd_jax.runtime.config_files import (
+    config_fields,
+    config_file,
+    config_first,
+    problem_in_config,
+)
 from lpd_jax.runtime.errors import UserError
 
 
@@ -51,3 +56,16 @@ def test_fields_come_of_a_config_dict_or_a_mapping_alone():
     assert config_fields(ConfigDict(fields)) == config_fields(fields) == fields
     with pytest.raises(UserError, match=r"^config: got 3 of get_config\(\), allowed is a Conf"):
         config_fields(3)
+
+
+@pytest.mark.parametrize("option", [["--config=a.py:b"], ["-config", "a.py"]])
+def test_the_file_may_stand_behind_its_fields(option):
+    fields = ["--workdir=runs/a", "--config.seed=1"]
+    want = ["train.py", *option, *fields, "--verbosity=0"]
+    assert config_first(["train.py", *fields, *option, "--verbosity=0"]) == want
+    assert config_first(want) == want
+
+
+def test_without_a_file_or_behind_the_last_option_all_stay_where_they_are():
+    for argv in (["train.py"], ["train.py", "--config.seed=1"], ["train.py", "--", "--config=a"]):
+        assert config_first(argv) == argv
