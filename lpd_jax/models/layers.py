@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention import KERNELS, attend_in_two
 from lpd_jax.models.dense import Dense
+from lpd_jax.models.gelu import gelu
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
 
@@ -123,7 +124,7 @@ class Block(nn.Module):
         h_BTD = attended_BNTK.swapaxes(1, 2).reshape(x_BTD.shape)
         x_BTD += drop(self.dense(self.embed_dim, "proj", ("heads", "embed"))(h_BTD))
         h_BTD = layer_norm("mlp_norm", self.dtype)(x_BTD)
-        h_BTF = nn.gelu(self.dense(self.mlp_dim, "up", ("embed", "mlp"))(h_BTD), approximate=False)
+        h_BTF = gelu(self.dense(self.mlp_dim, "up", ("embed", "mlp"))(h_BTD))
         h_BTF = constrain(drop(h_BTF), "act_batch", "act_len", "act_mlp")
         x_BTD += drop(self.dense(self.embed_dim, "down", ("mlp", "embed"))(h_BTF))
         return constrain(x_BTD, "act_batch", "act_len", "act_embed"), cache

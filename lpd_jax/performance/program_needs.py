@@ -12,8 +12,10 @@ from lpd_jax.performance.topology import Slice
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.markdown import markdown_table
 
-# From one kernel to the next in a CUDA graph, and how much more that is outside of one.
-KERNEL_SECONDS, MORE_OUTSIDE_SECONDS = 1e-6, 2e-6
+# Of a GPU, as measured on an H100 (results/gpu.md): what the shortest kernel takes in a CUDA graph,
+# and the share of the data sheet's bandwidth that a large copy reaches.
+KERNEL_SECONDS, BANDWIDTH_SHARE = 2.1e-6, 0.72
+MORE_OUTSIDE_SECONDS = 2e-6  # of a kernel that the host starts by itself
 
 
 KERNEL_COLUMNS = (
@@ -77,15 +79,14 @@ class ProgramNeeds:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """With all hidden behind arithmetic that may run beside it, and with nothing.
+        """With all that is sent asynchronously hidden behind arithmetic, and with nothing.
 
-        That is the starting of kernels, and what is sent asynchronously.
+        Kernels hide nothing of each other: they run one after another.
         """
         waiting = (1 - self.async_share) * self.link_seconds
-        beside = max(
-            self.compute_seconds, self.async_share * self.link_seconds, self.launch_seconds
-        )
-        return beside + waiting, self.compute_seconds + self.link_seconds + self.launch_seconds
+        running = self.compute_seconds + self.launch_seconds
+        beside = max(running, self.async_share * self.link_seconds)
+        return beside + waiting, running + self.link_seconds
 
     @property
     def efficiency(self) -> tuple[float, float]:
@@ -112,7 +113,7 @@ def needs_of(
     if chip.platform == "gpu":
         known["kernels"] = kernels = count_kernels(text)
         known["kinds"] = kernel_kinds(text)
-        moving_seconds = kernels.moved_bytes / chip.memory_bandwidth
+        moving_seconds = kernels.moved_bytes / (BANDWIDTH_SHARE * chip.memory_bandwidth)
         known["compute_seconds"] = max(known["compute_seconds"], moving_seconds)
     return ProgramNeeds(
         slice=tpu_slice.title,
