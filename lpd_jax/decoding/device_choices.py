@@ -1,6 +1,6 @@
 """What a cached pass looks like on the device it is traced for: the one place that asks.
 
-A GPU starts some 300 kernels in a step, each about a microsecond apart, while its arithmetic waits
+A GPU runs some 300 kernels in a step, each at least 2 microseconds long, while its arithmetic waits
 for the weights: fewer kernels are worth padded rows. A CPU starts nothing, and pays for every row.
 Tokens are the same by every choice, but for rounding.
 """
