@@ -234,9 +234,9 @@ def tell(walk: Walk, root: pathlib.Path, wanted: str = "pictures") -> None:
 
 def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
     if walk.left_out:
-        counts = ", ".join(f"{count} {ending}" for ending, count in walk.left_out.most_common(5))
+        counts = ", ".join(f"{kind} ({count})" for kind, count in walk.left_out.most_common(5))
         more = ", ..." if len(walk.left_out) > 5 else ""
-        yield f"{walk.left_out.total()} files left out, no {wanted} by their names: {counts}{more}"
+        yield f"{walk.left_out.total()} files left out, no {wanted}: {counts}{more}"
     if walk.beside:
         first = printable(walk.beside[0])
         yield f"{len(walk.beside)} {wanted} left out, which lie in no class folder, such as {first}"

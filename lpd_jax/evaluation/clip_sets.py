@@ -275,5 +275,5 @@ def open_clip_set(
         if len(array.size) != 3:
             raise UserError(f"{field}: got {shown_path(name)}, which holds pictures; {WHAT}")
         check_uncut(image_size)
-        return first_pictures(array, num_clips, name)
+        return first_pictures(array, num_clips, name, field)
     raise UserError(f"{field}: {what_is(name, place)}; {WHAT}")

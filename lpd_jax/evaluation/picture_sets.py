@@ -232,14 +232,20 @@ def open_pictures(
     Raises:
         UserError: none of these, or fewer pictures than asked for.
     """
-    return first_pictures(_open(name, split, image_size, field), num_images, name)
+    return first_pictures(_open(name, split, image_size, field), num_images, name, field)
 
 
-def first_pictures(pictures: PictureSet, num_images: int, name: str) -> PictureSet:
+def first_pictures(
+    pictures: PictureSet, num_images: int, name: str, field: str = "pictures"
+) -> PictureSet:
     """The first ones of a set, or all of them for 0; UserError for more than there are."""
-    if num_images > pictures.count or (num_images or pictures.count) < 2:
+    if pictures.count < 2:
         raise UserError(
-            f"num_images: got {num_images or pictures.count}, allowed are 2 to the "
+            f"{field}: got {pictures.count} of {shown_path(name)}, allowed are 2 or more"
+        )
+    if num_images > pictures.count or num_images == 1:
+        raise UserError(
+            f"num_images: got {num_images}, allowed are 2 to the "
             f"{pictures.count} of {shown_path(name)}"
         )
     return FirstPictures(pictures, num_images) if num_images else pictures

@@ -100,6 +100,8 @@ def measure_reconstruction(
         UserError: fewer than two pictures, more than there are, or a size that is no whole grid.
     """
     count = len(source) if num_images is None else num_images
+    if len(source) < 2:
+        raise UserError(f"pictures: got {len(source)}, allowed are 2 or more")
     if not 2 <= count <= len(source):
         raise UserError(
             f"num_images: got {shown(count)}, allowed are 2 to the {len(source)} there are"

@@ -85,7 +85,7 @@ def test_what_is_left_out_is_counted_and_said_once(root, caplog):
     (root / "train" / "ant" / "endless.png").symlink_to("/dev/zero")
     for _ in range(2):
         assert files(root) == ORDINARY
-    words = "6 files left out, no pictures by their names: 2 .heic, 2 pipe or device, 1"
+    words = "6 files left out, no pictures: .heic (2), pipe or device (2), "
     assert [line.split(": ", 2)[2][: len(words)] for line in said(caplog)] == [words]
 
 

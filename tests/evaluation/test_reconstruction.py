@@ -105,6 +105,11 @@ def test_pictures_that_are_not_there_are_refused(count):
         measure_reconstruction(TOKENIZER, ArraySource({"image": IMAGES}), num_images=count)
 
 
+def test_one_picture_is_too_few():
+    with pytest.raises(ValueError, match="^pictures: got 1, allowed are 2 or more"):
+        measure_reconstruction(TOKENIZER, ArraySource({"image": IMAGES[:1]}))
+
+
 def test_pictures_stand_above_their_reconstructions_and_errors(rebuilt):
     picture = reconstruction_picture(TOKENIZER, IMAGES[:3], enlarge=2)
     assert picture.shape == (3 * 18 + 2, 3 * 18 + 2, 3)

@@ -235,12 +235,14 @@ def test_data_sets_by_name():
         ("avatars12", {"num_images": 1}, "num_images: got 1, allowed"),
         ("empty", {}, "pictures: got '.*empty', which holds no pictures"),
         ("text.npz", {}, "pictures: got '.*text.npz', which holds no pictures"),
+        ("one.npz", {}, "pictures: got 1 of '.*one.npz', allowed are 2 or more"),
     ],
 )
 def test_no_pictures_are_one_line(name, options, message, tmp_path):
     (tmp_path / "empty").mkdir()
+    np.savez(tmp_path / "one.npz", arr_0=np.zeros((1, 8, 8, 3), np.uint8))
     (tmp_path / "text.npz").write_text("text")
-    place = str(tmp_path / name) if name in ("empty", "text.npz") else name
+    place = str(tmp_path / name) if name in ("empty", "text.npz", "one.npz") else name
     with pytest.raises(ValueError, match=f"^{message}"):
         open_pictures(place, **options)
 
