@@ -156,6 +156,12 @@ def cached_attention(dtype: jnp.dtype, head_dim: int) -> str:
     return "flash" if flash else "einsum"
 
 
+def cached_head_dim(dtype: jnp.dtype, head_dim: int) -> int:
+    """Width of a cache's heads: zeros fill up those that cuDNN's kernel takes only so."""
+    padded = device_choices().padded(head_dim)
+    return padded if cached_attention(dtype, padded) == "flash" else head_dim
+
+
 @functools.cache
 def cudnn_runs(dtype: jnp.dtype, head_dim: int) -> bool:
     """Whether the kernel works here: a driver or a cuDNN that lacks it must not end the drawing."""

@@ -102,13 +102,28 @@ class LlamaBlock(LlamaLayer):
         q_BHTK, k_BHTK = (rotate(x, rope_TK2) for x in (q_BHTK, k_BHTK))
         cache = None if remember is None else remember(k_BHTK, v_BHTK)
         k_BHTK, v_BHTK = cache or (k_BHTK, v_BHTK)
-        mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHTK, v_BHTK, mask_TM)
+        mixed_BHTK = self.attend(q_BHTK, k_BHTK, v_BHTK, mask_TM)
         x_BTD = self.add_attended(x_BTD, mixed_BHTK, train)
         return self.add_mlp(x_BTD, train), cache
+
+    def attend(
+        self, q_BHTK: jax.Array, k_BHMK: jax.Array, v_BHMK: jax.Array, mask_TM: jax.Array
+    ) -> jax.Array:
+        """What the queries find, also in a cache whose heads are filled up with zeros."""
+        head_dim, width = q_BHTK.shape[-1], k_BHMK.shape[-1]
+        if width > head_dim:  # by whose root the kernel divides
+            q_BHTK = filled_up(q_BHTK * (width / head_dim) ** 0.5, width)
+        mixed_BHTK = KERNELS[self.attention](q_BHTK, k_BHMK, v_BHMK, mask_TM)
+        return mixed_BHTK[..., :head_dim]
 
     def project(self, h_BTD: jax.Array) -> tuple[jax.Array, ...]:
         """Queries, keys and values, `[B, H, T, K]` each, by one matrix."""
         return self.split_heads(self.dense(3 * self.config.embed_dim, "qkv")(h_BTD), 3)
+
+
+def filled_up(x_BHTK: jax.Array, width: int) -> jax.Array:
+    """Heads of that width, the rest of which are zeros."""
+    return jnp.pad(x_BHTK, [(0, 0)] * 3 + [(0, width - x_BHTK.shape[-1])])
 
 
 def keep_apart(rows: jax.Array, count: int) -> Sequence[jax.Array]:

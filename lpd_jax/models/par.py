@@ -15,8 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS
+from lpd_jax.models.attention import cached_head_dim
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
-from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
+from lpd_jax.models.llama_block import (
+    LlamaBlock,
+    cached_kernels,
+    filled_up,
+    rms_norm,
+    zero_head,
+)
 from lpd_jax.models.par_layout import PARConfig, par_order, rope_table, slot_mask
 from lpd_jax.models.transformer import (
     TokenTransformer,
@@ -92,7 +99,8 @@ def init_cache(
     config: PARConfig, batch_size: int, dtype: jnp.dtype = jnp.float32
 ) -> tuple[KVCache, ...]:
     """A cache of no slots, one entry per layer; decoding grows it."""
-    shape = (batch_size, config.num_heads, 0, config.embed_dim // config.num_heads)
+    head_dim = cached_head_dim(dtype, config.embed_dim // config.num_heads)
+    shape = (batch_size, config.num_heads, 0, head_dim)
     return empty_cache(config.num_layers, shape, dtype)
 
 
@@ -151,7 +159,8 @@ def decode_block(
     block = LlamaBlock(config, *cached_kernels(cache)).bind({"params": params})
 
     def remember(k_BHTK: jax.Array, v_BHTK: jax.Array) -> KVCache:
-        return put_rows(cache, k_BHTK, v_BHTK, start)
+        width = cache.k_BNMK.shape[-1]
+        return put_rows(cache, filled_up(k_BHTK, width), filled_up(v_BHTK, width), start)
 
     x_BTD, new_cache = block(x_BTD, mask_TM, rope_TK2, False, remember)
     return x_BTD, cast(KVCache, new_cache)

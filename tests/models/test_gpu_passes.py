@@ -12,6 +12,7 @@ from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.segments import Known, with_room
 from lpd_jax.decoding.step_table import make_segments, make_step_table, table_of_sizes
 from lpd_jax.generation.generate import generate_ranked_tokens, image_keys
+from lpd_jax.models import par
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.layers import CacheWrite, KVCache, write_groups
 from tests import tiny
@@ -57,6 +58,38 @@ def test_every_family_draws_the_same_tokens(monkeypatch, config):
     gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, lambda: jax.device_get(run()))
     np.testing.assert_array_equal(gpu_BN, tokens_BN)
     np.testing.assert_allclose(gpu_BNV, logits_BNV, atol=1e-4)
+
+
+def test_a_cache_of_wider_heads_draws_the_same(monkeypatch):
+    """As cuDNN has the heads of PAR-3B, which are 100 wide."""
+    family, params = transformer_of(tiny.PAR), tiny.random_params(tiny.PAR)
+
+    def run():
+        return jax.device_get(
+            generate_ranked_tokens(
+                tiny.PAR,
+                params,
+                np.arange(BATCH),
+                family.orders(None, family.schedule(), BATCH),
+                image_keys(0, 0, BATCH),
+                schedule=family.schedule(),
+                sampling=Sampling.make(temperature=0),
+                guidance=Guidance.make(3.0),
+                keep_logits=True,
+            )
+        )
+
+    tokens_BN, logits_BNV = run()
+    widths = []
+    jax.clear_caches()
+    monkeypatch.setattr(
+        par, "cached_head_dim", lambda dtype, head_dim: widths.append(head_dim) or head_dim + 4
+    )
+    wide_BN, wide_BNV = run()
+    jax.clear_caches()
+    assert widths == [tiny.PAR.embed_dim // tiny.PAR.num_heads]
+    np.testing.assert_array_equal(wide_BN, tokens_BN)
+    np.testing.assert_allclose(wide_BNV, logits_BNV, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", [tiny.LPD, tiny.RANDAR])
