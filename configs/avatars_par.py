@@ -19,6 +19,8 @@ from lpd_jax.training import small_recipes
 
 
 def get_config(run: str = "bundled") -> ConfigDict:
-    return small_recipes.avatars_transformer_run(
+    config = small_recipes.avatars_transformer_run(
         run, "par", num_parallel=4, matrix_std=0.07, embedding_std=0.5, token_drop_rate=0.0
     )
+    config.generation = ConfigDict({"guidance_scale": 1.5, "temperature": 1.0})
+    return config
