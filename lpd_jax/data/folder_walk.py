@@ -236,7 +236,9 @@ def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
     if walk.left_out:
         counts = ", ".join(f"{kind} ({count})" for kind, count in walk.left_out.most_common(5))
         more = ", ..." if len(walk.left_out) > 5 else ""
-        yield f"{walk.left_out.total()} files left out, no {wanted}: {counts}{more}"
+        total = walk.left_out.total()
+        files = "1 file" if total == 1 else f"{total} files"
+        yield f"{files} left out, no {wanted}: {counts}{more}"
     if walk.beside:
         first = printable(walk.beside[0])
         yield f"{len(walk.beside)} {wanted} left out, which lie in no class folder, such as {first}"

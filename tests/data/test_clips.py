@@ -92,7 +92,7 @@ def test_a_folder_without_splits_is_split_by_the_clips_names(folder, caplog):
         parts = [open_clips(str(folder / "train"), split) for split in ("train", "validation")]
     names = [{source.pictures.name(i) for i in range(len(source))} for source in parts]
     assert len(names[0] | names[1]) == 4 and not names[0] & names[1] and names[1]
-    assert "1 files left out, no clips: .txt (1)" in caplog.text
+    assert "1 file left out, no clips: .txt (1)" in caplog.text
 
 
 def test_lists_of_ucf101_say_which_clip_is_of_which_split(folder, tmp_path):

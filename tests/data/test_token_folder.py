@@ -70,7 +70,7 @@ def test_pictures_of_a_bucket_are_those_of_the_same_folder_here(root, split, cap
         np.testing.assert_array_equal(one["image"], other["image"])
         assert one["label"] == other["label"]
     if split == "train":
-        assert "gs://bucket/photos/Train: 1 files left out, no pictures by their" in caplog.text
+        assert "gs://bucket/photos/Train: 1 file left out, no pictures: " in caplog.text
 
 
 def test_a_folder_of_a_bucket_without_pictures_is_refused(root):
