@@ -30,6 +30,24 @@ def on_a_gpu(monkeypatch, run):
     return outputs
 
 
+def draw(config, params):
+    """The likeliest tokens and their guided logits, in the family's own steps."""
+    family = transformer_of(config)
+    schedule = family.schedule()
+    drawn = generate_ranked_tokens(
+        config,
+        params,
+        np.arange(BATCH),
+        family.orders(None, schedule, BATCH),
+        image_keys(0, 0, BATCH),
+        schedule=schedule,
+        sampling=Sampling.make(temperature=0),
+        guidance=Guidance.make(3.0),
+        keep_logits=True,
+    )
+    return jax.device_get(drawn)
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -38,54 +56,27 @@ def on_a_gpu(monkeypatch, run):
     ],
 )
 def test_every_family_draws_the_same_tokens(monkeypatch, config):
-    family, params = transformer_of(config), tiny.random_params(config)
-    schedule = family.schedule()
+    params = tiny.random_params(config)
 
     def run():
-        return generate_ranked_tokens(
-            config,
-            params,
-            np.arange(BATCH),
-            family.orders(None, schedule, BATCH),
-            image_keys(0, 0, BATCH),
-            schedule=schedule,
-            sampling=Sampling.make(temperature=0),
-            guidance=Guidance.make(3.0),
-            keep_logits=True,
-        )
+        return draw(config, params)
 
-    tokens_BN, logits_BNV = jax.device_get(run())
-    gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, lambda: jax.device_get(run()))
+    tokens_BN, logits_BNV = run()
+    gpu_BN, gpu_BNV = on_a_gpu(monkeypatch, run)
     np.testing.assert_array_equal(gpu_BN, tokens_BN)
     np.testing.assert_allclose(gpu_BNV, logits_BNV, atol=1e-4)
 
 
 def test_a_cache_of_wider_heads_draws_the_same(monkeypatch):
     """As cuDNN has the heads of PAR-3B, which are 100 wide."""
-    family, params = transformer_of(tiny.PAR), tiny.random_params(tiny.PAR)
-
-    def run():
-        return jax.device_get(
-            generate_ranked_tokens(
-                tiny.PAR,
-                params,
-                np.arange(BATCH),
-                family.orders(None, family.schedule(), BATCH),
-                image_keys(0, 0, BATCH),
-                schedule=family.schedule(),
-                sampling=Sampling.make(temperature=0),
-                guidance=Guidance.make(3.0),
-                keep_logits=True,
-            )
-        )
-
-    tokens_BN, logits_BNV = run()
+    params = tiny.random_params(tiny.PAR)
+    tokens_BN, logits_BNV = draw(tiny.PAR, params)
     widths = []
     jax.clear_caches()
     monkeypatch.setattr(
         par, "cached_head_dim", lambda dtype, head_dim: widths.append(head_dim) or head_dim + 4
     )
-    wide_BN, wide_BNV = run()
+    wide_BN, wide_BNV = draw(tiny.PAR, params)
     jax.clear_caches()
     assert widths == [tiny.PAR.embed_dim // tiny.PAR.num_heads]
     np.testing.assert_array_equal(wide_BN, tokens_BN)
