@@ -51,7 +51,10 @@ TEN_CROP = flags.DEFINE_bool("ten_crop", False, "Five crops and their mirrors of
 CROP_RATIO = flags.DEFINE_list("crop_ratio", ["1.1"], "Sides of what ten crops are cut from.")
 FROM = flags.DEFINE_list("from", [], "Caches of other code to take over; no image is encoded.")
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 64, "Images a process encodes at once.", upper_bound=10**6
+    "batch_size",
+    None,
+    "Images a process encodes at once, in all their views; left out, as many as fit its devices.",
+    upper_bound=10**6,
 )
 SHARD = flags.DEFINE_integer("images_per_shard", IMAGES_PER_SHARD, "What a kill may cost at most.")
 processes.define_host_flags()
@@ -60,7 +63,7 @@ processes.define_host_flags()
 def main() -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
-    if BATCH_SIZE.value < 1:
+    if BATCH_SIZE.value is not None and BATCH_SIZE.value < 1:
         raise UserError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
     with processes.job():
         cache_tokens()
@@ -73,8 +76,9 @@ def cache_tokens() -> None:
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
     views = "ten_crop" if TEN_CROP.value else "mirror"
     folder, start = located("output", OUTPUT.value) / SPLIT.value, time.perf_counter()
-    options: dict[str, Any] = {"batch_size": BATCH_SIZE.value}
-    options["num_threads"] = config.data.num_threads
+    options: dict[str, Any] = {"num_threads": config.data.num_threads}
+    if BATCH_SIZE.value is not None:
+        options["batch_size"] = BATCH_SIZE.value
     if FROM.value:
         foreign = open_foreign_caches(FROM.value, SPLIT.value)
         settings = plan_import(foreign, tokenizer, model, crop_ratios(), SHARD.value)

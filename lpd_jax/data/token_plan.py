@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
+
 from lpd_jax.data.batches import Share
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, image_shape, image_size, open_images
@@ -11,6 +13,7 @@ from lpd_jax.data.token_cache import CacheSettings
 from lpd_jax.data.token_encoder import BatchEncoder, encode_batches, read_batches
 from lpd_jax.data.token_writer import Exchange, ReadShard, TokenBatch, write_shards
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.models.pixels import most_at_once
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.loading import Weights
 from lpd_jax.weights.parameters import weights_digest
@@ -80,7 +83,7 @@ def write_token_cache(
     folder: pathlib.Path,
     job: Job,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_threads: int = 8,
     share: Share | None = None,
     exchange: Exchange | None = None,
@@ -92,7 +95,8 @@ def write_token_cache(
     Args:
         folder: of the cache; may hold shards that an earlier, stopped run wrote.
         job: what to write.
-        batch_size: images encoded together on the devices of a process.
+        batch_size: images, each in all its views, encoded together on the devices of a process;
+            None is `images_at_once`.
         num_threads: that read images ahead, one batch each.
         share: see `write_shards`.
         exchange: see `write_shards`.
@@ -100,6 +104,9 @@ def write_token_cache(
     Raises:
         UserError: as `write_shards`; an image cannot be read.
     """
+
+    if batch_size is None:
+        batch_size = images_at_once(job, jax.local_device_count())
 
     def open_encoder() -> ReadShard:
         most_views = batch_size * job.settings.num_views
@@ -112,3 +119,9 @@ def write_token_cache(
         return read_shard
 
     write_shards(folder, job.settings, open_encoder, "encoding", share, exchange)
+
+
+def images_at_once(job: Job, num_devices: int) -> int:
+    """How many images in all their views so many devices encode together; at least one."""
+    size = tokenizer_of(job.tokenizer.config).size_of(job.settings.grid_size)
+    return max(1, num_devices * most_at_once(size) // job.settings.num_views)

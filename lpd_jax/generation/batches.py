@@ -12,12 +12,11 @@ import numpy as np
 from lpd_jax.decoding.scan import Known
 from lpd_jax.generation import generate
 from lpd_jax.generation.request import Request
+from lpd_jax.models.pixels import MOST_FRAMES, MOST_PIXELS
 
 # One function is compiled for each size that occurs, so requests of all lengths share these.
 BATCH_SIZES = (64, 32, 16, 8, 4, 2, 1)
 MAX_PADDING = 0.25  # of a request's work may go into pictures that nobody asked for
-MOST_PIXELS = 2**22  # in one run: 64 of 256x256, whose decoder takes 6 GB
-MOST_FRAMES = 272  # in one run of clips: 16 of 17 frames, whose tokenizer takes 3 GB at 64x64
 
 
 def batch_size_for(num_images: int, num_frames: int = 1, num_pixels: int = 1) -> int:

@@ -4,6 +4,7 @@ Letters: B images, N tokens of an image, H W pixels, C channels.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -11,6 +12,18 @@ import jax
 from lpd_jax.images import resize_bicubic
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.tokenizer_family import EXACT
+
+# That a device takes at once.
+MOST_IMAGES = 64
+MOST_PIXELS = 2**22  # 64 pictures of 256x256, whose decoder takes 6 GB
+MOST_FRAMES = 272  # 16 clips of 17 frames, whose tokenizer takes 3 GB at 64x64
+
+
+def most_at_once(size: tuple[int, ...]) -> int:
+    """Pictures (height, width), or clips (frames, height, width), for one run of a device."""
+    *frames, height, width = size
+    fitting = min(MOST_PIXELS // (height * width), MOST_FRAMES // math.prod(frames))
+    return max(1, min(MOST_IMAGES, fitting))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -21,9 +21,9 @@ from lpd_jax.data.token_cache import (
     check_splits,
     open_token_cache,
 )
-from lpd_jax.data.token_plan import plan_cache, write_token_cache
+from lpd_jax.data.token_plan import images_at_once, plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
-from lpd_jax.models.pixels import encode_images
+from lpd_jax.models.pixels import encode_images, most_at_once
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training import task
 from lpd_jax.training.config import TrainConfig
@@ -110,6 +110,30 @@ def test_a_cache_states_the_precision_of_its_tokens(root, tmp_path):
             text.replace('"encode_precision": "float32"', '"encode_precision": "unknown"')
         )
     assert write(tmp_path, plan(root)).settings.encode_precision == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [((8, 8), 64), ((256, 256), 64), ((512, 512), 16), ((9999, 9999), 1), ((17, 128, 128), 16)],
+)
+def test_a_device_encodes_no_more_at_once_than_it_has_memory_for(size, most):
+    assert most_at_once(size) == most
+
+
+def test_a_batch_counts_all_views_of_its_images_on_all_devices(root):
+    at_once = {
+        (views, num_devices): images_at_once(plan(root, views), num_devices)
+        for views in ("one", "mirror", "ten_crop")
+        for num_devices in (1, 8)
+    }
+    assert at_once == {
+        ("one", 1): 64,
+        ("one", 8): 512,
+        ("mirror", 1): 32,
+        ("mirror", 8): 256,
+        ("ten_crop", 1): 6,
+        ("ten_crop", 8): 51,
+    }
 
 
 def test_ten_crops_are_the_centre_the_corners_and_their_mirrors(root, tmp_path):
