@@ -23,7 +23,12 @@ from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
-from lpd_jax.runtime.config_files import config_first, problem_in_config
+from lpd_jax.runtime.config_files import (
+    config_file,
+    config_first,
+    problem_in_config,
+    problem_with_path,
+)
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, readable, shown
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
@@ -190,7 +195,11 @@ def _parse_flags(
             got = shown(argument)
             sys.exit(_fail(UserError(f"option: got {got}, allowed are those that --help lists")))
     try:
-        return flags.FLAGS(argv)
+        remaining = flags.FLAGS(argv)
+        # That a file is not there would come later, when the config is first read.
+        if file_problem := problem_with_path(_config_file(argv)):
+            raise file_problem
+        return remaining
     except SystemExit as end:
         asked_for_help = any(map(HELP_FLAG.fullmatch, argv[1:]))
         if asked_for_help and more_help is not None:
@@ -199,17 +208,22 @@ def _parse_flags(
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise
-        problem: Exception = error
+        wrong: Exception = error
         try:
             _check_config_fields(list(argv))
         except UserError as unknown_field:
-            problem = unknown_field
-        sys.exit(_fail(problem_in_config(problem, argv) or problem))
+            wrong = unknown_field
+        sys.exit(_fail(problem_in_config(wrong, _config_file(argv)) or wrong))
     except Exception as error:
-        of_config = problem_in_config(error, argv)
+        of_config = problem_in_config(error, _config_file(argv))
         if of_config is None or os.environ.get("LPD_JAX_TRACEBACK"):
             raise
         sys.exit(_fail(of_config))
+
+
+def _config_file(argv: Sequence[str]) -> str | None:
+    """The file of a command that takes one."""
+    return config_file(argv) if "config" in flags.FLAGS else None
 
 
 def _check_config_fields(argv: list[str]) -> None:

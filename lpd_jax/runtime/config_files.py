@@ -21,16 +21,19 @@ def config_fields(config: Any) -> dict[str, Any]:
     raise UserError(f"config: got {shown(config)} of get_config(), allowed is a ConfigDict")
 
 
-def problem_in_config(error: Exception, argv: Sequence[str]) -> UserError | None:
+def problem_in_config(error: Exception, file: str | None) -> UserError | None:
     """Where a config file fails, by its line; None where it was not the file that failed.
 
     Args:
         error: of reading it, or of what it did.
-        argv: of the program.
+        file: that --config names, if one is named.
     """
-    file = config_file(argv)
     if file is None:
         return None
+    if problem := problem_with_path(file):
+        return problem
+    if said := said_by_config(error):
+        return said
     if isinstance(error, AttributeError) and WITHOUT_FUNCTION in str(error):
         return UserError(f"config: got {shown_path(file)}, allowed are files with get_config()")
     lines = [
@@ -46,6 +49,25 @@ def problem_in_config(error: Exception, argv: Sequence[str]) -> UserError | None
         return None
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return UserError(f"config: got {shown_path(file)}, which fails in line {lines[-1]}: {reason}")
+
+
+def said_by_config(error: BaseException) -> UserError | None:
+    """What get_config() says of what stands behind the colon, without what wraps it."""
+    said, inner = None, error.__cause__ or error.__context__
+    while inner is not None:
+        said = inner if isinstance(inner, UserError) else said
+        inner = inner.__cause__ or inner.__context__
+    return said
+
+
+def problem_with_path(file: str | None) -> UserError | None:
+    """What is wrong where --config names a file that is not there."""
+    if file is None or (os.path.exists(file) and not os.path.isdir(file)):
+        return None
+    got = "a folder" if os.path.isdir(file) else "no file"
+    return UserError(
+        f"config: got {shown_path(file)}, which is {got}; allowed are files with get_config()"
+    )
 
 
 def config_file(argv: Sequence[str]) -> str | None:

@@ -8,6 +8,7 @@ from lpd_jax.runtime.config_files import (
     config_file,
     config_first,
     problem_in_config,
+    problem_with_path,
 )
 from lpd_jax.runtime.errors import UserError
 
@@ -34,20 +35,48 @@ def failure(file, text):
 )
 def test_a_file_that_fails_is_named_with_its_line(tmp_path, text, problem):
     file = tmp_path / "mine.py"
-    error = problem_in_config(failure(file, text), ["train.py", f"--config={file}:small"])
+    error = problem_in_config(failure(file, text), str(file))
     assert str(error).startswith(f"config: got '{file}', ") and problem in str(error)
 
 
 def test_what_fails_elsewhere_is_no_problem_of_the_file(tmp_path):
-    error = failure(tmp_path / "other.py", "1 / 0")
-    assert problem_in_config(error, ["train.py", f"--config={tmp_path / 'mine.py'}"]) is None
-    assert problem_in_config(error, ["train.py"]) is None
+    error, mine = failure(tmp_path / "other.py", "1 / 0"), tmp_path / "mine.py"
+    mine.touch()
+    assert problem_in_config(error, str(mine)) is None
+    assert problem_in_config(error, None) is None
 
 
-def test_a_file_without_the_function_is_told_so():
+def test_a_file_without_the_function_is_told_so(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.touch()
     error = AttributeError("module 'config_config' has no attribute 'get_config'")
-    got = problem_in_config(error, ["train.py", "--config", "mine.py"])
-    assert str(got) == "config: got 'mine.py', allowed are files with get_config()"
+    got = problem_in_config(error, str(mine))
+    assert str(got) == f"config: got '{mine}', allowed are files with get_config()"
+
+
+def test_what_the_file_says_of_its_variant_is_shown_as_it_is(tmp_path):
+    mine = tmp_path / "mine.py"
+    said = UserError("config: got 'huge' after the colon, allowed are small")
+    try:
+        try:
+            raise said
+        except UserError as inner:
+            raise ValueError(f"Error whilst parsing config file: {inner}") from None
+    except ValueError as error:
+        mine.touch()
+        assert problem_in_config(error, str(mine)) is said
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for file, got in ((tmp_path / "none.py", "no file"), (tmp_path, "a folder")):
+        want = f"config: got '{file}', which is {got}; allowed are files with get_config()"
+        assert str(problem_in_config(OSError("something"), str(file))) == want
+        assert str(problem_with_path(str(file))) == want
+    assert problem_with_path(None) is None
+
+
+def test_the_file_is_named_by_its_flag_alone():
+    assert config_file(["train.py", "--config", "mine.py:small"]) == "mine.py"
     assert config_file(["train.py", "--configuration=a.py"]) is None
 
 
