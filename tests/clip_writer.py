@@ -43,6 +43,19 @@ def write_clip(path, num_frames=60, rate=25, size=(48, 64), times=None):
     return path
 
 
+def cut_clip(source, path, num_left_out, rate=25):
+    """Leaves out the first frames as `ffmpeg -ss -c copy` does: they stay, at times before zero."""
+    with av.open(str(source)) as given, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        shift = round(num_left_out / rate / given.streams.video[0].time_base)
+        for packet in given.demux(given.streams.video[0]):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
 def numbers_of(frames_THWC):
     """Which frames these are, by the brightness of their brighter half."""
     edge = frames_THWC.shape[2] // 4  # away from the middle, which resizing blurs

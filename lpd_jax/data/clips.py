@@ -17,6 +17,9 @@ from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 from lpd_jax.runtime.clip_files import MOST_FRAMES, UnreadableClip, frame_times, read_frames
 
 LEAST_RATE_SHARE = 0.95  # of the rate asked for: 7.8 a second pass for 8
+# WebM and MKV keep whole milliseconds: a frame's time, and where a window begins, are off by some.
+ROUNDING_SECONDS = 2e-3
+MOST_ROUNDING_SHARE = 0.25  # of the time between two frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,8 @@ class ClipWindow:
         """
         last = float(times_F[-1])
         rate = (len(times_F) - 1) / last if last else self.frame_rate
-        length = last + (np.median(np.diff(times_F)) if last else 0.0)
+        gap = float(np.median(np.diff(times_F))) if last else 0.0
+        length = last + gap
         if self.num_frames > 1 and length <= self.seconds:
             raise UnreadableClip(
                 f"got {length:.3g} seconds, allowed are more than {self.seconds:.3g}: "
@@ -58,10 +62,12 @@ class ClipWindow:
             raise UnreadableClip(
                 f"got {rate:.3g} frames a second, allowed are {self.frame_rate:g} and more"
             )
-        start = place * max(0.0, length - self.seconds)
+        rounding = min(ROUNDING_SECONDS, MOST_ROUNDING_SHARE * gap)
+        room = length - self.seconds
+        # The window ends before the clip does.
+        start = max(0.0, min(place * room, room - 2 * rounding))
         shown_at_T = start + np.arange(self.num_frames) / self.frame_rate
-        # The window ends before the clip does, but for rounding.
-        found = np.searchsorted(times_F, shown_at_T + 1e-6, side="right") - 1
+        found = np.searchsorted(times_F, shown_at_T + rounding, side="right") - 1
         return np.minimum(found, len(times_F) - 1)
 
 

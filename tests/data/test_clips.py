@@ -7,11 +7,11 @@ import wave
 import numpy as np
 import pytest
 
-from lpd_jax.data.clips import ClipSource, ClipWindow, open_clips
+from lpd_jax.data.clips import ROUNDING_SECONDS, ClipSource, ClipWindow, open_clips
 from lpd_jax.data.pictures import BadImage
 from lpd_jax.runtime.clip_files import UnreadableClip, frame_times, read_frames, upright
 from lpd_jax.runtime.errors import UserError
-from tests.clip_writer import CODECS, numbered, numbers_of, write_clip
+from tests.clip_writer import CODECS, cut_clip, numbered, numbers_of, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,21 @@ def test_frames_of_every_format_come_at_their_times(suffix, folder):
 def test_a_window_shows_what_a_player_shows_at_its_times(place):
     times_F = np.arange(60) / 25
     frames_T = ClipWindow().frames(times_F, place)
-    start = place * (60 / 25 - 2)
-    wanted = [min(59, int((start + i / 8) * 25 + 1e-4)) for i in range(17)]
+    room = 60 / 25 - 2
+    start = min(place * room, room - 2 * ROUNDING_SECONDS)
+    wanted = [int((start + i / 8) * 25 + 0.05) for i in range(17)]
     np.testing.assert_array_equal(frames_T, wanted)
     assert frames_T[0] >= 0 and frames_T[-1] < 60
+
+
+@pytest.mark.parametrize("rate", [12, 15, 24, 23.976, 30, 60])
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 1.0])
+def test_times_in_whole_milliseconds_repeat_and_skip_no_frame(rate, place):
+    """As WebM and MKV have them: 0.067 for a fifteenth of a second."""
+    for num_frames in range(40, 60):
+        times_F = np.round(np.arange(num_frames) / rate, 3)
+        frames_T = ClipWindow(17, rate).frames(times_F, place)
+        np.testing.assert_array_equal(np.diff(frames_T), 1)
 
 
 def test_a_rate_that_varies_counts_in_seconds(tmp_path):
@@ -55,6 +66,13 @@ def test_a_rate_that_varies_counts_in_seconds(tmp_path):
     frames_T = ClipWindow(9, 4.0).frames(times_F, 0.0)  # 0, 0.25, ... 2 seconds
     wanted = [max(i for i, t in enumerate(times) if t <= 25 * k) for k in range(9)]
     np.testing.assert_array_equal(frames_T, wanted)
+
+
+def test_a_clip_that_was_cut_without_encoding_it_anew_is_whole(tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4", 60)
+    cut = cut_clip(whole, tmp_path / "cut.mp4", 20)
+    np.testing.assert_allclose(frame_times(cut), np.arange(40) / 25, atol=0.002)
+    np.testing.assert_array_equal(numbers_of(np.stack(read_frames(cut, [0, 39]))), [20, 59])
 
 
 def test_view_0_is_the_middle_in_time_and_space(folder):
