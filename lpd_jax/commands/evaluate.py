@@ -17,6 +17,7 @@ goes on where it was. On several machines all processes write to one shared fold
 of how to draw is what the model was made for.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -40,6 +41,7 @@ with command_line.imports_of("train"):
         SPLITS,
         PictureSet,
         first_pictures,
+        is_data_set,
         open_pictures,
     )
     from lpd_jax.evaluation.protocol import default_folder, evaluate, table
@@ -108,14 +110,41 @@ def main() -> None:
 def check_options() -> None:
     """Raises UserError for an option that would change nothing."""
     given = {"pictures": PICTURES, "tokenizer": TOKENIZER, "make_reference": MAKE_REFERENCE}
-    beside = [name for name, flag in given.items() if flag.value]
-    for name in (LABEL_KIND.name, *CHOICES):
-        if beside and flags.FLAGS[name].present:
-            raise UserError(
-                f"{name}: given beside {beside[0]}, allowed where a model draws, without it"
-            )
+    for beside in [name for name, flag in given.items() if flag.value][:1]:
+        refuse(
+            (MODEL.name, LABEL_KIND.name, *CHOICES),
+            f"given beside {beside}, allowed where a model draws, without it",
+        )
+    if MAKE_REFERENCE.value:
+        refuse(
+            [flag.name for flag in (REFERENCE, SUITES, OUTPUT, SHARD, SAVE)],
+            "given beside make_reference, allowed where pictures are judged, without it",
+        )
     if PERCEPTUAL.value and not TOKENIZER.value:
         raise UserError(f"perceptual: got {shown(PERCEPTUAL.value)}, allowed with a tokenizer")
+
+
+def check_options_for(judge: Judge) -> None:
+    """Raises UserError for an option that changes nothing of what this network judges."""
+    of_clips = [flag.name for flag in (FRAME_RATE, NUM_FRAMES, WINDOW, LISTS, LIST_NUMBER)]
+    if not judge.judges_clips:
+        refuse(of_clips, "given for pictures, allowed with a network that judges clips")
+    elif not LISTS.value:
+        refuse([SPLIT.name, LIST_NUMBER.name], "given without lists, allowed for clips with them")
+    if not PICTURES.value:
+        allowed = "given without pictures, allowed with them"
+        refuse([IMAGE_SIZE.name, NUM_FRAMES.name], allowed)
+        if not judge.judges_clips:
+            refuse([SPLIT.name], allowed)
+    elif not judge.judges_clips and not is_data_set(PICTURES.value):
+        refuse([SPLIT.name], "given for a folder or a file, allowed is none: all of it is judged")
+
+
+def refuse(names: Iterable[str], why: str) -> None:
+    """Raises UserError where one of these options was given."""
+    for name in names:
+        if flags.FLAGS[name].present:
+            raise UserError(f"{name}: {why}")
 
 
 def write_reference(path: str) -> None:
@@ -127,6 +156,7 @@ def write_reference(path: str) -> None:
             f"make_reference: got {shown_path(path)}, which is --pictures, allowed is another file"
         )
     judge = open_judge(NETWORK.value)
+    check_options_for(judge)
     pictures = asked_pictures(judge)
     save_reference(target, make_reference(pictures, judge))
     print(f"wrote {target}, of {pictures.count:,} {'clips' if judge.judges_clips else 'pictures'}")
@@ -144,12 +174,14 @@ def judge_pictures() -> None:
     clips = asked_clips()
     if PICTURES.value is not None or TOKENIZER.value:
         judge = open_judge(NETWORK.value)
+        check_options_for(judge)
         pictures = asked_pictures(judge)
     else:
         files = load_models(MODEL.value)
         generation = files.config.generation.updated(read_flags(CHOICES))
         check_plan(files.config, generation, NUM_IMAGES.value, LABEL_KIND.value)
         judge = open_judge(NETWORK.value or default_network(files.config))
+        check_options_for(judge)
         drawer = Drawer(files, MODEL.value)
         pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
     suites_for(judge, SUITES.value)

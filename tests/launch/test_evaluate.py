@@ -37,6 +37,15 @@ WRONG = [
     (["--make_reference=a.npz", "--pictures=small.npz", "--seed=1"], ["seed", "beside pictures"]),
     (["--perceptual=vgg16"], ["perceptual", "'vgg16'", "tokenizer"]),
     (["--window=first"], ["window", "first", "middle", "random"]),
+    (["--model=cats", "--pictures=small.npz"], ["model", "beside pictures"]),
+    (["--make_reference=a.npz", "--pictures=avatars12", "--save=png"], ["save", "make_reference"]),
+    (["--split=validation"], ["split", "without pictures"]),
+    (["--image_size=32"], ["image_size", "without pictures"]),
+    (["--lists=x"], ["lists", "for pictures", "clips"]),
+    (
+        ["--pictures=small.npz", "--network=avatars12", "--split=train"],
+        ["split", "folder or a file", "all of it"],
+    ),
 ]
 
 # Of many calls in one process only the first could join a job: each is told that there is none.
@@ -77,8 +86,10 @@ def refusals(folder, tmp_path_factory):
     place, cases = tmp_path_factory.mktemp("refused"), []
     for i, (options, _) in enumerate(WRONG):
         (place / f"case_{i}").mkdir()
-        model = f"--model={folder / 'avatars'}"
-        cases.append((place / f"case_{i}", [model, *filled_in(folder, options)]))
+        others = ("--pictures", "--tokenizer", "--make_reference")
+        draws = not any(option.startswith(others) for option in options)
+        model = [f"--model={folder / 'avatars'}"] * draws
+        cases.append((place / f"case_{i}", [*model, *filled_in(folder, options)]))
     return one_process.run_cases(SCRIPT, cases, place, ALONE)
 
 
