@@ -4,6 +4,7 @@ A source holds records by index. Batch k of a run has the same records whatever 
 processes, so the position in the data is one number: how many batches were taken.
 """
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,29 +77,49 @@ def process_share() -> Share:
     return Share(jax.process_index(), jax.process_count())
 
 
-def batch_share(sharding: jax.sharding.Sharding, batch_size: int) -> Share:
-    """The rows of a global batch that this process's devices hold.
+def batch_rows(sharding: jax.sharding.Sharding, batch_size: int) -> np.ndarray:
+    """Numbers of the rows of a global batch that this process's devices hold, ascending.
 
+    They need not follow one another: a TPU's host holds a square of the chips of its slice.
     Processes whose devices split one model among them hold the same rows.
 
     Raises:
-        UserError: the rows are no consecutive, equal part of the batch.
+        UserError: processes that would share some of their rows, but not all.
     """
-    spans = sharding.addressable_devices_indices_map((batch_size,)).values()
-    rows = sorted({row for span in spans if span for row in range(batch_size)[span[0]]})
-    if rows[-1] - rows[0] + 1 != len(rows) or batch_size % len(rows) or rows[0] % len(rows):
+    spans: dict[int, set[tuple[int, int]]] = collections.defaultdict(set)
+    for device, (rows, *_) in sharding.devices_indices_map((batch_size,)).items():
+        start, stop, _ = rows.indices(batch_size)
+        spans[device.process_index].add((start, stop))
+    own = spans[jax.process_index()]
+    if any(len(other) != len(own) or other & own not in (set(), own) for other in spans.values()):
         raise UserError(
-            f"mesh: got one that gives process {jax.process_index()} rows {rows} of a batch of "
-            f"{batch_size}, allowed are meshes that give each process consecutive, equal parts"
+            f"mesh: got one that gives process {jax.process_index()} rows {listed(sorted(own))} of "
+            f"a batch of {batch_size}, some of which another process has too, allowed are meshes "
+            "whose processes have the same rows, or none in common"
         )
-    return Share(rows[0] // len(rows), batch_size // len(rows))
+    return np.concatenate([np.arange(*span) for span in sorted(own)])
+
+
+def consecutive_rows(batch_size: int, share: Share) -> np.ndarray:
+    """The rows of a process whose part of each batch is one piece.
+
+    Raises:
+        UserError: a batch that has no such parts.
+    """
+    if batch_size % share.count:
+        raise UserError(
+            f"batch_size: got {batch_size}, allowed are multiples of the {share.count} parts that "
+            "the processes read"
+        )
+    rows = batch_size // share.count
+    return np.arange(rows) + share.index * rows
 
 
 class TrainingBatches:
     """Endless shuffled batches; each epoch has every record once, in an order of its own.
 
-    Batch k is the same after any restart, and its parts on n processes are together, in the order
-    of the processes, the batch of one process.
+    Batch k is the same after any restart, and for any number of processes, of which each yields the
+    rows that are its own.
     """
 
     def __init__(
@@ -109,7 +130,7 @@ class TrainingBatches:
         *,
         random_views: bool = False,
         num_threads: int = 1,
-        share: Share | None = None,
+        rows: np.ndarray | None = None,
     ):
         """Args:
         source: the records.
@@ -117,20 +138,19 @@ class TrainingBatches:
         seed: of the order and the views, 0 to 2**32 - 1.
         random_views: a random view of each record, else view 0.
         num_threads: that read ahead, one batch each; 0 reads when asked.
-        share: this process's part; None divides over all processes.
+        rows: of each batch that this process yields; None divides them over all processes.
         """
         check_reading(source, batch_size, num_threads)
         check_whole("seed", seed, 0, 2**32 - 1)
         check_flag("random_views", random_views)
         check_whole("source: its length", len(source), 1)
-        share = share or process_share()
         views = source.num_views if random_views else 1
 
         def read(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
             return source.view(index, int(rng.integers(views)))
 
         records = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-        self.batches = shared_batches(records.random_map(read), batch_size, share)
+        self.batches = rows_of_batches(records.random_map(read), batch_size, rows)
         self.num_threads, self.step = num_threads, 0
         self.iterator = read_ahead(self.batches, num_threads)
 
@@ -161,7 +181,7 @@ class TrainingBatches:
 
 
 def validation_batches(
-    source: Source, batch_size: int, *, num_threads: int = 1, share: Share | None = None
+    source: Source, batch_size: int, *, num_threads: int = 1, rows: np.ndarray | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     """Each record once, in order, view 0; those that fill no global batch are left out.
 
@@ -169,12 +189,11 @@ def validation_batches(
         source: the records.
         batch_size: global; each process yields its part.
         num_threads: that read ahead, one batch each; 0 reads when asked.
-        share: this process's part; None divides over all processes.
+        rows: of each batch that this process yields; None divides them over all processes.
     """
     check_reading(source, batch_size, num_threads)
-    whole = len(source) // batch_size * batch_size
-    records = grain.MapDataset.range(whole).map(lambda index: source.view(index, 0))
-    batches = shared_batches(records, batch_size, share or process_share())
+    records = grain.MapDataset.range(len(source)).map(lambda index: source.view(index, 0))
+    batches = rows_of_batches(records, batch_size, rows)
     with contextlib.closing(read_ahead(batches, num_threads)) as iterator:
         yield from iterator
 
@@ -187,16 +206,14 @@ def check_reading(source: Any, batch_size: int, num_threads: int) -> None:
     check_whole("num_threads", num_threads, 0, MOST_THREADS)
 
 
-def shared_batches(records: Any, batch_size: int, share: Share) -> Any:
-    """A grain MapDataset of the batches of one share, from one of records."""
-    if batch_size % share.count:
-        raise UserError(
-            f"batch_size: got {batch_size}, allowed are multiples of the {share.count} parts that "
-            "the processes read"
-        )
-    rows = batch_size // share.count
-    parts = records.batch(rows, drop_remainder=True, batch_fn=stack_records)
-    return parts[share.index :: share.count]
+def rows_of_batches(records: Any, batch_size: int, rows: np.ndarray | None) -> Any:
+    """A grain MapDataset of some rows of each whole batch, from one of records."""
+    own = consecutive_rows(batch_size, process_share()) if rows is None else rows
+
+    def read(batch: int) -> dict[str, np.ndarray]:
+        return stack_records([records[batch * batch_size + int(row)] for row in own])
+
+    return grain.MapDataset.range(len(records) // batch_size).map(read)
 
 
 def stack_records(records: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lpd_jax.data.batches import TrainingBatches, batch_share, to_devices
+from lpd_jax.data.batches import TrainingBatches, batch_rows, to_devices
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
 from lpd_jax.runtime.jax_settings import own_settings
@@ -166,7 +166,7 @@ def open_batches(task: Task, config: TrainConfig, mesh: jax.sharding.Mesh) -> Tr
         config.seed,
         random_views=config.data.random_views,
         num_threads=config.data.num_threads,
-        share=batch_share(batch_sharding(mesh), config.batch_size),
+        rows=batch_rows(batch_sharding(mesh), config.batch_size),
     )
 
 

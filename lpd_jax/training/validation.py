@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lpd_jax.data.batches import Source, batch_share, to_devices, validation_batches
+from lpd_jax.data.batches import Source, batch_rows, to_devices, validation_batches
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.runtime.random_keys import random_key
@@ -49,8 +49,8 @@ def mean_metrics(
     """
     batch_size = validation_batch_size(len(source), batch_size, mesh)
     sharding = batch_sharding(mesh)
-    share = batch_share(sharding, batch_size)
-    batches = validation_batches(source, batch_size, num_threads=num_threads, share=share)
+    rows = batch_rows(sharding, batch_size)
+    batches = validation_batches(source, batch_size, num_threads=num_threads, rows=rows)
     results = []
     for i, batch in enumerate(batches):
         key = jax.random.fold_in(random_key(0), i)

@@ -1,6 +1,7 @@
 """Batches: a pure function of the step, whatever the number of processes and the restarts."""
 
 import json
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +12,8 @@ from lpd_jax.data.batches import (
     DataConfig,
     Share,
     TrainingBatches,
-    batch_share,
+    batch_rows,
+    consecutive_rows,
     to_devices,
     validation_batches,
 )
@@ -28,6 +30,10 @@ class Views(ArraySource):
 
     def view(self, index, view):
         return {"index": self[index]["index"] * (1 - 2 * view)}
+
+
+def part(batch_size, index, count):
+    return consecutive_rows(batch_size, Share(index, count))
 
 
 def take(batches, count):
@@ -78,15 +84,15 @@ def test_a_saved_position_is_taken_up(position, num_threads):
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_parts_of_processes_are_the_batches_of_one(count):
     whole = TrainingBatches(SOURCE, 6, 0, random_views=False)
-    parts = [TrainingBatches(SOURCE, 6, 0, share=Share(i, count)) for i in range(count)]
+    parts = [TrainingBatches(SOURCE, 6, 0, rows=part(6, i, count)) for i in range(count)]
     expected = take(whole, 9)
-    got = np.concatenate([take(part, 4) for part in parts], axis=1)
+    got = np.concatenate([take(batches, 4) for batches in parts], axis=1)
     np.testing.assert_array_equal(got, expected[:4])
     # And another number of processes goes on where they stopped.
-    resumed = [TrainingBatches(SOURCE, 6, 0, share=Share(i, 2)) for i in range(2)]
-    for part in resumed:
-        part.set_state(parts[0].get_state())
-    got = np.concatenate([take(part, 5) for part in resumed], axis=1)
+    resumed = [TrainingBatches(SOURCE, 6, 0, rows=part(6, i, 2)) for i in range(2)]
+    for batches in resumed:
+        batches.set_state(parts[0].get_state())
+    got = np.concatenate([take(batches, 5) for batches in resumed], axis=1)
     np.testing.assert_array_equal(got, expected[4:])
 
 
@@ -96,9 +102,9 @@ def test_views_are_drawn_anew_each_epoch_and_belong_to_the_step():
     epochs = [take(batches, 5).ravel() for _ in range(2)]
     mirrored = [{abs(x) for x in epoch if x < 0} for epoch in epochs]
     assert all(8 <= len(which) <= 32 for which in mirrored) and mirrored[0] != mirrored[1]
-    part = TrainingBatches(source, 8, 0, random_views=True, share=Share(1, 2))
-    part.set_state({"step": 5})
-    np.testing.assert_array_equal(take(part, 5), epochs[1].reshape(5, 8)[:, 4:])
+    half = TrainingBatches(source, 8, 0, random_views=True, rows=part(8, 1, 2))
+    half.set_state({"step": 5})
+    np.testing.assert_array_equal(take(half, 5), epochs[1].reshape(5, 8)[:, 4:])
     plain = take(TrainingBatches(source, 8, 0), 5).ravel()
     np.testing.assert_array_equal(plain, np.abs(epochs[0]))
 
@@ -112,43 +118,64 @@ def test_what_is_no_position_is_refused(state):
 def test_validation_is_in_order_and_leaves_out_what_fills_no_batch():
     rows = [batch["index"].tolist() for batch in validation_batches(SOURCE, 8)]
     assert rows == [list(range(8)), list(range(8, 16))]
-    part = [x["index"].tolist() for x in validation_batches(SOURCE, 8, share=Share(1, 2))]
-    assert part == [[4, 5, 6, 7], [12, 13, 14, 15]]
+    half = [x["index"].tolist() for x in validation_batches(SOURCE, 8, rows=part(8, 1, 2))]
+    assert half == [[4, 5, 6, 7], [12, 13, 14, 15]]
     # Of 5 batches of 4, neither process has one more than the other.
-    assert [len(list(validation_batches(SOURCE, 4, share=Share(i, 2)))) for i in (0, 1)] == [5, 5]
+    halves = [list(validation_batches(SOURCE, 4, rows=part(4, i, 2))) for i in (0, 1)]
+    assert [len(batches) for batches in halves] == [5, 5]
 
 
 def test_a_batch_that_the_processes_cannot_part_is_refused():
     with pytest.raises(ValueError, match="^batch_size: got 5, allowed are multiples of the 2 part"):
-        TrainingBatches(SOURCE, 5, 0, share=Share(0, 2))
+        TrainingBatches(SOURCE, 5, 0, rows=part(5, 0, 2))
 
 
 def test_one_process_reads_the_whole_batch_on_any_mesh():
     for mesh_config in (MeshConfig(), MeshConfig(fsdp=2), MeshConfig(tensor=8)):
         sharding = batch_sharding(make_mesh(mesh_config))
-        assert batch_share(sharding, 16) == Share(0, 1)
-        batch = next(TrainingBatches(SOURCE, 16, 0, share=batch_share(sharding, 16)))
+        np.testing.assert_array_equal(batch_rows(sharding, 16), np.arange(16))
+        batch = next(TrainingBatches(SOURCE, 16, 0, rows=batch_rows(sharding, 16)))
         array = to_devices(batch, sharding)["index"]
         assert isinstance(array, jax.Array) and array.sharding == sharding
         np.testing.assert_array_equal(array, batch["index"])
 
 
-class SomeRows:
-    """A sharding as one of several processes sees it."""
-
-    def __init__(self, *spans):
-        self.spans = spans
-
-    def addressable_devices_indices_map(self, shape):
-        return {i: (slice(*span),) for i, span in enumerate(self.spans)}
+class Device(NamedTuple):
+    process_index: int
+    id: int
 
 
-def test_processes_that_split_a_model_share_the_rows_of_a_batch():
-    assert batch_share(SomeRows((8, 12), (12, 16)), 16) == Share(1, 2)
-    assert batch_share(SomeRows((4, 8), (4, 8)), 16) == Share(1, 4)
-    for rows in ([(0, 4), (8, 12)], [(2, 6)]):
-        with pytest.raises(ValueError, match="^mesh: .*consecutive, equal parts"):
-            batch_share(SomeRows(*rows), 16)
+class SomeProcesses:
+    """A sharding of a batch: who has which rows, a device each; process 0 is this one."""
+
+    def __init__(self, *rows_of_processes):
+        self.devices = {
+            Device(index, number): (slice(*span),)
+            for index, spans in enumerate(rows_of_processes)
+            for number, span in enumerate(spans)
+        }
+
+    def devices_indices_map(self, shape):
+        return self.devices
+
+
+def test_a_process_reads_the_rows_that_its_devices_hold():
+    one_behind_another = SomeProcesses([(4, 6), (6, 8)], [(0, 2), (2, 4)])
+    assert batch_rows(one_behind_another, 8).tolist() == [4, 5, 6, 7]
+    # A host of a TPU has two chips in each of two rows of its slice.
+    squares = SomeProcesses([(4, 6), (0, 2)], [(2, 4), (6, 8)])
+    assert batch_rows(squares, 8).tolist() == [0, 1, 4, 5]
+    batches = TrainingBatches(SOURCE, 8, 0, rows=batch_rows(squares, 8))
+    whole = take(TrainingBatches(SOURCE, 8, 0), 4)
+    np.testing.assert_array_equal(take(batches, 4), whole[:, [0, 1, 4, 5]])
+    # Devices that split one model among them.
+    assert batch_rows(SomeProcesses([(0, 4)] * 2, [(0, 4)] * 2), 4).tolist() == [0, 1, 2, 3]
+    assert batch_rows(SomeProcesses([(None, None)]), 4).tolist() == [0, 1, 2, 3]
+
+
+def test_processes_that_share_some_of_their_rows_are_refused():
+    with pytest.raises(ValueError, match="^mesh: got one that gives process 0 rows .*none in comm"):
+        batch_rows(SomeProcesses([(0, 2), (2, 4)], [(2, 4), (4, 6)]), 6)
 
 
 @pytest.mark.parametrize(
