@@ -183,7 +183,9 @@ class TrainingBatches:
 def validation_batches(
     source: Source, batch_size: int, *, num_threads: int = 1, rows: np.ndarray | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Each record once, in order, view 0; those that fill no global batch are left out.
+    """Each record once, in order, view 0; what fills no global batch is left out, evenly of all.
+
+    Records of a folder come class by class: the last ones would be those of some classes.
 
     Args:
         source: the records.
@@ -192,7 +194,8 @@ def validation_batches(
         rows: of each batch that this process yields; None divides them over all processes.
     """
     check_reading(source, batch_size, num_threads)
-    records = grain.MapDataset.range(len(source)).map(lambda index: source.view(index, 0))
+    count, whole = len(source), len(source) // batch_size * batch_size
+    records = grain.MapDataset.range(whole).map(lambda i: source.view(i * count // whole, 0))
     batches = rows_of_batches(records, batch_size, rows)
     with contextlib.closing(read_ahead(batches, num_threads)) as iterator:
         yield from iterator

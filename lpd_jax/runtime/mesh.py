@@ -1,6 +1,7 @@
 """The device mesh, and the one table from logical axis names to mesh axes."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -138,6 +139,24 @@ def state_shardings(init: Callable, mesh: jax.sharding.Mesh, *args: Any) -> Any:
     shapes = jax.eval_shape(lambda *args: without_empty_boxes(init(*args)), *args)
     specs = nn.get_partition_spec(shapes)
     return nn.logical_to_mesh_sharding(specs, mesh, list(RULES.items()))
+
+
+def check_mesh_divides(init: Callable, mesh: jax.sharding.Mesh, *args: Any) -> None:
+    """Raises UserError where the mesh does not cut what `init(*args)` returns into equal parts."""
+    shapes = nn.unbox(jax.eval_shape(lambda *args: without_empty_boxes(init(*args)), *args))
+    shardings = state_shardings(init, mesh, *args)
+    for (path, leaf), sharding in zip(
+        jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(shardings), strict=True
+    ):
+        for size, axes in zip(leaf.shape, sharding.spec, strict=False):
+            names = (axes,) if isinstance(axes, str) else axes or ()
+            parts = math.prod(mesh.shape[name] for name in names)
+            if size % parts:
+                of = "/".join(str(key.key) for key in path if hasattr(key, "key"))
+                raise UserError(
+                    f"mesh.{' x '.join(names)}: got {parts}, allowed are divisors of {size}, "
+                    f"which it cuts in {of} {leaf.shape}"
+                )
 
 
 def init_sharded(init: Callable, mesh: jax.sharding.Mesh, *args: Any) -> Any:

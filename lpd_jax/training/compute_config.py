@@ -34,7 +34,7 @@ class ComputeConfig:
     loss_chunk: how many tokens of each image have logits in memory at once, a divisor of all of
         them; 0: all. Nothing is computed twice; of large codebooks it saves much memory.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
-        fit; the update is that of the whole batch.
+        fit; the update is that of the whole batch. Validation and drawing take such parts, too.
     """
 
     dtype: str = "float32"

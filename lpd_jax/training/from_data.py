@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import image_shape, open_images
 from lpd_jax.data.token_cache import open_token_cache
@@ -78,8 +80,19 @@ def fill_in_steps(config: dict[str, Any], epochs: Any, num_images: int) -> None:
     batch_size = config.get("batch_size")
     if not isinstance(batch_size, int) or batch_size < 1:
         return  # `read_config` says so
-    config["batch_size"] = min(batch_size, num_images)
+    config["batch_size"] = min(batch_size, largest_batch(config, num_images))
     config["num_steps"] = max(1, round(epochs * num_images / config["batch_size"]))
+
+
+def largest_batch(config: Mapping[str, Any], num_images: int) -> int:
+    """How many images of a small set all devices, and the parts of a step, take in equal shares."""
+    sections = {name: config.get(name) for name in ("mesh", "compute")}
+    given = {name: x if isinstance(x, Mapping) else {} for name, x in sections.items()}
+    tensor, parts = given["mesh"].get("tensor", 1), given["compute"].get("accumulate_steps", 1)
+    if not all(isinstance(x, int) and x > 0 for x in (tensor, parts)):
+        return num_images  # `read_config` says so
+    shares = max(1, jax.device_count() // tensor) * parts
+    return num_images // shares * shares or num_images
 
 
 def fill_in_cosine(config: dict[str, Any]) -> None:

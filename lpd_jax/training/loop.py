@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
+    check_mesh_divides,
     init_sharded,
     make_mesh,
     state_shardings,
@@ -91,6 +93,7 @@ def train(
     mesh = make_mesh(config.mesh)
     make_learning_rate(config.optimizer, config.num_steps)  # refuses what does not fit
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
+    check_mesh_divides(functools.partial(init_boxed, model), mesh, random_key(config.seed))
     check_wandb(config.wandb_project)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_the_newest(workdir))
@@ -241,6 +244,7 @@ def keep_and_show(
 ) -> None:
     """Saves, judges and draws, as far as `events` say so."""
     config, shown = run.config, state.evaluated_params
+    at_once = config.batch_size // config.compute.accumulate_steps  # what a step takes at once
     if "save" in events:
         written_config = config_to_json(run.task.model, config)
         run.checkpoints.save(step, state, run.batches.get_state(), written_config)
@@ -248,10 +252,8 @@ def keep_and_show(
     if "evaluate" in events:
         source, threads = run.task.validation, config.data.num_threads
         summarize = run.task.summarize
-        judged = mean_metrics(
-            evaluate, shown, source, config.batch_size, run.mesh, threads, summarize
-        )
-    judged |= judge_pictures(run.judges, events, run.task, config.batch_size, run.mesh, shown)
+        judged = mean_metrics(evaluate, shown, source, at_once, run.mesh, threads, summarize)
+    judged |= judge_pictures(run.judges, events, run.task, at_once, run.mesh, shown)
     if judged:
         progress.report(step, "validation", judged)
     if "sample" in events:

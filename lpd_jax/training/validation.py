@@ -11,9 +11,11 @@ from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import batch_sharding
 from lpd_jax.runtime.random_keys import random_key
 
+MOST_LEFT_OUT = 0.05  # of the images, because they fill no batch
+
 
 def validation_batch_size(count: int, batch_size: int, mesh: jax.sharding.Mesh) -> int:
-    """Images of one batch: those of a training batch, or fewer where there are not so many.
+    """Images of one batch: those of a training batch, or fewer where many would be left out.
 
     Raises:
         UserError: not even an image for each part of the mesh.
@@ -24,7 +26,10 @@ def validation_batch_size(count: int, batch_size: int, mesh: jax.sharding.Mesh) 
             f"data: got {count} validation images, allowed is at least one for each of the "
             f"{shards} parts that a batch is cut into"
         )
-    return min(batch_size, count // shards * shards)
+    num_batches = max(1, count // batch_size)
+    if count - num_batches * batch_size > MOST_LEFT_OUT * count:
+        num_batches += 1
+    return min(batch_size, max(1, count // num_batches // shards) * shards)
 
 
 def mean_metrics(

@@ -10,6 +10,7 @@ from lpd_jax.runtime.mesh import (
     MeshConfig,
     batch_sharding,
     check_batch_size,
+    check_mesh_divides,
     constrain,
     init_sharded,
     make_mesh,
@@ -61,6 +62,18 @@ def test_parameters_are_created_where_their_axis_names_say():
     assert params["bias"].sharding.is_fully_replicated
     shardings = state_shardings(init, mesh, jax.random.key(0))
     assert shardings["kernel"] == params["kernel"].sharding
+
+
+def test_a_mesh_that_does_not_divide_a_parameter_is_refused():
+    def init(key):
+        normal = nn.initializers.normal()
+        boxed = nn.with_logical_partitioning(normal, ("embed", "mlp"))(key, (20, 6))
+        return {"block": {"kernel": boxed, "bias": jnp.zeros(7)}}
+
+    check_mesh_divides(init, make_mesh(MeshConfig(fsdp=4, tensor=2)), jax.random.key(0))
+    message = r"^mesh.fsdp: got 8, allowed are divisors of 20, which it cuts in block/kernel \(20, "
+    with pytest.raises(ValueError, match=message):
+        check_mesh_divides(init, make_mesh(MeshConfig(fsdp=8)), jax.random.key(0))
 
 
 def test_constrain_shards_inside_a_mesh_and_does_nothing_outside():

@@ -283,5 +283,7 @@ def test_a_validation_set_smaller_than_a_batch_is_judged_in_smaller_batches():
     shards = mesh.size
     assert validation_batch_size(40, 8 * shards, mesh) == 40 // shards * shards
     assert validation_batch_size(10**6, 8 * shards, mesh) == 8 * shards
+    # 12 of 28 would be left out.
+    assert validation_batch_size(28 * shards, 16 * shards, mesh) == 14 * shards
     with pytest.raises(ValueError, match="^data: got 0 validation images, allowed is at least one"):
         validation_batch_size(0, 8, mesh)
