@@ -30,6 +30,7 @@ from lpd_jax.runtime.config_fields import later_field
 
 LOSSES = ("hinge", "non_saturating", "non_saturating_by_picture")
 SMALLEST_GRADIENT = 1e-4  # added to the norm that the adaptive weight divides by
+LARGEST_STEP = 2**31 - 1  # which an int32 counts to
 LARGEST_WEIGHT = 1e4
 
 
@@ -63,7 +64,7 @@ class AdversarialConfig:
         check_choice("adversarial.loss", self.loss, LOSSES)
         if self.generator_loss:
             check_choice("adversarial.generator_loss", self.generator_loss, LOSSES)
-        check_whole("adversarial.start_step", self.start_step, 0)
+        check_whole("adversarial.start_step", self.start_step, 0, LARGEST_STEP)
         for name in ("weight", "r1_weight", "lecam_weight"):
             check_number(f"adversarial.{name}", getattr(self, name), 0, LARGEST_WEIGHT)
         check_number("adversarial.lecam_decay", self.lecam_decay, 0, 1, ends="least")

@@ -22,6 +22,9 @@ ENTROPY_LATENTS = 1024
 RESTART_NOISE = 0.02  # of each number of a unit vector
 
 
+LEAST_TEMPERATURE = 1e-4  # distances to codes, divided by less, are no numbers of float32
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenizerLossConfig:
     """Weights of the tokenizer's losses (LlamaGen: l2 1, perceptual 1, commitment 0.25, entropy 0).
@@ -44,6 +47,11 @@ class TokenizerLossConfig:
         for name, value in vars(self).items():
             if value < 0:
                 raise UserError(f"tokenizer_loss.{name}: got {shown(value)}, allowed is 0 or more")
+        if self.entropy_weight and self.entropy_temperature < LEAST_TEMPERATURE:
+            raise UserError(
+                f"tokenizer_loss.entropy_temperature: got {shown(self.entropy_temperature)}, "
+                f"allowed with an entropy_weight is {LEAST_TEMPERATURE:g} or more"
+            )
 
 
 def vq_loss_parts(

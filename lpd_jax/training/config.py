@@ -4,14 +4,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from lpd_jax.data.batches import LARGEST_BATCH
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.evaluation.fid import FIDConfig
 from lpd_jax.evaluation.while_training import EvaluationConfig
-from lpd_jax.models.adversarial_loss import AdversarialConfig
+from lpd_jax.models.adversarial_loss import LARGEST_STEP, AdversarialConfig
 from lpd_jax.models.discriminator import DiscriminatorConfig
-from lpd_jax.models.family import config_from_dict, config_to_dict
+from lpd_jax.models.family import config_from_dict, config_to_dict, is_tokenizer
 from lpd_jax.models.settings import MAX_SEED, Generation
 from lpd_jax.models.vq_loss import TokenizerLossConfig
+from lpd_jax.runtime.arguments import check_choice
 from lpd_jax.runtime.config_fields import (
     check_known,
     check_sizes,
@@ -97,6 +99,14 @@ class TrainConfig:
         check_types(self)
 
 
+MOST = {
+    "num_steps": LARGEST_STEP,
+    "batch_size": LARGEST_BATCH,
+    "num_size_lists": LARGEST_BATCH,
+    "keep_checkpoints": LARGEST_STEP,
+}
+
+
 def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     """Splits a config file's mapping into the model and the run, both checked.
 
@@ -115,14 +125,31 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
-    check_sizes(config, ("num_steps", "batch_size", "num_size_lists", "keep_checkpoints"))
+    check_sizes(config, MOST)
     if config.keep_every < 0:
         raise UserError(f"keep_every: got {config.keep_every}, allowed is 0 (none) or more")
     if not 0 <= config.seed <= MAX_SEED:
         raise UserError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"ema_decay: got {config.ema_decay}, allowed are [0, 1); 0 is none")
+    check_read(model, config)
     return model, config
+
+
+OF_TOKENIZERS = ("trained_parts", "tokenizer_loss", "adversarial", "discriminator")
+OF_TRANSFORMERS = ("num_size_lists", "locality_share")
+
+
+def check_read(model: Any, config: TrainConfig) -> None:
+    """Raises UserError for a field that this kind of model does not look at, and that was set."""
+    kind, others = "transformer", OF_TOKENIZERS
+    if is_tokenizer(model):
+        kind, others = "tokenizer", OF_TRANSFORMERS
+        check_choice("optimizer.name", config.optimizer.name, ("adamw",))  # Muon is for blocks
+    unset = TrainConfig(num_steps=1, batch_size=1)
+    for name in others:
+        if getattr(config, name) != getattr(unset, name):
+            raise UserError(f"{name}: was set, allowed for a {kind} is to leave it out")
 
 
 def config_to_json(model: Any, config: TrainConfig) -> dict[str, Any]:

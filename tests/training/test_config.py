@@ -75,6 +75,23 @@ def test_the_configs_of_the_repository_are_complete(path):
         ({"every": 3}, "every: got 3, allowed is a mapping of fields"),
         ({"ema_decay": 1.0}, "ema_decay: got 1.0, allowed are [0, 1)"),
         ({"seed": -1}, "seed: got -1, allowed are 0 to 4294967295"),
+        ({"num_steps": 2**31}, "num_steps: got 2147483648, allowed are whole numbers from 1 to 2"),
+        ({"batch_size": 10**9}, "batch_size: got 1000000000, allowed are whole numbers from 1 to"),
+        ({"adversarial": {"start_step": 2**31}}, "adversarial.start_step: got 2147483648, allow"),
+        (
+            {"tokenizer_loss": {"entropy_weight": 0.1, "entropy_temperature": 0}},
+            "tokenizer_loss.entropy_temperature: got 0.0, allowed with an entropy_weight is 0.0001",
+        ),
+        ({"trained_parts": ["head"]}, "trained_parts: was set, allowed for a transformer is to"),
+        ({"adversarial": {"weight": 0.1}}, "adversarial: was set, allowed for a transformer is"),
+        (
+            {"model": {"family": "vq"}, "locality_share": 0.5},
+            "locality_share: was set, allowed for a tokenizer is to leave it out",
+        ),
+        (
+            {"model": {"family": "vq"}, "optimizer": {"name": "muon"}},
+            "optimizer.name: got 'muon', allowed are adamw",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(fields, message):
