@@ -125,6 +125,16 @@ def keep_before(path: pathlib.Path, first_step: int) -> None:
         pathlib.Path(temporary).write_text("".join(kept), encoding="utf-8")
 
 
+def was_judged(folder: pathlib.Path, step: int) -> bool:
+    """Whether a run that reached this step told what validation says of it."""
+    try:
+        lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    reports = map(json.loads, lines)  # whole ones: see `keep_before`
+    return any((report["step"], report["kind"]) == (step, "validation") for report in reports)
+
+
 def check_wandb(project: str) -> None:
     """Raises UserError where a project is named and its package is not installed."""
     if project and importlib.util.find_spec("wandb") is None:
