@@ -116,6 +116,13 @@ def fetch(x: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
+def first_process_says(fact: bool) -> bool:
+    """What process 0 says, who may be the only one to know; all of them call it."""
+    if jax.process_count() == 1:
+        return fact
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(fact)))
+
+
 def spread(x: np.ndarray, sharding: jax.sharding.Sharding | None) -> Any:
     """Lays out over all devices what every process holds whole; None leaves it as it is."""
     if sharding is None:

@@ -17,6 +17,7 @@ from lpd_jax.runtime.mesh import (
     batch_sharding,
     check_batch_size,
     check_mesh_divides,
+    first_process_says,
     init_sharded,
     make_mesh,
     state_shardings,
@@ -25,7 +26,7 @@ from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.training.endings import naming_the_newest
 from lpd_jax.training.health import check_health
-from lpd_jax.training.metric_writers import check_wandb, open_writers
+from lpd_jax.training.metric_writers import check_wandb, open_writers, was_judged
 from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
 from lpd_jax.training.picture_judges import (
     PictureJudges,
@@ -208,6 +209,11 @@ def train_loop(state: TrainState, run: Run, progress: Progress) -> TrainState:
         if due(step, config.every.log, last):
             values["learning_rate"] = float(learning_rate(step - 1))
             progress.report(step, "train", values)
+
+    if int(state.step) == last and not first_process_says(was_judged(progress.workdir, last)):
+        # It was stopped when it had saved its last step, and before that was judged.
+        judging = vars(config.every).keys() - {"log", "save"}
+        keep_and_show(judging, last, state, run, evaluate, progress)
 
     running: collections.deque = collections.deque()
     with Preemption() as preemption:

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import is_bucket
 from lpd_jax.runtime.disk_faults import DiskError, disk_error, free_bytes, writing
 from lpd_jax.runtime.event_loops import tasks_end_before_errors
+from lpd_jax.runtime.mesh import first_process_says
 
 UNFINISHED = "*.orbax-checkpoint-tmp*"
 # What Orbax notes beside the values, measured on toys; file systems round its 25 files up.
@@ -84,10 +83,7 @@ def make_room(
 def has_room(folder: str | os.PathLike, needed: int) -> bool:
     """Whether `needed` bytes fit on the disk of a folder; all processes hear the same."""
     free = free_bytes(folder)
-    fits = free is None or free >= needed
-    if jax.process_count() > 1:
-        return bool(multihost_utils.broadcast_one_to_all(np.asarray(fits)))
-    return fits
+    return first_process_says(free is None or free >= needed)
 
 
 class Place:

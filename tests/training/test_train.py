@@ -189,6 +189,26 @@ def test_a_finished_run_stays_as_it_is(tmp_path):
     chex.assert_trees_all_equal(again, first)
 
 
+def test_a_last_step_that_was_saved_and_not_judged_is_judged_at_the_next_start(
+    tmp_path, monkeypatch
+):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    judge = train_module.mean_metrics
+    monkeypatch.setattr(train_module, "mean_metrics", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy.MODEL, toy.config(4), tmp_path)
+    assert newest_step(tmp_path / "checkpoints") == 4
+    monkeypatch.setattr(train_module, "mean_metrics", judge)
+    for _ in range(2):  # and once is enough
+        train(toy.MODEL, toy.config(4), tmp_path)
+        lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+        told = [(line["step"], line["kind"]) for line in lines]
+        assert told == [(4, "train"), (4, "validation")]
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_0000004.png"]
+
+
 def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(tmp_path, monkeypatch):
     toy.install(monkeypatch, loss=toy.failing_loss)
     rate = OptimizerConfig(learning_rate=1.0, final_learning_rate=1.0, weight_decay=0.0)
