@@ -30,7 +30,7 @@ from lpd_jax.runtime.config_files import (
     problem_with_path,
 )
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
-from lpd_jax.runtime.errors import UserError, readable, shown
+from lpd_jax.runtime.errors import UserError, one_line, shown
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
@@ -43,7 +43,6 @@ LONGEST_FLAG = 200  # letters of an option's name
 SIGNALLED_EXIT_CODE = 128  # and the number of the signal, as shells count
 HOSTS_FLAG = "coordinator_address"  # of commands that run in several processes at once
 FULL_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_OF_MEMORY|[Oo]ut of memory")
-TRACEBACK = "Traceback (most recent call last):"
 SCRIPT = re.compile(r"python launch/(\w+)\.py")
 PROGRAMS = {"app": "page"}  # of scripts whose program has another name
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
@@ -267,18 +266,3 @@ def _leave(stop: KeyboardInterrupt) -> NoReturn:
 
 def _say(text: str) -> None:
     print(f"{os.path.basename(sys.argv[0])}: {text}", file=sys.stderr)
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error on one line: lines of a list are joined by semicolons.
-
-    "does not fit:\\n  missing a\\n  missing b" -> "does not fit: missing a; missing b"
-
-    Of a traceback, which ml_collections puts into its message where a config file fails, the error
-    at its end stays.
-    """
-    message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if TRACEBACK in lines:
-        lines = [*lines[: lines.index(TRACEBACK)], lines[-1]]
-    return readable("; ".join(lines).replace(":; ", ": ")) or type(error).__name__

@@ -14,6 +14,7 @@ import numpy as np
 
 VALUE_LENGTH, PATH_LENGTH, LINE_LENGTH = 80, 200, 800  # characters
 LIST_LENGTH = 20  # names of what is allowed, or of what is wrong
+TRACEBACK = "Traceback (most recent call last):"
 SMALL_ARRAY = 8  # elements that are shown; of a larger array its type and shape are
 
 
@@ -101,3 +102,18 @@ _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxset = 4, 8, 8
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxarray = 16
 # Each longer than any value is shown: `cut` has the last word.
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * PATH_LENGTH
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error on one line: lines of a list are joined by semicolons.
+
+    "does not fit:\\n  missing a\\n  missing b" -> "does not fit: missing a; missing b"
+
+    Of a traceback, which ml_collections puts into its message where a config file fails, the error
+    at its end stays.
+    """
+    message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if TRACEBACK in lines:
+        lines = [*lines[: lines.index(TRACEBACK)], lines[-1]]
+    return readable("; ".join(lines).replace(":; ", ": ")) or type(error).__name__

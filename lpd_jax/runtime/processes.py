@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 import jax
 from absl import flags
 
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, one_line, shown
 
 flags.disclaim_key_flags()  # they are flags of the command that asks for them: --help shows them
 
@@ -34,6 +35,11 @@ def job() -> Iterator[None]:
     initialize(given.coordinator_address, given.num_processes, given.process_id)
     try:
         yield
+    except Exception as error:
+        if jax.distributed.is_initialized():
+            # Now: the shutdown waits for the other processes, which may wait for this one.
+            print(f"process {jax.process_index()}: {one_line(error)}", file=sys.stderr, flush=True)
+        raise
     finally:
         if jax.distributed.is_initialized():
             jax.distributed.shutdown()

@@ -12,6 +12,7 @@ import jax
 from lpd_jax.data.batches import TrainingBatches, batch_rows, to_devices
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.mesh import (
     batch_sharding,
@@ -99,8 +100,7 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_the_newest(workdir))
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
-        if jax.process_index() == 0:
-            stack.enter_context(place.sole_writer())
+        take_up_workdir(place, stack)
         start = find_start(model, config, place)
         judges = open_judges(model, config, place.local)
         task = make_task(model, config, place.local, place)
@@ -125,6 +125,18 @@ def train(
         for line in (*start.notes, describe(run, state, workdir)):
             progress.line(line)
         return train_loop(state, run, progress)
+
+
+def take_up_workdir(place: Workdir, stack: contextlib.ExitStack) -> None:
+    """Keeps other runs out until the stack ends; the first process does, and tells the others."""
+    problem: Exception | None = None
+    if jax.process_index() == 0:
+        try:
+            stack.enter_context(place.sole_writer())
+        except (UserError, OSError) as error:
+            problem = error
+    if not first_process_says(problem is None):
+        raise problem or UserError("workdir: process 0 may not write to it, and says why")
 
 
 def fresh_state(model: Any, rule: UpdateRule) -> Callable[[jax.Array], TrainState]:

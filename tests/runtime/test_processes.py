@@ -1,5 +1,7 @@
 """How a process finds out that it is one of many; real processes are in training/test_cluster."""
 
+import types
+
 import jax
 import pytest
 
@@ -70,3 +72,15 @@ def test_an_address_without_a_port_is_refused(calls, address):
     with pytest.raises(UserError, match=f"^coordinator_address: got '{address}', allowed is host"):
         processes.initialize(address, 4, 3)
     assert not calls
+
+
+def test_an_error_of_one_process_is_told_before_it_waits_for_the_others(calls, monkeypatch, capsys):
+    told = []
+    names = ("coordinator_address", "num_processes", "process_id")
+    given = types.SimpleNamespace(**dict(zip(names, ("host:1234", 4, 0), strict=True)))
+    monkeypatch.setattr(processes.flags, "FLAGS", given)
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: told.append(capsys.readouterr().err))
+    with pytest.raises(UserError, match="^workdir: got"), processes.job():
+        raise UserError("workdir: got 'x'")
+    assert told == ["process 0: workdir: got 'x'\n"]
