@@ -19,7 +19,7 @@ CORE = [
     "ml-collections>=1.0",
     "numpy>=2.0",
     "pillow>=10.1",
-    "safetensors>=0.4.3",
+    "safetensors>=0.6.2",
     "tqdm>=4.60",
 ]
 TRAIN = [

@@ -85,10 +85,15 @@ def read_ask(kind: str, body: Mapping[str, Any], pipes: Mapping[str, Any]) -> As
     choices = {name: body[name] for name in CHOICES if body.get(name) is not None}
     if not isinstance(choices.get("order", ""), str):
         raise UserError(f"order: got {shown(choices['order'])}, allowed is the name of one")
+    if choices.get("num_steps") == len(pipe.config.generation.group_sizes or ()):
+        del choices["num_steps"]  # the page sends it always: the model's own sizes are meant
     try:
         request = pipe.request([label], **choices)
     except UserError as error:
         raise UserError(str(error).replace("labels: ", "label: ", 1)) from None
+    # The page counts in cells of the model's own pictures, whatever size they are judged at.
+    generation = dataclasses.replace(request.generation, output_size=None)
+    request = request._replace(generation=generation)
     ask = Ask(kind, model, request, choices)
     if kind == "draw":
         frames = check_flag("frames", body.get("frames", True))

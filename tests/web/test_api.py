@@ -179,6 +179,22 @@ def test_a_model_of_one_order_draws_and_says_that_it_cannot_edit(tmp_path, one_s
     assert error.startswith("model: got 'par', a PAR model") and str(tmp_path) not in error
 
 
+def test_a_model_that_is_judged_at_another_size_draws_its_own(tmp_path, one_scan):
+    sizes = [1, 1, 1, 13]
+    path = tiny.write_model_directory(
+        tmp_path / "judged", output_size=6, group_sizes=sizes, num_steps=None
+    )
+    pipe = lpd_jax.Pipeline.from_pretrained(path)
+    with client_of({"judged": pipe}) as client:
+        (model,) = client.get("/api/model").json()["models"]
+        said = ask(client, "draw", label=0, num_steps=model["defaults"]["num_steps"])
+        image = pixels(fetch(client, said, "picture.png"))
+    assert image.shape == (8, 8, 3)
+    np.testing.assert_array_equal(image, pipe.decode(pipe.generate_tokens([0]))[0])
+    # As many steps as the model has by itself are those, of the same group sizes.
+    assert np.bincount(said["steps"]).tolist() == sizes
+
+
 def test_a_model_of_clips_draws_them_and_says_that_it_cannot_edit(tmp_path, one_scan):
     path = tiny.write_clip_model(tmp_path / "clips", guidance_scale=1.0)
     pipe = lpd_jax.Pipeline.from_pretrained(path)
