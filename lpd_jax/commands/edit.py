@@ -31,7 +31,7 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
 
@@ -78,6 +78,7 @@ def main(command: str) -> None:
     pictures, crops, labels = read_pictures(command, size)
     labels_B = resolve_labels(labels, transformer.num_classes, config.class_names)
     options = read_options(command, crops)
+    paths = edited_files(outputs, max(len(pictures), len(labels_B)))
     if INPUT.value is not None and MODEL.value in BUNDLED_MODELS:
         styles = len(config.class_names)
         print(
@@ -97,7 +98,8 @@ def main(command: str) -> None:
         flush=True,
     )
     names = names_of(labels_B, pipe.class_names)
-    write_outputs(outputs, edited, comparison(command, pictures, edited, names))
+    grid = comparison(command, pictures, edited, names)
+    write_outputs(paths, outputs["comparison"], edited, grid)
 
 
 def checked_outputs() -> dict[str, Path]:
@@ -108,14 +110,32 @@ def checked_outputs() -> dict[str, Path]:
         raise UserError(
             f"comparison: got {shown(COMPARISON.value)}, allowed is another than --output"
         )
-    inputs = filter(None, [*(INPUT.value or ()), flags.FLAGS["mask"].value])
-    read = set(map(os.path.realpath, inputs))
     for name, path in files.items():
-        if os.path.realpath(path) in read:
-            raise UserError(
-                f"{name}: got {shown(wanted[name])}, which is read; allowed is another file"
-            )
+        check_not_read(name, path)
     return files
+
+
+def check_not_read(name: str, path: Path) -> None:
+    """Raises UserError for a file that is an input of the same call."""
+    inputs = filter(None, [*(INPUT.value or ()), flags.FLAGS["mask"].value])
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise UserError(f"{name}: got {shown_path(path)}, which is read; allowed is another file")
+
+
+def edited_files(outputs: dict[str, Path], count: int) -> list[Path]:
+    """Where so many edited pictures go: several are numbered."""
+    output = outputs["output"]
+    if count == 1:
+        return [output]
+    paths = [output.with_stem(f"{output.stem}_{number}") for number in range(count)]
+    for path in paths:
+        check_not_read("output", path)
+        if path == outputs["comparison"]:
+            raise UserError(
+                f"comparison: got {shown_path(path)}, which is one of the {count} pictures of "
+                "--output; allowed is another file"
+            )
+    return paths
 
 
 def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[Crop], list[str | int]]:
@@ -214,15 +234,13 @@ def comparison(
     return images.labelled_grid(np.concatenate(rows), titles, columns=count)
 
 
-def write_outputs(outputs: dict[str, Path], edited: inpaint.Edited, grid: np.ndarray) -> None:
-    output, count = outputs["output"], len(edited.images_BHWC)
-    paths = [output]
-    if count > 1:
-        paths = [output.with_stem(f"{output.stem}_{number}") for number in range(count)]
+def write_outputs(
+    paths: list[Path], compared: Path, edited: inpaint.Edited, grid: np.ndarray
+) -> None:
     for path, picture_HWC in zip(paths, edited.images_BHWC, strict=True):
         images.save_png(path, picture_HWC)
-    images.save_png(outputs["comparison"], grid)
-    for path in (*paths, outputs["comparison"]):
+    images.save_png(compared, grid)
+    for path in (*paths, compared):
         print(f"wrote {path}")
 
 

@@ -41,7 +41,7 @@ from lpd_jax.pipeline import Drawn, Pipeline
 from lpd_jax.runtime import clip_files, command_line
 from lpd_jax.runtime.arguments import check_number
 from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder, replacing_file
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import directory_digest, read_directory_config
@@ -146,11 +146,23 @@ def outputs_for(config: DirectoryConfig, outputs: dict[str, Path]) -> dict[str, 
                 )
         if "output" in outputs:
             check_output_file("output", OUTPUT.value, (".png",))
-        return outputs
+        return different(outputs)
     if "output" in outputs and not was_given("output"):
         outputs = outputs | {"output": check_output_file("output", CLIPS_OUTPUT)}
     if ".mp4" in {file.suffix.lower() for file in outputs.values()} or "output_dir" in outputs:
         clip_files.import_av()
+    return different(outputs)
+
+
+def different(outputs: dict[str, Path]) -> dict[str, Path]:
+    """The same; UserError where two of them are one file."""
+    first: dict[Path, str] = {}
+    for name, path in outputs.items():
+        if first.setdefault(path, name) != name:
+            raise UserError(
+                f"{name}: got {shown_path(path)}, which is {first[path]} too; allowed is another "
+                "file"
+            )
     return outputs
 
 

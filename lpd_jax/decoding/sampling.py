@@ -15,6 +15,7 @@ from lpd_jax.runtime.arguments import check_choice, check_number, check_whole
 
 GUIDANCE_SCHEDULES = ("linear", "constant", "linear_before", "linear_after")
 LEAST_TEMPERATURE = 1e-7  # a lower one is argmax: it parts any float32 logits beyond all noise
+LEAST_TOP_P = 1e-30  # less is 0 in float32, and would keep no token
 # Larger ones are slips, and lead float32 to infinity.
 LARGEST_TEMPERATURE = LARGEST_SCALE = 1_000_000
 
@@ -52,7 +53,7 @@ class Sampling:
         top_p = check_number("top_p", top_p, 0, 1, ends="most")
         if temperature < LEAST_TEMPERATURE:  # what is kept does not matter: one program for all
             return cls(1.0, 1.0, True, 0, False)
-        return cls(temperature, top_p, False, top_k, top_p < 1)
+        return cls(temperature, max(top_p, LEAST_TOP_P), False, top_k, top_p < 1)
 
 
 @functools.partial(

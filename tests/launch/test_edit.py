@@ -22,7 +22,13 @@ def inputs(tmp_path_factory):
     """Pictures, masks, and files that are neither; every test copies what it edits."""
     folder = tmp_path_factory.mktemp("inputs")
     random = np.random.default_rng(0)
-    for name, size in (("a", (8, 8)), ("b", (8, 8)), ("photo", (30, 20)), ("wide", (8, 12))):
+    for name, size in (
+        ("a", (8, 8)),
+        ("a_0", (8, 8)),
+        ("b", (8, 8)),
+        ("photo", (30, 20)),
+        ("wide", (8, 12)),
+    ):
         pixels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{name}.png")
     mask_HW = np.zeros((8, 8), np.uint8)
@@ -124,6 +130,16 @@ WRONG = [
     ),
     (["inpaint", "--input=IN/a.png", "--output=IN/a.png"], ["output", "a.png", "which is read"]),
     (["inpaint", "--mask=IN/m.png", "--comparison=IN/m.png"], ["comparison", "m.png", "is read"]),
+    (
+        ["inpaint", "--input=IN/a_0.png,IN/b.png", "--labels=0", "--box=0,0,2,2"]
+        + ["--output=IN/a.png"],
+        ["output", "a_0.png", "which is read"],
+    ),
+    (
+        ["inpaint", "--input=IN/a.png,IN/b.png", "--labels=0", "--box=0,0,2,2"]
+        + ["--output=x.png", "--comparison=x_1.png"],
+        ["comparison", "x_1.png", "one of the 2 pictures"],
+    ),
     (["inpaint", "--input=", "--labels=0"], ["input: got an empty list"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=2000000000"], ["canvas", "in all"]),
     (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),

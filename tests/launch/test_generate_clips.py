@@ -18,6 +18,8 @@ WRONG = [
     ("clips", ["--output=a.avi"], ["output", "'a.avi'", ALLOWED]),
     ("clips", ["--contact_sheet=a.gif"], ["contact_sheet", "'a.gif'", ".png"]),
     ("clips", ["--frame_rate=0"], ["frame_rate", "0"]),
+    ("clips", ["--output=a.gif", "--animate=a.gif"], ["animate", "a.gif", "output too"]),
+    ("clips", ["--animate=lpd_samples.gif"], ["lpd_samples.gif", "too", "another file"]),
     ("pictures", ["--output=a.mp4"], ["output", "'a.mp4'", ".png"]),
     ("pictures", ["--contact_sheet=a.png"], ["contact_sheet", "a.png", "draws pictures"]),
     ("pictures", ["--frame_rate=9"], ["frame_rate", "9", "draws pictures"]),
