@@ -27,6 +27,7 @@ from lpd_jax.generation.request import (
     resolve_labels,
 )
 from lpd_jax.generation.runner import Drawn, Runner
+from lpd_jax.generation.tokenizing import rows_at_once
 from lpd_jax.models.family import family_of, tokenizer_of
 from lpd_jax.runtime.arguments import as_array, check_whole
 from lpd_jax.runtime.errors import UserError, shown
@@ -181,14 +182,16 @@ class Pipeline(Edits):
         check_request(request, self.config)
         self.config.need("tokenizer")
         start, known = time.perf_counter(), self._runner.programs.num_compiled
-        count, requests = len(request.labels), [request]
+        requests = [request]
+        # What is encoded or decoded is compiled for so many, whatever the request's length.
+        at_once = rows_at_once(len(request.labels), self.image_size)
         if mask is not None or box is not None:
             requests = inpaint.requests_of_edit(self, request, mask, box)
-            self.encode(np.zeros((count, *self.image_size, 3), np.uint8))
+            self.encode(np.zeros((at_once, *self.image_size, 3), np.uint8))
         for each in requests:
             self._runner.compile(each, checked_batch_size(batch_size))
         if replay:
-            self.decode(np.zeros((count, self.num_tokens), np.int32))
+            self.decode(np.zeros((at_once, self.num_tokens), np.int32))
         is_new = self._runner.programs.num_compiled > known
         return time.perf_counter() - start if is_new else 0.0
 

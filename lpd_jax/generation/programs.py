@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from lpd_jax.generation.generate import generate_ranked_tokens
 from lpd_jax.models.pixels import decode_images, encode_images
 
@@ -47,7 +49,11 @@ class Programs:
             _all.add(self)
 
     def find(self, key: Hashable, compile_program: Callable[[], Any]) -> Any:
-        """The program of a key, compiled now if it is not there, by one thread alone."""
+        """The program of a key, compiled now if it is not there, by one thread alone.
+
+        The precision of products is the caller's (`jax.default_matmul_precision`), and compiled in.
+        """
+        key = key, jax.config.jax_default_matmul_precision
         with _lock:
             turn = self._turns.setdefault(key, threading.Lock())
         try:

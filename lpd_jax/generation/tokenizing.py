@@ -76,6 +76,12 @@ def decode_pictures(
     return in_batches(programs, ("decode", grid), decode, params, tokens_BN, size)
 
 
+def rows_at_once(count: int, size_of_picture: tuple[int, ...]) -> int:
+    """How many of so many pictures are encoded or decoded at once."""
+    *frames, height, width = size_of_picture
+    return batch_size_for(count, math.prod(frames), height * width)
+
+
 def in_batches(
     programs: Programs,
     name: Hashable,
@@ -92,8 +98,7 @@ def in_batches(
     """
     if not len(inputs):
         raise UserError(f"batch: got {len(inputs)} pictures, allowed are 1 and more")
-    *frames, height, width = size_of_picture
-    size = batch_size_for(len(inputs), math.prod(frames), height * width)
+    size = rows_at_once(len(inputs), size_of_picture)
     first = pad_rows(inputs[:size], max(0, size - len(inputs)))
     run = programs.find(
         (name, first.shape), lambda: jax.jit(function).lower(params, first).compile()

@@ -89,7 +89,9 @@ def test_nucleus_by_hand():
     assert np.isfinite(filtered(logits, 1.0, 2, 0.6)).tolist() == [[False, True, False]]
 
 
-@pytest.mark.parametrize(("top_p", "num_kept"), [(0.25, 1), (0.5, 1), (0.75, 2), (0.875, 3)])
+@pytest.mark.parametrize(
+    ("top_p", "num_kept"), [(1e-40, 1), (1e-300, 1), (0.25, 1), (0.5, 1), (0.75, 2), (0.875, 3)]
+)
 def test_a_nucleus_that_reaches_top_p_exactly_takes_no_token_more(top_p, num_kept):
     """The official filter keeps one more where the mass is reached exactly."""
     logits = np.log2([[0.5, 0.25, 0.125, 0.0625, 0.0625]]) * np.log(2)

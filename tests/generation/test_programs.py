@@ -33,6 +33,18 @@ def test_the_one_that_was_not_used_for_longest_is_compiled_again():
     assert (compiled, len(programs)) == (["a", "b", "c", "a"], 2)
 
 
+def test_each_precision_of_products_has_a_program_of_its_own():
+    programs = Programs()
+
+    def precision():
+        return programs.find("key", lambda: jax.config.jax_default_matmul_precision)
+
+    assert precision() is None
+    with jax.default_matmul_precision("highest"):
+        assert precision() == "highest"
+    assert precision() is None and programs.num_compiled == 2
+
+
 def test_threads_that_want_one_program_compile_it_once():
     programs, compiled = Programs(), []
 
