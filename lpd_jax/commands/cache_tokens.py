@@ -65,8 +65,18 @@ def main() -> None:
         logging.set_verbosity(logging.ERROR)  # TFDS says twice what is wrong
     if BATCH_SIZE.value is not None and BATCH_SIZE.value < 1:
         raise UserError(f"batch_size: got {BATCH_SIZE.value}, allowed is at least 1")
+    check_views_asked_for()
     with processes.job():
         cache_tokens()
+
+
+def check_views_asked_for() -> None:
+    """Raises UserError for an option of ten crops that would change nothing."""
+    crop_ratios()
+    if TEN_CROP.value and FROM.value:
+        raise UserError("ten_crop: given beside from, whose caches have the views that they have")
+    if flags.FLAGS["crop_ratio"].present and not (TEN_CROP.value or FROM.value):
+        raise UserError("crop_ratio: given alone, allowed with ten_crop or from")
 
 
 def cache_tokens() -> None:

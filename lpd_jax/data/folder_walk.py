@@ -226,7 +226,7 @@ def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
 def tell(walk: Walk, root: pathlib.Path, wanted: str = "pictures") -> None:
     """Says once what of a folder is not read."""
     for line in lines_of(walk, wanted):
-        line = f"data.path: {printable(str(root))}: {line}"
+        line = f"{walk.field}: {printable(str(root))}: {line}"
         if line not in told:
             told.add(line)
             logger.warning("%s", line)

@@ -81,7 +81,7 @@ class ClipsBelow:
 
     def __init__(self, folder: Any, field: str):
         self.folder = folder
-        self.files, digest = files_with(folder, ENDINGS, field)
+        self.files, digest = files_with(folder, ENDINGS, field, "clips")
         if not self.files:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no clips; {WHAT}")
         self.description = f"all below the folder, files {digest}"

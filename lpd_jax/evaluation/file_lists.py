@@ -1,31 +1,40 @@
 """Which files lie below a folder, and what tells them from others of the same names."""
 
+import concurrent.futures
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from lpd_jax.data.folder_walk import is_hidden, walk_classes
+from lpd_jax.data.folder_walk import is_hidden, tell, walk_classes
 from lpd_jax.runtime.buckets import files_below, is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.runtime.picture_files import UnreadablePicture, stored_size
 
+LOOKERS, LOOKED_AT = 16, 4096  # threads, as files may be far away; files that wait for them
 
-def files_with(folder: Any, endings: Collection[str], field: str) -> tuple[list[str], str]:
+
+def files_with(
+    folder: Any, endings: Collection[str], field: str, wanted: str = "pictures"
+) -> tuple[list[str], str]:
     """Paths below a folder of the files of these endings, sorted, and a digest of them.
 
-    As training reads folders: what is hidden is left out, and links are followed, each once.
+    As training reads folders: what is hidden is left out, links are followed, each once, and a line
+    counts what is no picture.
 
     Args:
         folder: local or of a bucket.
         endings: of the names, in lower case.
         field: what the user calls the folder, for errors.
+        wanted: what the endings are of.
 
     Raises:
         UserError: a folder that cannot be read, or a link to nothing.
     """
     if not is_bucket(folder):
-        names = sorted(walk_classes(folder, [""], endings, field).files[""])
+        walk = walk_classes(folder, [""], endings, field)
+        tell(walk, folder, wanted)
+        names = sorted(walk.files[""])
         return names, digest_of_files(folder, names, None, field)
     below = files_below(folder)
     names = [
@@ -44,13 +53,19 @@ def first_odd_picture(folder: Any, names: Sequence[str], size: tuple[int, ...]) 
         names: paths below it.
         size: (height, width) of all, turned or not; () is any.
     """
-    for number, name in enumerate([] if is_bucket(folder) else names):
+
+    def is_odd(name: str) -> bool:
         try:
             sides = stored_size(folder / name)
         except (UnreadablePicture, OSError):
-            return number
-        if size and sorted(sides) != sorted(size):
-            return number
+            return True
+        return bool(size) and sorted(sides) != sorted(size)
+
+    with concurrent.futures.ThreadPoolExecutor(LOOKERS) as pool:
+        for start in range(0, 0 if is_bucket(folder) else len(names), LOOKED_AT):
+            for number, odd in enumerate(pool.map(is_odd, names[start : start + LOOKED_AT]), start):
+                if odd:
+                    return number
     return None
 
 

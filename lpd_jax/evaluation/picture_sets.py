@@ -69,11 +69,14 @@ class PictureSet(abc.ABC):
 class FolderSet(PictureSet):
     """Picture files below a folder, in the order of their paths."""
 
-    def __init__(self, folder: Any, image_size: int = 0, field: str = "pictures"):
+    def __init__(
+        self, folder: Any, image_size: int = 0, field: str = "pictures", num_images: int = 0
+    ):
         """Args:
         folder: local or of a bucket; files in hidden folders are left out.
         image_size: side of ADM's centre crop; 0 takes pictures of one size as they are.
         field: what the user calls the folder.
+        num_images: how many will be asked for; 0 is all.
         """
         self.folder, self.image_size, self.field = folder, image_size, field
         self.names, self.contents = files_with(folder, endings(), field)
@@ -82,7 +85,8 @@ class FolderSet(PictureSet):
         self.count = len(self.names)
         height, width = self.read(0).shape[:2]
         self.size = height, width
-        odd = first_odd_picture(folder, self.names, () if image_size else self.size)
+        asked = self.names[: num_images or None]
+        odd = first_odd_picture(folder, asked, () if image_size else self.size)
         if odd is not None:  # refused before any is judged
             self.check_size(odd, self.read(odd))
 
@@ -232,7 +236,8 @@ def open_pictures(
     Raises:
         UserError: none of these, or fewer pictures than asked for.
     """
-    return first_pictures(_open(name, split, image_size, field), num_images, name, field)
+    pictures = _open(name, split, image_size, field, num_images)
+    return first_pictures(pictures, num_images, name, field)
 
 
 def first_pictures(
@@ -256,7 +261,7 @@ def is_data_set(name: str) -> bool:
     return name == "avatars12" or name.startswith("tfds:")
 
 
-def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
+def _open(name: str, split: str, image_size: int, field: str, num_images: int) -> PictureSet:
     if name == "avatars12":
         return DataSet(open_images(DataConfig(image_size=image_size), split))
     if name.startswith("tfds:"):
@@ -264,7 +269,7 @@ def _open(name: str, split: str, image_size: int, field: str) -> PictureSet:
         return DataSet(open_images(config, split))
     place = located(field, name) if name else None
     if place is not None and place.is_dir():
-        return FolderSet(place, image_size, field)
+        return FolderSet(place, image_size, field, num_images)
     if place is not None and place.suffix == ".npz" and place.is_file():
         check_uncut(image_size)
         return ArraySet(place, field)

@@ -22,6 +22,7 @@ from lpd_jax.runtime import provenance
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.buckets import is_bucket
 from lpd_jax.runtime.errors import printable
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.markdown import markdown_table
 
@@ -110,10 +111,34 @@ def make_record(
 
 
 def write_record(folder: Any, record: dict[str, Any]) -> None:
+    """Writes it; one of another reference or other suites, which is there, gets another name."""
+    keep_other_record(folder, record)
     with replacing_file(folder / RECORD_FILE, "the record") as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     with replacing_file(folder / ROW_FILE, "the table") as temporary:
         temporary.write_text("\n".join(table([record])) + "\n", encoding="utf-8")
+
+
+def keep_other_record(folder: Any, record: dict[str, Any]) -> None:
+    """Copies a record of other numbers of the same pictures, so that none is lost."""
+    try:
+        old = read_json(folder / RECORD_FILE)
+        compared_with = asked_of(old)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or nothing to keep
+        return
+    if compared_with == asked_of(record):
+        return
+    key = hashlib.sha256(json.dumps(compared_with).encode()).hexdigest()[:10]
+    for name in (RECORD_FILE, ROW_FILE):
+        stem, _, ending = name.rpartition(".")
+        kept = folder / f"{stem}-{key}.{ending}"
+        with replacing_file(kept, "the earlier record") as temporary:
+            temporary.write_bytes((folder / name).read_bytes())
+
+
+def asked_of(record: dict[str, Any]) -> list[Any]:
+    """What tells two records of the same pictures and network apart."""
+    return [record["reference"]["sha256"], sorted(record["metrics"])]
 
 
 COLUMNS = {  # of a table, by suite and number

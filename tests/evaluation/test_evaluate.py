@@ -85,6 +85,20 @@ def test_pictures_are_those_that_the_pipeline_draws(record, model):
     assert not (folder / "pixels").exists()
 
 
+def test_a_record_of_another_reference_loses_none(record, tmp_path):
+    _, first = record
+    second = first | {"reference": first["reference"] | {"sha256": "0" * 64}}
+    evaluation.write_record(tmp_path, first)
+    evaluation.write_record(tmp_path, first | {"commit": "later"})  # takes its own place
+    assert {file.name for file in tmp_path.iterdir()} == {"evaluation.json", "evaluation.md"}
+    evaluation.write_record(tmp_path, second)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert len(names) == 4 and names[0].startswith("evaluation-") and names[2] == "evaluation.json"
+    kept, newest = (json.loads((tmp_path / name).read_text()) for name in (names[0], names[2]))
+    assert (kept["commit"], kept["reference"]) == ("later", first["reference"])
+    assert newest == second
+
+
 @pytest.mark.slow  # five processes
 def test_killed_twice_it_gives_the_same_record(model, real, tmp_path):
     environment = tiny.process_environment(tmp_path / "compiled")

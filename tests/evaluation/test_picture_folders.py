@@ -39,6 +39,15 @@ def test_links_are_followed_and_what_systems_make_is_left_out(folder, tmp_path):
     assert open_pictures(str(folder)).names == names
 
 
+def test_what_is_no_picture_is_counted_and_only_those_asked_for_are_looked_at(folder, caplog):
+    (folder / "photo.heic").write_bytes(b"x")
+    (folder / "4.png").write_bytes(b"no picture")
+    assert open_pictures(str(folder), num_images=4).count == 4
+    assert f"pictures: {folder}: 1 file left out, no pictures: .heic (1)" in caplog.text
+    with pytest.raises(ValueError, match=r"^pictures: got '.*4\.png': "):
+        open_pictures(str(folder), num_images=5)
+
+
 def test_a_link_to_nothing_is_named(folder, tmp_path):
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match="^pictures: got .*gone.png': No such file"):

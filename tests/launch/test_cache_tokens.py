@@ -83,6 +83,7 @@ def test_ten_crops_in_small_shards(folder):
 
 WRONG = [
     ("--split=test", "split"),
+    ("--crop_ratio=1.2", "crop_ratio: given alone, allowed with ten_crop or from"),
     ("--batch_size=0", "batch_size: got 0, allowed is at least 1"),
     ("--config.data.path=empty", "data.path, data.train_split: got 'empty', which holds no fo"),
     ("--config.data.image_size=16", "model.grid_size: got (4, 4), allowed is (8, 8), as the"),
