@@ -8,7 +8,6 @@ tells models apart sooner: for short trainings that try an option. Writes OUTPUT
 that the file has already are not measured again.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line, provenance
 from lpd_jax.runtime.arguments import parse_whole
 from lpd_jax.runtime.atomic_files import check_output_file
-from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.model_directory import ModelFiles
 
 with command_line.imports_of("train"):
@@ -56,24 +56,26 @@ def main() -> None:
         "seed of the orders": 0,
     }
     known = rows_of(json_file, protocol)
-    rows = []
     models = {name: load_models(name) for name in MODELS.value}
     for name, files in models.items():
         check_model(files, name)
+    digests = {name: model_digest(files) for name, files in models.items()}
     for name, files in models.items():
-        digest = model_digest(files)
-        nats = known.get(digest, {})
+        nats = known.get(digests[name], {})
         if [*nats] != ORDER_KINDS.value:
             nats = measure(files, images_BHWC, labels_B, tuple(ORDER_KINDS.value), steps)
-        rows.append(
+        known[digests[name]] = nats
+        print(f"{name}: {', '.join(contexts_report.cells(nats, [*nats]))}", flush=True)
+        rows = [
             {
                 "name": Path(name).name,
                 "digest": digest,
-                "parameters": count_params(files.config.transformer),
-                "nats": nats,
+                "parameters": count_params(models[name].config.transformer),
+                "nats": known[digest],
             }
-        )
-        print(f"{name}: {', '.join(contexts_report.cells(nats, [*nats]))}", flush=True)
+            for name, digest in digests.items()
+            if [*known.get(digest, ())] == ORDER_KINDS.value  # measured now, or by an earlier run
+        ]
         study = {"rows": rows, "protocol": {**protocol, "commit": provenance.git_commit()}}
         contexts_report.write(study, json_file, markdown_file)
     print(f"wrote {json_file}\nwrote {markdown_file}")
@@ -108,10 +110,16 @@ def rows_of(json_file: Path, protocol: dict[str, Any]) -> dict[str, dict[str, An
     """What an earlier run measured alike, by the model's digest."""
     if not json_file.is_file():
         return {}
-    study = json.loads(json_file.read_text(encoding="utf-8"))
-    if any(study["protocol"].get(name) != value for name, value in protocol.items()):
-        return {}
-    return {row["digest"]: row["nats"] for row in study["rows"]}
+    try:
+        study = read_json(json_file)
+        if any(study["protocol"].get(name) != value for name, value in protocol.items()):
+            return {}
+        return {row["digest"]: dict(row["nats"]) for row in study["rows"]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"output: got {shown_path(json_file)}, which is no study of contexts; move it away to "
+            "start anew"
+        ) from None
 
 
 def measure(

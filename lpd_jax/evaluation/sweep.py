@@ -81,21 +81,31 @@ def run_sweep(
         A row a point: the choices of `AXES`, the number of pictures, and each suite's numbers.
     """
     sets = [drawer.pictures(point, num_images, labels) for point in points]
-    rows: list[Row] = []
-    for pictures in tqdm(sets, "sweep", unit="point", disable=None):
-        place = folder / POINTS_FOLDER / point_name(pictures)
-        record = finished(place, pictures, judge, reference, suites)
+    places = [folder / POINTS_FOLDER / point_name(pictures) for pictures in sets]
+
+    def known(number: int) -> dict[str, Any] | None:
+        return finished(places[number], sets[number], judge, reference, suites)
+
+    # All that is finished stays in the table, whatever comes first and whatever ends it.
+    records = [known(number) for number in range(len(sets))]
+    for number, place in enumerate(tqdm(places, "sweep", unit="point", disable=None)):
+        record = known(number)  # of two points that are one, the second is there by now
         if record is None:
             record = evaluate(
-                pictures, judge, reference, place, suites=suites, shard_size=shard_size
+                sets[number], judge, reference, place, suites=suites, shard_size=shard_size
             )
             wait_for_all("point")
             if jax.process_index() == 0:
                 drop_features(place)
-        rows.append(row_of(record))
+        records[number] = record
         if jax.process_index() == 0:
-            write_table(folder / TABLE_FILE, rows)
-    return rows
+            write_table(folder / TABLE_FILE, rows_of(records))
+    return rows_of(records)
+
+
+def rows_of(records: Sequence[dict[str, Any] | None]) -> list[Row]:
+    """Of those points that are finished."""
+    return [row_of(record) for record in records if record is not None]
 
 
 def point_name(pictures: DrawnPictures) -> str:
