@@ -12,6 +12,7 @@ from typing import Any
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.json_files import read_json
 from lpd_jax.runtime.locks import in_turn
 from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
 from lpd_jax.weights.from_torch.sharded_files import PART, read_places
@@ -20,6 +21,7 @@ from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, save_mode
 from lpd_jax.weights.published import PUBLISHED, Published, find_published
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
+WEIGHTS = tuple(WEIGHT_FILES.values())
 INDEX = ".index.json"  # of a checkpoint in several files
 Tell = Callable[[str], object]
 
@@ -48,8 +50,24 @@ def fetch_model(name: str, tell: Tell = tell_on_standard_error) -> Path:
 def fetch_directory(name: str) -> Path:
     """The folder that a repository's model directory was downloaded to, now or before."""
     hub = import_hub(name, "")
-    patterns = [CONFIG_FILE, *WEIGHT_FILES.values()]
-    return Path(ask(name, "", lambda: hub.snapshot_download(name, allow_patterns=patterns)))
+    # Other libraries have files of these names, too: gigabytes are fetched of ours alone.
+    config = Path(ask(name, "", lambda: hub.hf_hub_download(name, CONFIG_FILE)))
+    if not is_of_directory(config):
+        raise UserError(
+            f"model: got {shown(name)}, whose {CONFIG_FILE} is that of another library; allowed "
+            "are repositories of model directories, as launch/export.py and convert.py make them"
+        )
+    options = {"revision": config.parent.name, "allow_patterns": [CONFIG_FILE, *WEIGHTS]}
+    return Path(ask(name, "", lambda: hub.snapshot_download(name, **options)))
+
+
+def is_of_directory(config: Path) -> bool:
+    """Whether a config.json is a model directory's; a damaged one is told of when it is read."""
+    try:
+        mapping = read_json(config)
+    except ValueError:
+        return True
+    return isinstance(mapping, dict) and "format_version" in mapping
 
 
 def fetch_published(entry: Published, tell: Tell) -> Path:

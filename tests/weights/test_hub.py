@@ -24,14 +24,18 @@ def asked(monkeypatch, model, tmp_path):
     """What the hub was asked for; it has one repository, and is reached from an empty folder."""
     asked = []
 
-    def snapshot_download(name, **options):
-        asked.append((name, options))
+    def hf_hub_download(name, file):
+        asked.append((name, file))
         if name != NAME:
             raise OSError("offline: cannot reach the hub\nand a page of advice")
+        return str(model / file)
+
+    def snapshot_download(name, **options):
+        asked.append((name, options))
         return str(model)
 
     stub = types.ModuleType("huggingface_hub")
-    stub.snapshot_download = snapshot_download
+    stub.hf_hub_download, stub.snapshot_download = hf_hub_download, snapshot_download
     monkeypatch.setitem(sys.modules, "huggingface_hub", stub)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -40,12 +44,20 @@ def asked(monkeypatch, model, tmp_path):
 
 def test_a_repository_is_fetched_and_loaded(asked, model):
     fetched = Pipeline.from_pretrained(NAME)
-    assert [name for name, _ in asked] == [NAME]
-    # Only what a model is made of, whatever else the repository holds.
-    assert set(asked[0][1]["allow_patterns"]) == {path.name for path in model.iterdir()}
+    assert [name for name, _ in asked] == [NAME] * 2
+    # Only what a model is made of, whatever else the repository holds, and of one commit.
+    assert set(asked[1][1]["allow_patterns"]) == {path.name for path in model.iterdir()}
+    assert asked[1][1]["revision"] == "downloaded"
     assert fetched.class_names == tiny.CLASS_NAMES
     local = Pipeline.from_pretrained(model)
     np.testing.assert_array_equal(fetched.request(0).order, local.request(0).order)
+
+
+def test_of_another_librarys_repository_nothing_but_the_config_is_fetched(asked, model):
+    (model / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    with pytest.raises(UserError, match=f"^model: got '{NAME}', whose config.json is that of ano"):
+        find_model_directory(NAME)
+    assert asked == [(NAME, "config.json")]
 
 
 def test_no_name_is_not_the_current_folder(asked, model, monkeypatch):
