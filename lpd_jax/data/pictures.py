@@ -110,6 +110,11 @@ class ImageSource:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def contents(self) -> str:
+        """Digest of what tells files from others of the same names; "" where none is known."""
+        digest = getattr(self.pictures, "digest_of_sizes", None)
+        return "" if digest is None else digest()
+
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return self.view(range(len(self))[index], 0)  # an IndexError ends a loop over the source
 

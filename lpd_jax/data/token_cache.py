@@ -50,6 +50,7 @@ class CacheSettings:
         other_crop_ratios: of further images, each of which gives ten crops more.
         encode_precision: of the products that made the tokens; UNKNOWN where other code made them,
             or an older version of this.
+        contents: digest of the sizes of some files; "" where nobody knows them.
         images_per_shard: shard k holds images k * images_per_shard and those after it.
     """
 
@@ -66,6 +67,7 @@ class CacheSettings:
     class_names: tuple[str, ...] = ()
     other_crop_ratios: tuple[float, ...] = ()
     encode_precision: str = UNKNOWN
+    contents: str = ""
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self):

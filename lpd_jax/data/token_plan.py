@@ -75,6 +75,7 @@ def plan_cache(
         other_crop_ratios=ratios[1:],
         images_per_shard=images_per_shard,
         encode_precision=config.encode_precision,
+        contents=source.contents(),
     )
     return Job(tokenizer, (source, *others), settings)
 

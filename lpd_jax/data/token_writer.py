@@ -158,6 +158,8 @@ def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
     passed_over = {"class_names"}
     if there["encode_precision"] == UNKNOWN and (folder / INDEX_FILE).is_file():
         passed_over.add("encode_precision")  # finished before caches stated it
+    if not there["contents"] or not settings.contents:  # begun before caches stated them
+        passed_over.add("contents")
     differing = [
         f"{name} (there {shown(value)}, here {shown(getattr(settings, name))})"
         for name, value in there.items()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 
@@ -290,7 +291,7 @@ OTHER_WEIGHTS = TOKENIZER.params | {"codebook": TOKENIZER.params["codebook"] + 1
         ({"per_shard": 5}, ["images_per_shard"]),
         ({"image_size": 4}, ["image_size", "grid_size"]),
         ({"dataset": "avatars12", "path": ""}, ["dataset", "num_images", "num_classes"]),
-        ({"train_split": "val"}, ["dataset", "num_images"]),
+        ({"train_split": "val"}, ["dataset", "num_images", "contents"]),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
@@ -315,6 +316,16 @@ def test_an_added_image_makes_another_dataset(root, tmp_path, unbroken):
     assert one == two
     (tmp_path / "train" / "cow" / "9.png").write_bytes(b"")
     assert plan(tmp_path).settings.dataset != one
+
+
+def test_other_files_of_the_same_names_are_another_cache_and_copies_are_not(root, tmp_path):
+    for name in ("copy", "other"):
+        shutil.copytree(root, tmp_path / name)
+    write(tmp_path / "cache", plan(root))
+    write(tmp_path / "cache", plan(tmp_path / "copy"))
+    (tmp_path / "other" / "train" / "cow" / "0.png").write_bytes(b"another picture")
+    with pytest.raises(ValueError, match=r"^output: .* another token cache; differing: contents"):
+        write(tmp_path / "cache", plan(tmp_path / "other"))
 
 
 def test_a_folder_of_other_things_or_without_permission_is_refused(root, tmp_path):
