@@ -40,16 +40,28 @@ class Mirror:
             UserError: another process writes there.
         """
         with leasing(name, self.path) as self.lease:
-            yield
+            self.pull(grown=True)  # who held it before wrote until then
+            try:
+                yield
+            finally:
+                self.push()  # as long as nobody else may write
 
-    def pull(self) -> None:
-        """Copies from the bucket what fits the patterns and is not here yet."""
+    def pull(self, grown: bool = False) -> None:
+        """Copies from the bucket what fits the patterns and is not here yet.
+
+        Args:
+            grown: or has another size there, and was not changed here.
+        """
         buckets.forget_listings(self.path)
         for file in (file for pattern in self.patterns for file in self.path.glob(pattern)):
             target = self.local / file.relative_to(self.path)
-            if not target.exists():
+            if not target.exists() or (grown and self.has_grown(file, target)):
                 buckets.copy_file(file, target)
                 self.in_bucket[target] = stamp(target)
+
+    def has_grown(self, file: epath.Path, target: pathlib.Path) -> bool:
+        here = stamp(target)
+        return self.in_bucket.get(target) == here and file.stat().length != here[0]
 
     def push(self) -> None:
         """Copies to the bucket what this process wrote since it last did.

@@ -264,6 +264,7 @@ def keep_and_show(
     config, shown = run.config, state.evaluated_params
     at_once = config.batch_size // config.compute.accumulate_steps  # what a step takes at once
     if "save" in events:
+        progress.push()  # refused where another run has taken the folder over
         written_config = config_to_json(run.task.model, config)
         run.checkpoints.save(step, state, run.batches.get_state(), written_config)
     judged = {}

@@ -91,6 +91,17 @@ def test_what_other_processes_wrote_since_is_pulled_and_is_not_pushed_back(bucke
         assert not shard.exists()
 
 
+def test_lines_that_the_last_writer_added_until_it_left_stay(bucket):
+    bucket.mkdir(parents=True)
+    (bucket / "metrics.jsonl").write_text("1\n")
+    with contextlib.closing(Workdir(BUCKET)) as workdir:
+        (bucket / "metrics.jsonl").write_text("1\n2\n")  # after this one opened the folder
+        with workdir.sole_writer():
+            with open(workdir.local / "metrics.jsonl", "a") as file:
+                file.write("3\n")
+        assert (bucket / "metrics.jsonl").read_text() == "1\n2\n3\n"
+
+
 def test_a_resumed_run_of_a_bucket_encodes_nothing_again(bucket, data, tmp_path, monkeypatch):
     tiny.write_model_directory(tmp_path / "tokenizer", transformer=None)
     config = TrainConfig(1, 4, tokenizer=str(tmp_path / "tokenizer"), data=data)
