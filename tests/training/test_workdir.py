@@ -96,9 +96,8 @@ def test_lines_that_the_last_writer_added_until_it_left_stay(bucket):
     (bucket / "metrics.jsonl").write_text("1\n")
     with contextlib.closing(Workdir(BUCKET)) as workdir:
         (bucket / "metrics.jsonl").write_text("1\n2\n")  # after this one opened the folder
-        with workdir.sole_writer():
-            with open(workdir.local / "metrics.jsonl", "a") as file:
-                file.write("3\n")
+        with workdir.sole_writer(), open(workdir.local / "metrics.jsonl", "a") as file:
+            file.write("3\n")
         assert (bucket / "metrics.jsonl").read_text() == "1\n2\n3\n"
 
 
