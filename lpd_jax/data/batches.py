@@ -87,6 +87,7 @@ def batch_rows(sharding: jax.sharding.Sharding, batch_size: int) -> np.ndarray:
         UserError: processes that would share some of their rows, but not all.
     """
     spans: dict[int, set[tuple[int, int]]] = collections.defaultdict(set)
+    device: Any  # jax.Device, of which JAX tells type checkers nothing
     for device, (rows, *_) in sharding.devices_indices_map((batch_size,)).items():
         start, stop, _ = rows.indices(batch_size)
         spans[device.process_index].add((start, stop))

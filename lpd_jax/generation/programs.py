@@ -53,7 +53,8 @@ class Programs:
 
         The precision of products is the caller's (`jax.default_matmul_precision`), and compiled in.
         """
-        key = key, jax.config.jax_default_matmul_precision
+        settings: Any = jax.config  # JAX tells type checkers nothing of its names
+        key = key, settings.jax_default_matmul_precision
         with _lock:
             turn = self._turns.setdefault(key, threading.Lock())
         try:

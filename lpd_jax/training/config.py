@@ -136,7 +136,7 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
     return model, config
 
 
-OF_TOKENIZERS = ("trained_parts", "tokenizer_loss", "adversarial", "discriminator")
+OF_TOKENIZERS: tuple[str, ...] = ("trained_parts", "tokenizer_loss", "adversarial", "discriminator")
 OF_TRANSFORMERS = ("num_size_lists", "locality_share")
 
 
