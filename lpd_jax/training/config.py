@@ -132,7 +132,6 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
         raise UserError(f"seed: got {config.seed}, allowed are 0 to {MAX_SEED}")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"ema_decay: got {config.ema_decay}, allowed are [0, 1); 0 is none")
-    check_read(model, config)
     return model, config
 
 
@@ -141,7 +140,10 @@ OF_TRANSFORMERS = ("num_size_lists", "locality_share")
 
 
 def check_read(model: Any, config: TrainConfig) -> None:
-    """Raises UserError for a field that this kind of model does not look at, and that was set."""
+    """Raises UserError for a field that this kind of model does not look at, and that was set.
+
+    Not of `read_config`: what an earlier run was given, and passed over, is still read.
+    """
     kind, others = "transformer", OF_TOKENIZERS
     if is_tokenizer(model):
         kind, others = "tokenizer", OF_TRANSFORMERS

@@ -24,7 +24,7 @@ from lpd_jax.runtime.mesh import (
     state_shardings,
 )
 from lpd_jax.runtime.random_keys import random_key
-from lpd_jax.training.config import TrainConfig, config_to_json
+from lpd_jax.training.config import TrainConfig, check_read, config_to_json
 from lpd_jax.training.endings import naming_the_newest
 from lpd_jax.training.health import check_health
 from lpd_jax.training.metric_writers import check_wandb, open_writers, was_judged
@@ -92,6 +92,7 @@ def train(
         DiskError: the disk is full, read-only or gone. It names the newest checkpoint; so does the
             KeyboardInterrupt of Ctrl-C and of SIGTERM outside of the steps.
     """
+    check_read(model, config)
     mesh = make_mesh(config.mesh)
     make_learning_rate(config.optimizer, config.num_steps)  # refuses what does not fit
     check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)

@@ -9,7 +9,7 @@ import pytest
 from lpd_jax.models.family import published_models
 from lpd_jax.models.lpd import LPDConfig
 from lpd_jax.models.vq_tokenizer import VQConfig
-from lpd_jax.training.config import config_to_json, read_config
+from lpd_jax.training.config import check_read, config_to_json, read_config
 from lpd_jax.training.from_data import fill_in
 from lpd_jax.training.optimizer import make_learning_rate
 
@@ -82,16 +82,6 @@ def test_the_configs_of_the_repository_are_complete(path):
             {"tokenizer_loss": {"entropy_weight": 0.1, "entropy_temperature": 0}},
             "tokenizer_loss.entropy_temperature: got 0.0, allowed with an entropy_weight is 0.0001",
         ),
-        ({"trained_parts": ["head"]}, "trained_parts: was set, allowed for a transformer is to"),
-        ({"adversarial": {"weight": 0.1}}, "adversarial: was set, allowed for a transformer is"),
-        (
-            {"model": {"family": "vq"}, "locality_share": 0.5},
-            "locality_share: was set, allowed for a tokenizer is to leave it out",
-        ),
-        (
-            {"model": {"family": "vq"}, "optimizer": {"name": "muon"}},
-            "optimizer.name: got 'muon', allowed are adamw",
-        ),
     ],
 )
 def test_what_is_wrong_is_named(fields, message):
@@ -104,3 +94,27 @@ def test_what_is_wrong_is_named(fields, message):
 def test_what_has_no_default_must_be_given(name):
     with pytest.raises(ValueError, match=f"^{name}: missing"):
         read_config({key: value for key, value in RUN.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"trained_parts": ["head"]}, "trained_parts: was set, allowed for a transformer is to"),
+        ({"adversarial": {"weight": 0.1}}, "adversarial: was set, allowed for a transformer is"),
+        (
+            {"model": {"family": "vq"}, "locality_share": 0.5},
+            "locality_share: was set, allowed for a tokenizer is to leave it out",
+        ),
+        (
+            {"model": {"family": "vq"}, "optimizer": {"name": "muon"}},
+            "optimizer.name: got 'muon', allowed are adamw",
+        ),
+    ],
+)
+def test_what_a_model_does_not_look_at_is_refused_where_it_trains_and_read_elsewhere(
+    fields, message
+):
+    model, config = read_config(RUN | fields)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        check_read(model, config)
+    check_read(*read_config(RUN))
