@@ -41,7 +41,6 @@ with command_line.imports_of("train"):
         SPLITS,
         PictureSet,
         first_pictures,
-        is_data_set,
         open_pictures,
     )
     from lpd_jax.evaluation.protocol import default_folder, evaluate, table
@@ -138,6 +137,11 @@ def check_options_for(judge: Judge) -> None:
             refuse([SPLIT.name], allowed)
     elif not judge.judges_clips and not is_data_set(PICTURES.value):
         refuse([SPLIT.name], "given for a folder or a file, allowed is none: all of it is judged")
+
+
+def is_data_set(name: str) -> bool:
+    """Whether it is one with splits, rather than a folder or a file."""
+    return name == "avatars12" or name.startswith("tfds:")
 
 
 def refuse(names: Iterable[str], why: str) -> None:

@@ -256,11 +256,6 @@ def first_pictures(
     return FirstPictures(pictures, num_images) if num_images else pictures
 
 
-def is_data_set(name: str) -> bool:
-    """Whether it is one with splits, rather than a folder or a file."""
-    return name == "avatars12" or name.startswith("tfds:")
-
-
 def _open(name: str, split: str, image_size: int, field: str, num_images: int) -> PictureSet:
     if name == "avatars12":
         return DataSet(open_images(DataConfig(image_size=image_size), split))

@@ -12,7 +12,6 @@ import jax
 from lpd_jax.data.batches import TrainingBatches, batch_rows, to_devices
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
-from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.mesh import (
     batch_sharding,
@@ -92,16 +91,11 @@ def train(
         DiskError: the disk is full, read-only or gone. It names the newest checkpoint; so does the
             KeyboardInterrupt of Ctrl-C and of SIGTERM outside of the steps.
     """
-    check_read(model, config)
-    mesh = make_mesh(config.mesh)
-    make_learning_rate(config.optimizer, config.num_steps)  # refuses what does not fit
-    check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
-    check_mesh_divides(functools.partial(init_boxed, model), mesh, random_key(config.seed))
-    check_wandb(config.wandb_project)
+    mesh = checked_mesh(model, config)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_the_newest(workdir))
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
-        take_up_workdir(place, stack)
+        stack.enter_context(place.sole_writer())
         start = find_start(model, config, place)
         judges = open_judges(model, config, place.local)
         task = make_task(model, config, place.local, place)
@@ -128,16 +122,15 @@ def train(
         return train_loop(state, run, progress)
 
 
-def take_up_workdir(place: Workdir, stack: contextlib.ExitStack) -> None:
-    """Keeps other runs out until the stack ends; the first process does, and tells the others."""
-    problem: Exception | None = None
-    if jax.process_index() == 0:
-        try:
-            stack.enter_context(place.sole_writer())
-        except (UserError, OSError) as error:
-            problem = error
-    if not first_process_says(problem is None):
-        raise problem or UserError("workdir: process 0 may not write to it, and says why")
+def checked_mesh(model: Any, config: TrainConfig) -> jax.sharding.Mesh:
+    """The mesh of a run, once all fits that needs neither data nor workdir to be judged."""
+    check_read(model, config)
+    mesh = make_mesh(config.mesh)
+    make_learning_rate(config.optimizer, config.num_steps)  # refuses what does not fit
+    check_batch_size(config.batch_size, mesh, config.compute.accumulate_steps)
+    check_mesh_divides(functools.partial(init_boxed, model), mesh, random_key(config.seed))
+    check_wandb(config.wandb_project)
+    return mesh
 
 
 def fresh_state(model: Any, rule: UpdateRule) -> Callable[[jax.Array], TrainState]:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 from etils import epath
 
 from lpd_jax.evaluation.while_training import REFERENCE_FILES
@@ -16,6 +17,7 @@ from lpd_jax.runtime.bucket_mirror import Mirror
 from lpd_jax.runtime.errors import UserError, printable, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.runtime.locks import writing_to
+from lpd_jax.runtime.mesh import first_process_says
 from lpd_jax.training.metric_writers import METRICS_FILE
 from lpd_jax.training.progress import LOG_FILE
 from lpd_jax.training.run_record import RECORD_FILE
@@ -62,12 +64,22 @@ class Workdir:
         Raises:
             UserError: another run writes here.
         """
-        if self.mirror is not None:
-            with self.mirror.sole_writer("workdir"):
-                yield
-            return
-        with writing_to("workdir", self.local):
+        with contextlib.ExitStack() as stack:
+            problem: Exception | None = None
+            if jax.process_index() == 0:
+                try:
+                    stack.enter_context(self.lock())
+                except (UserError, OSError) as error:
+                    problem = error
+            if not first_process_says(problem is None):
+                raise problem or UserError("workdir: process 0 may not write to it, and says why")
             yield
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """What keeps other runs out: of a bucket its lease, else a file."""
+        if self.mirror is not None:
+            return self.mirror.sole_writer("workdir")
+        return writing_to("workdir", self.local)
 
     def pull(self) -> None:
         """Copies from the bucket what a run goes on with, as far as it is not here yet."""
