@@ -7,8 +7,8 @@ frame and in the frames before and after: a group lies near what is drawn along 
 its members lie apart along all three. Size, data and recipe are those of configs/clips_par.py; as
 in configs/avatars_lpd.py half of the training orders are locality-aware, the others random.
 
-A pass has 2,560 rows, twice as many as PAR's. Not trained: what it comes to beside
-configs/clips_par.py is not measured.
+A pass has 2,560 rows, twice as many as PAR's. In 64 steps it comes to a Fréchet distance of 13.6,
+where PAR in 95 comes to 5.2: docs/clips.md.
 """
 
 from ml_collections import ConfigDict

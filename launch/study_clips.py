@@ -7,15 +7,14 @@
 Each of `--models` is as in launch/study_models.py: [LABEL=]DIR[@STEPS], a model directory, a
 bundled model or the workdir of a run, several of one label in one row. Each draws by its own
 guidance and sampling unless they are given here. All draw the same classes from each of `--seeds`,
-and a small classifier of clips judges them. Writes OUTPUT.json, .md, .gif (all play beside each
-other), .png (frames) and OUTPUT_cache.json: a run that was cut off goes on. Copies of that file
-from other machines are `--caches`: what is finished there is not drawn here, and its times say on
-which device they were taken.
+and a small classifier of clips judges them; then all draw one clip at a time, in turns. Writes
+OUTPUT.json, .md, .gif (all play beside each other), .png (frames) and OUTPUT_cache.json: a run that
+was cut off goes on. Copies of that file from other machines are `--caches`: what is finished there
+is not drawn here, but timed.
 """
 
 import dataclasses
 import functools
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -90,12 +89,14 @@ def main() -> None:
 
     first = rows_of_entries[0][0].files  # whose tokenizer is that of all
     pipe = Pipeline(first)
-    work = clips_study.Work(BATCH_SIZE.value, seconds_of)
-    rows, shown = [], []
+    rows: list[dict[str, Any]] = []
+    shown: list[clips_report.Shown] = []
+    runners: dict[str, Callable[[], object]] = {}
     for entries in rows_of_entries:
         judged = []
         for entry in entries:
-            drawer = clips_study.EntryDrawer(entry, work)
+            drawer = clips_study.EntryDrawer(entry, BATCH_SIZE.value)
+            runners.setdefault(str(len(rows)), drawer.draw_one)  # of a row the first
             judged += clips_study.rows_of(
                 seeded(entry, seeds), drawer, classifier, known, files["_cache.json"]
             )
@@ -103,6 +104,8 @@ def main() -> None:
         print(clips_report.summary(rows[-1]), flush=True)
         drawn = pipe.decode(clips_study.tokens_of(judged[0]))
         shown.append(clips_report.Shown(clips_report.name_of(rows[-1]), drawn))
+    for number, times in time_in_turns(runners, NUM_REPEATS.value).items():
+        rows[int(number)] |= {"latency_seconds": times.median, "latency": times._asdict()}
     real = validation_clips(classifier.num_frames)
     damaged = clips_study.sensitivity(*real, classifier) if SENSITIVITY.value else ()
     study = {
@@ -126,11 +129,6 @@ def tokenizer_of(files: ModelFiles, pipe: Pipeline) -> clips_study.Tokenizer:
         weights_digest(files.tokenizer, files.config.tokenizer),
         lambda clips: pipe.decode(pipe.encode(clips)),
     )
-
-
-def seconds_of(draw: Callable[[], object]) -> float:
-    """The middle one of several times."""
-    return time_in_turns({"alone": draw}, NUM_REPEATS.value)["alone"].median
 
 
 def checked_points(
@@ -158,14 +156,10 @@ def seeded(entry: Entry, seeds: list[int]) -> list[Entry]:
 
 
 def row_of(entry: Entry, judged: list[dict[str, Any]]) -> dict[str, Any]:
-    """One row of all draws of a label; where several machines drew, times are the first one's."""
+    """One row of all draws of a label."""
     config = entry.files.config
     request = clips_study.request_of(entry, len(NAMES))
-    device = judged[0]["made_with"]["device"]
-    alike = [draw for draw in judged if draw["made_with"]["device"] == device]
-    row = draws.pool(judged, clips_study.AVERAGED) | {
-        name: statistics.fmean(draw[name] for draw in alike) for name in clips_study.TIMES
-    }
+    row = draws.pool(judged, clips_study.AVERAGED)
     del row["tokens"]
     about = models_study.describe_model(config.transformer, request)
     chosen = {name: getattr(entry.settings.generation, name) for name in clips_study.CHOICES}
@@ -186,6 +180,7 @@ def protocol_of(
         "classifier_digest": classifier.digest,
         "classifier on validation clips": f"{classifier.validation_accuracy:.2%} of the classes "
         f"right, {classifier.motion_accuracy:.2%} of the motions",
+        "timed on": provenance.device_name(),
         "commit": provenance.git_commit(),
     }
 

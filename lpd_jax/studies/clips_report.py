@@ -15,7 +15,7 @@ from lpd_jax.images import image_grid, labelled_grid, save_png
 from lpd_jax.runtime.clip_files import write_clip
 from lpd_jax.runtime.markdown import markdown_table, write_report
 from lpd_jax.studies.models_report import WORDS, Row
-from lpd_jax.studies.steps_report import distance_table, num_devices
+from lpd_jax.studies.steps_report import distance_table
 
 FRAME_RATE = 8.0  # as PAR's clips
 IN_FILM = (0, 5, 2, 7, 8, 11)  # classes that play: every style and every motion
@@ -24,8 +24,6 @@ IN_SHEET = (5, 7)  # whose frames are shown
 NUMBERS: dict[str, Callable[[Row], str]] = {
     "tokens a step": lambda row: str(row["most_at_once"]),
     "steps": lambda row: str(row["num_steps"]),
-    "s a clip": lambda row: f"{row['draw_seconds'] / row['num_images']:.3g}",
-    "s alone": lambda row: f"{row['alone_seconds']:.3g}",
     "Fréchet distance": lambda row: (
         f"{row['frechet_distance']:.2f} ± {row['standard_deviation']:.2f}"
     ),
@@ -34,6 +32,7 @@ NUMBERS: dict[str, Callable[[Row], str]] = {
     "M parameters": lambda row: f"{row['parameters'] / 1e6:.2f}",
 }
 SHOWN_WORDS = {name: WORDS[name] for name in ("model", "method", "order")}
+TIMES: dict[str, Callable[[Row], str]] = {"s a clip": lambda row: f"{row['latency_seconds']:.3g}"}
 
 
 class Shown(NamedTuple):
@@ -44,7 +43,7 @@ class Shown(NamedTuple):
 
 
 def summary(row: Row) -> str:
-    """A row in a line."""
+    """A row in a line, before its time is taken."""
     return ", ".join(f"{name} {show(row)}" for name, show in (SHOWN_WORDS | NUMBERS).items())
 
 
@@ -87,19 +86,16 @@ def sheet(shown: Sequence[Shown]) -> np.ndarray:
 
 def markdown(study: Mapping[str, Any], film_name: str, sheet_name: str) -> str:
     """The study as text."""
-    words = dict(SHOWN_WORDS)
-    if num_devices(study["rows"]) > 1:  # whose seconds cannot be compared
-        words["drawn on"] = lambda row: row["made_with"][0]["device"]
-    columns = words | NUMBERS
+    columns = SHOWN_WORDS | NUMBERS | TIMES
     rows = [[show(row) for show in columns.values()] for row in study["rows"]]
     lines = ["# Models of clips beside each other", ""]
-    lines += markdown_table(list(columns), rows, len(words))
+    lines += markdown_table(list(columns), rows, len(SHOWN_WORDS))
     lines += ["", "Fréchet distance of the features of a small classifier of clips to all training"]
     lines += ["clips, lower is better; ± is the standard deviation of a draw, over seeds and"]
     lines += ["trainings where there are several, else over bootstrap resamples of the clips."]
     lines += ["Class seen and motion seen: clips that the classifier takes for their class, and"]
-    lines += ["that move as it says. Seconds a clip are of whole batches, alone of one clip at a"]
-    lines += ["time; compilation apart, tokenizer included.", ""]
+    lines += ["that move as it says. Seconds are of one clip by itself, tokenizer included, the"]
+    lines += ["models taking turns on one device, whichever drew the others.", ""]
     lines += [f"![Real clips, and those of each model, playing]({film_name})", ""]
     names = ("Fréchet distance", "class seen", "motion seen")
     floors = [

@@ -30,15 +30,7 @@ from lpd_jax.weights.directory_config import DirectoryConfig
 
 # Fields of `Generation` that a study asks for; what nobody asks for is each model's own.
 CHOICES = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "dtype")
-AVERAGED = ("frechet_distance", "class_agreement", "motion_agreement")
-TIMES = ("draw_seconds", "compile_seconds", "alone_seconds")
-
-
-class Work(NamedTuple):
-    """How an entry is drawn and timed: nothing that its clips depend on."""
-
-    most_at_once: int | None  # see `batch_size_of`
-    seconds_of: Callable[[Callable[[], object]], float]  # of drawing one clip alone, repeatedly
+AVERAGED = ("frechet_distance", "class_agreement", "motion_agreement", "draw_seconds")
 
 
 def check_clips(config: DirectoryConfig, name: str, shape: tuple[int, ...]) -> None:
@@ -68,45 +60,34 @@ class Tokenizer(NamedTuple):
 class EntryDrawer:
     """A model that is put on the device, and compiled, when the first of its draws is not known."""
 
-    def __init__(self, entry: Entry, work: Work):
+    def __init__(self, entry: Entry, most_at_once: int | None):
         """Args:
         entry: of any seed.
-        work: how it is drawn.
+        most_at_once: see `batch_size_of`; no clip depends on it.
         """
-        self.entry, self.work = entry, work
+        self.entry, self.most_at_once = entry, most_at_once
 
     @functools.cached_property
     def runner(self) -> Runner:
         return Drawer(self.entry.files, self.entry.settings.model).runner
 
-    @functools.cached_property
-    def alone_seconds(self) -> float:
-        """Of one clip by itself."""
+    def draw_one(self) -> None:
+        """One clip by itself, to be timed: compiled when it is first called."""
         request = request_of(self.entry, len(NAMES))
         alone = request._replace(labels=request.labels[:1], order=request.order[:1])
-        return self.work.seconds_of(
-            lambda: list(self.runner.run(alone, to_images=True, batch_size=1))
-        )
+        list(self.runner.run(alone, to_images=True, batch_size=1))
 
     def draw(self, entry: Entry) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        """All clips and tokens of an entry of this model, and how long that took."""
+        """All clips and tokens of an entry of this model, what made them, and how long it took."""
         request = request_of(entry, entry.settings.num_images)
         num_frames = entry.files.config.num_frames
-        size = batch_size_of(len(request.labels), self.work.most_at_once, num_frames)
-        start = time.perf_counter()
+        size = batch_size_of(len(request.labels), self.most_at_once, num_frames)
         self.runner.compile(request, size)
-        compile_seconds = time.perf_counter() - start
         start = time.perf_counter()
         parts = list(self.runner.run(request, to_images=True, batch_size=size))
-        draw_seconds = time.perf_counter() - start
+        about = {"draw_seconds": time.perf_counter() - start, "made_with": made_with(size)}
         clips_BTHWC, tokens_BN = (np.concatenate(part) for part in zip(*parts, strict=True))
-        times = {
-            "draw_seconds": draw_seconds,
-            "compile_seconds": compile_seconds,
-            "alone_seconds": self.alone_seconds,
-            "made_with": made_with(size),
-        }
-        return clips_BTHWC, tokens_BN, times
+        return clips_BTHWC, tokens_BN, about
 
 
 def rows_of(
@@ -132,13 +113,13 @@ def rows_of(
 
 def judge(entry: Entry, drawer: EntryDrawer, classifier: ClipClassifier) -> dict[str, Any]:
     """Draws all clips of an entry: plain numbers, and the tokens of a clip of each class."""
-    clips_BTHWC, tokens_BN, times = drawer.draw(entry)
+    clips_BTHWC, tokens_BN, about = drawer.draw(entry)
     labels_B = steps_study.balanced_labels(len(clips_BTHWC), len(NAMES))
     return {
         "order": entry.point.order,
         "num_steps": entry.point.num_steps,
         **seen(clips_BTHWC, labels_B, classifier),
-        **times,
+        **about,
         "tokens": [" ".join(map(str, tokens_N)) for tokens_N in tokens_BN[: len(NAMES)]],
     }
 

@@ -61,7 +61,11 @@ def test_models_play_beside_each_other_and_what_is_finished_is_not_drawn_again(m
     alone, study = (json.loads(outcome.files["m.json"]) for outcome in outcomes)
     drawn = [(row["name"], row["method"], row["num_steps"]) for row in study["rows"]]
     assert drawn == [("n4", "PAR", 23), ("lpd", "LPD", 5)]
-    assert study["rows"][0] == alone["rows"][0]
+    timed = ("latency", "latency_seconds")  # anew, whoever drew the others
+    known, again = (
+        {k: v for k, v in s["rows"][0].items() if k not in timed} for s in (alone, study)
+    )
+    assert known == again
     par, lpd = study["rows"]
     assert [row["made_with"][0]["batch_size"] for row in (par, lpd)] == [12, 4]
     assert par["generation"]["guidance_scale"] == 1.5
@@ -69,7 +73,7 @@ def test_models_play_beside_each_other_and_what_is_finished_is_not_drawn_again(m
         distances = row["distances"]
         assert row["frechet_distance"] == pytest.approx(np.mean(distances))
         assert row["standard_deviation"] == pytest.approx(np.std(distances, ddof=1))
-        assert 0 <= row["motion_agreement"] <= 1 and row["alone_seconds"] > 0
+        assert 0 <= row["motion_agreement"] <= 1 and row["latency_seconds"] > 0
         assert "cores of" in row["made_with"][0]["device"] and "tokens" not in row
     caches = [json.loads(outcome.files["m_cache.json"]) for outcome in outcomes]
     # Two draws of each model, and what the tokenizer makes of real clips.
