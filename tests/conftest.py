@@ -31,7 +31,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax.extend.backend import clear_backends  # noqa: E402
 
-from lpd_jax.decoding import device_choices  # noqa: E402
+from lpd_jax.decoding import step_table  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -49,14 +49,15 @@ elif jax.default_backend() != "cpu":
 def one_scan():
     """Compiles in less time; that segments change nothing is tested in models/test_families.py."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device_choices, "NUM_SEGMENTS", 1)
+        patch.setattr(step_table, "NUM_SEGMENTS", 1)
         yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if jax.default_backend() == "gpu":
-        return
-    skip = pytest.mark.skip(reason="needs a GPU")
+    has_gpu, count = jax.default_backend() == "gpu", jax.device_count()
     for item in items:
-        if "gpu" in item.keywords:
-            item.add_marker(skip)
+        if "gpu" in item.keywords and not has_gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+        wanted = item.get_closest_marker("devices")
+        if wanted is not None and count < wanted.args[0]:
+            item.add_marker(pytest.mark.skip(reason=f"needs {wanted.args[0]} devices"))

@@ -229,6 +229,7 @@ def test_the_same_is_drawn_whatever_jax_is_configured_to(pipe):
             jax.config.update(name, before)
 
 
+@pytest.mark.devices(2)
 def test_programs_of_before_and_new_ones_draw_within_a_mesh_and_in_64_bits(pipe):
     wanted_BN = pipe.generate_tokens(LABELS[:2], seed=3)
     mesh = jax.make_mesh((2,), ("theirs",), devices=jax.devices()[:2])

@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 import jax
 
-# Measured on 2 cores with LPD-L, 20 steps of 256 tokens: 2, 3, 4, 6 take 4, 7, 9, 14 s to compile,
-# then 3.4, 3.2, 3.0, 2.9 s for a guided picture and 10.2, 9.8, 9.3, 8.5 s for four.
-NUM_SEGMENTS = 4
 LEAST_CUDNN = (8, 0)  # compute capability that cuDNN's flash attention begins with
 
 
@@ -26,8 +23,6 @@ class DeviceChoices(NamedTuple):
     row_multiple: rows of an image in a step are padded to it, where the family can.
     products_apart: products of the same rows stay apart. XLA for GPUs would join the small ones,
         and to that end copy their weights, one behind the other, in every step.
-    one_segment_up_to: images for which a schedule is one scan: their rows, padded, still take less
-        time than reading the weights.
     """
 
     flash_attention: bool = False
@@ -35,11 +30,6 @@ class DeviceChoices(NamedTuple):
     size_multiple: int = 1
     row_multiple: int = 1
     products_apart: bool = False
-    one_segment_up_to: int = 0
-
-    def num_segments(self, num_images: int) -> int:
-        """Scans that a schedule is cut into where nobody says."""
-        return 1 if num_images <= self.one_segment_up_to else NUM_SEGMENTS
 
     def padded(self, size: int) -> int:
         """As many slots or rows, or more that nobody looks at."""
@@ -52,12 +42,9 @@ class Device(NamedTuple):
 
 
 PLAIN = DeviceChoices()
-# An H100 multiplies 295 rows in the time that it reads bfloat16 weights in; a step of LPD's 20, all
-# in one scan, has 80 rows an image under guidance. Guidance doubles rows, and cuBLASLt asks for
-# multiples of 8: others it has padded by a copy, in every layer and step.
-NVIDIA = DeviceChoices(
-    one_write=True, size_multiple=8, row_multiple=4, products_apart=True, one_segment_up_to=4
-)
+# Guidance doubles rows, and cuBLASLt asks for multiples of 8: others it has padded by a copy, in
+# every layer and step.
+NVIDIA = DeviceChoices(one_write=True, size_multiple=8, row_multiple=4, products_apart=True)
 
 
 def device_choices() -> DeviceChoices:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.device_choices import device_choices
+from lpd_jax.decoding import step_table
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, noise_keys, sample_with
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.segments import Known, cut_schedule
@@ -73,7 +73,7 @@ def decode_tokens(
         keys_B: one key per image.
         schedule: tokens per step; static.
         num_segments: consecutive scans that the schedule is cut into. More of them pad less and
-            compile longer. None takes what suits the device: see `device_choices`.
+            compile longer. None takes `step_table.NUM_SEGMENTS`.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
@@ -89,7 +89,7 @@ def decode_tokens(
     """
     num_tokens = order_BN.shape[1]
     if num_segments is None:
-        num_segments = device_choices().num_segments(len(order_BN))
+        num_segments = step_table.NUM_SEGMENTS
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
     segments = cut_schedule(schedule, num_segments, num_tokens, known, strips, pad_queries)
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)

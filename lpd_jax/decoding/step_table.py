@@ -18,6 +18,12 @@ import numpy as np
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.runtime.arguments import check_whole
 
+# Scans of a schedule where nobody says. Measured with LPD-L, 20 steps of 256 tokens, guided. On two
+# CPU cores 2, 3, 4, 6 scans take 4, 7, 9, 14 s to compile, then 3.4, 3.2, 3.0, 2.9 s for a picture
+# and 10.2, 9.8, 9.3, 8.5 s for four. On an H100 a picture takes 26.0, 25.0, 23.7 ms in 1, 2, 4
+# scans, 64 of them 212 ms in one and 160 ms in four.
+NUM_SEGMENTS = 4
+
 
 class StepTable(NamedTuple):
     """One row per decoding step of a segment, all as wide as its widest.

@@ -70,7 +70,7 @@ def generate_ranked_tokens(
         schedule=schedule,
         sampling=sampling,
         guidance=guidance,
-        num_segments=family.num_segments(num_segments, len(labels_B)),
+        num_segments=family.num_segments(num_segments),
         keep_logits=keep_logits,
         known=known,
         pad_queries=family.pads_queries,

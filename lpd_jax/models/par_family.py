@@ -160,14 +160,13 @@ class PARFamily(BlockFamily):
             )
         return own_BN
 
-    def num_segments(self, asked: int | None, num_images: int = 1) -> int:
+    def num_segments(self, asked: int | None) -> int:
         """Three: in fewer a step would be padded, and its padding would be a transition token."""
         if asked is not None and asked < NUM_SEGMENTS:
             raise UserError(
                 f"num_segments: got {asked}, allowed for PAR are None and {NUM_SEGMENTS} or more: "
                 "single tokens, the transition and groups are scans of their own"
             )
-        del num_images
         return NUM_SEGMENTS if asked is None else asked
 
     def decoder(
@@ -218,11 +217,9 @@ class PARFamily(BlockFamily):
         D = self.config.embed_dim
         return 4 * D * D + 3 * D * self.config.mlp_dim
 
-    def count_rows(
-        self, schedule: GroupSchedule, num_segments: int | None = None, num_images: int = 1
-    ) -> RowCount:
+    def count_rows(self, schedule: GroupSchedule, num_segments: int | None = None) -> RowCount:
         """Segments are as wide as their steps, so no row is padding; but where rows overlap."""
-        num_segments = self.num_segments(num_segments, num_images)
+        num_segments = self.num_segments(num_segments)
         if self.window(schedule) is not None:
             # The previous group, and one that stands in where a row begins.
             segments = make_segments(schedule, num_segments)

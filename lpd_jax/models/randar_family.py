@@ -114,16 +114,14 @@ class RandARFamily(OneByOneFamily):
         D = self.config.embed_dim
         return 4 * D * D + 3 * D * self.config.mlp_dim
 
-    def count_rows(
-        self, schedule: GroupSchedule, num_segments: int | None = None, num_images: int = 1
-    ) -> RowCount:
+    def count_rows(self, schedule: GroupSchedule, num_segments: int | None = None) -> RowCount:
         """Tokens of the previous group, its instructions but the first, those of the next group."""
 
         def rows(num_segments: int) -> int:
             segments = make_segments(schedule, num_segments)
             return sum(s.num_steps * (2 * s.previous_width - 1 + s.query_width) for s in segments)
 
-        num_segments = self.num_segments(num_segments, num_images)
+        num_segments = self.num_segments(num_segments)
         num_scans = len(make_segments(schedule, num_segments))
         return RowCount(rows(schedule.num_steps), rows(num_segments), num_scans)
 

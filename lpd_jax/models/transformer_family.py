@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpd_jax.decoding.device_choices import device_choices
+from lpd_jax.decoding import step_table
 from lpd_jax.decoding.grid import check_order
 from lpd_jax.decoding.order import make_order
 from lpd_jax.decoding.scan import Step
@@ -168,13 +168,9 @@ class Family(abc.ABC):
             repulsion_threshold=repulsion_threshold,
         )
 
-    def num_segments(self, asked: int | None, num_images: int = 1) -> int:
-        """Scans that a schedule is cut into; UserError where that number does not work.
-
-        Args:
-            num_images: drawn at a time; the device may prefer fewer scans for few of them.
-        """
-        return device_choices().num_segments(num_images) if asked is None else asked
+    def num_segments(self, asked: int | None) -> int:
+        """Scans that a schedule is cut into; UserError where that number does not work."""
+        return step_table.NUM_SEGMENTS if asked is None else asked
 
     # Training.
 
@@ -277,12 +273,10 @@ class Family(abc.ABC):
         """FLOPs of drawing one image without guidance; None where nobody has counted."""
         return None
 
-    def count_rows(
-        self, schedule: GroupSchedule, num_segments: int | None = None, num_images: int = 1
-    ) -> RowCount:
+    def count_rows(self, schedule: GroupSchedule, num_segments: int | None = None) -> RowCount:
         """Rows of an image that must go through the model, and that do."""
         exact = make_segments(schedule, schedule.num_steps)
-        segments = make_segments(schedule, self.num_segments(num_segments, num_images))
+        segments = make_segments(schedule, self.num_segments(num_segments))
         return RowCount(padded_rows(exact), padded_rows(segments), len(segments))
 
     def describe(self) -> dict[str, str]:

@@ -50,7 +50,7 @@ def count_work(case: BenchmarkCase, model: BenchmarkModel, schedule: GroupSchedu
     batch = case.batch_size * (2 if case.guidance_scale != 1 else 1)
     flops = batch * (family.decoding_flops(schedule) or 0.0) + pixels
     read = schedule.num_steps * weight_bytes(model.transformer, case.dtype) + pixel_bytes
-    rows = family.count_rows(schedule, case.num_segments, case.batch_size)
+    rows = family.count_rows(schedule, case.num_segments)
     return Work(*rows, flops, pixels, read)
 
 

@@ -39,11 +39,9 @@ def test_only_nvidia_has_a_capability_of_numbers(told, capability):
 def test_all_but_nvidia_have_the_plain_form(monkeypatch, device):
     choices = choices_on(monkeypatch, device)
     assert choices == PLAIN and choices.padded(257) == 257
-    assert choices.num_segments(1) == device_choices.NUM_SEGMENTS
 
 
 def test_gpus_have_few_kernels_and_padded_caches(monkeypatch):
     old, new = (choices_on(monkeypatch, Device("gpu", x)) for x in ((7, 5), (9, 0)))
     assert old.one_write and not old.flash_attention and new.flash_attention
     assert new.padded(257) == 264 and new.padded(264) == 264
-    assert new.num_segments(1) == 1 and new.num_segments(64) == device_choices.NUM_SEGMENTS

@@ -81,7 +81,7 @@ def test_a_report_is_of_every_picture_whatever_the_batch(rebuilt):
             distance=lambda x, y: abs(x - y).mean((1, 2, 3)),
         )
         np.testing.assert_allclose(report.psnr, np.mean(psnr(IMAGES, rebuilt)), rtol=1e-5)
-        np.testing.assert_allclose(report.ssim, np.mean(ssim(IMAGES, rebuilt)), rtol=1e-5)
+        np.testing.assert_allclose(report.ssim, np.mean(ssim(IMAGES, rebuilt)), rtol=1e-3)
         np.testing.assert_allclose(report.rfd, frechet_distance(*features), rtol=1e-4)
         mean = np.abs(IMAGES.astype(int) - rebuilt).mean() / 127.5
         np.testing.assert_allclose(report.perceptual, mean, rtol=1e-4)

@@ -39,10 +39,10 @@ def test_each_precision_of_products_has_a_program_of_its_own():
     def precision():
         return programs.find("key", lambda: jax.config.jax_default_matmul_precision)
 
-    assert precision() is None
-    with jax.default_matmul_precision("highest"):
-        assert precision() == "highest"
-    assert precision() is None and programs.num_compiled == 2
+    for name in ("default", "highest", "default"):
+        with jax.default_matmul_precision(name):
+            assert precision() == name
+    assert programs.num_compiled == 2
 
 
 def test_threads_that_want_one_program_compile_it_once():

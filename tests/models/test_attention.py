@@ -117,6 +117,7 @@ def test_what_keeps_no_scores_gives_about_the_same_and_so_do_its_gradients(lists
         assert np.linalg.norm(got - want) < 0.01 * np.linalg.norm(want)
 
 
+@pytest.mark.devices(4)
 def test_splash_gives_the_same_and_so_do_its_gradients():
     mask_TM = teacher_forcing_mask(make_schedule(128, 7).group_of_rank())[128:]
     q_BNTK = random_rows(2, 2, 128, 16)

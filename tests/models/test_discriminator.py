@@ -144,6 +144,7 @@ def test_a_fresh_discriminator_is_drawn_as_published():
     assert not params["norm_3"]["bias"].any() and not params["conv_4"]["bias"].any()
 
 
+@pytest.mark.devices(8)
 def test_statistics_are_of_the_whole_batch_however_it_is_sharded():
     variables = init(TINY, jax.random.key(0))
     images = jax.random.uniform(jax.random.key(1), (8, 16, 16, 3), minval=-1)

@@ -186,7 +186,7 @@ def test_tokens_depend_neither_on_the_batch_nor_on_the_segments(name):
     np.testing.assert_array_equal(alone_1N[0], tokens_BN[0])
     _, exact_BN, exact_BNV = draw(name, num_segments=16)
     np.testing.assert_array_equal(exact_BN, tokens_BN)
-    np.testing.assert_allclose(exact_BNV, logits_BNV, atol=1e-5)
+    np.testing.assert_allclose(exact_BNV, logits_BNV, atol=3e-5)  # a GPU has a kernel for each size
 
 
 @pytest.mark.parametrize("name", ANY_ORDER)
@@ -298,7 +298,8 @@ def test_under_bfloat16_the_sum_through_the_layers_stays_float32(name):
         value.aval.dtype
         for equation in traced.eqns
         if equation.primitive.name == "scan"
-        for value in equation.outvars[: equation.params["num_carry"]]
+        for value, inner in zip(equation.outvars, equation.params["jaxpr"].out_avals, strict=True)
+        if value.aval.shape == inner.shape  # not stacked: it goes from layer to layer
         if jnp.issubdtype(value.aval.dtype, jnp.floating)
     ]
     assert through_layers and set(through_layers) == {jnp.dtype("float32")}

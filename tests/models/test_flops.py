@@ -122,7 +122,9 @@ def test_a_tokenizer_costs_what_xla_counts(config, part):
     else:
         tokens = jax.ShapeDtypeStruct((1, 1024), np.int32)
         lowered = decode_images.lower(config, params, tokens, (32, 32))
-    counted = lowered.cost_analysis()["flops"]
+    counted = (lowered.cost_analysis() or pytest.skip("only a CPU counts before it compiles"))[
+        "flops"
+    ]
     # XLA adds norms and activations, and leaves out products with the edge's zeros.
     assert tokenizer_of(config).part_flops(part, (32, 32)) == pytest.approx(counted, rel=0.08)
 

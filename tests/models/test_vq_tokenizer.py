@@ -89,7 +89,7 @@ def test_gradients_pass_straight_through_the_quantizer():
         return gradients, rebuilt_BHWC, decoded_BHWC
 
     gradients, rebuilt_BHWC, decoded_BHWC = run(tiny.random_params(config))
-    np.testing.assert_allclose(rebuilt_BHWC, decoded_BHWC, atol=1e-5)
+    np.testing.assert_allclose(rebuilt_BHWC, decoded_BHWC, atol=3e-5)
     # The pixels move the encoder as if there were no quantizer, and the codebook not at all.
     assert np.abs(gradients["encoder"]["conv_in"]["kernel"]).max() > 1e-4
     assert np.abs(gradients["codebook"]).max() == 0

@@ -83,6 +83,7 @@ def test_a_family_draws_the_same_and_saves_what_it_was_given(name, by_output):
 def test_only_a_cpu_is_measured_and_only_for_large_matrices(monkeypatch):
     asked = []
     monkeypatch.setattr(weight_layout, "remembered", lambda *_: asked.append(1) or 2.0)
+    monkeypatch.setattr(weight_layout, "target_device", lambda: Device("cpu"))
     small = {"up": {"kernel": np.ones((511, 600), np.float32)}}
     assert weight_layout.lay_out(small) is small and not asked
     large = {"up": {"kernel": np.ones((512, 600), np.float32), "bias": np.ones(600, np.float32)}}

@@ -35,6 +35,7 @@ def config(root, tokenizer, **fields):
     )
 
 
+@pytest.mark.devices(8)
 def test_classes_codebook_grid_and_steps_come_from_the_data(root, tokenizer):
     given = config(root, tokenizer)
     model, run = read_config(fill_in(given))

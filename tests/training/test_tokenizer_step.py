@@ -134,6 +134,7 @@ def test_a_batch_in_parts_is_the_whole_batch():
         np.testing.assert_allclose(states[0][1][name], states[1][1][name], rtol=1e-5)
 
 
+@pytest.mark.devices(8)
 def test_devices_together_do_what_one_does():
     """The statistics of batch norms are those of the whole batch."""
     rule = rule_of("batch", adaptive=True)

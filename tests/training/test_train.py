@@ -31,6 +31,7 @@ def train_the_toy(monkeypatch):
     toy.install(monkeypatch)
 
 
+@pytest.mark.devices(2)
 @pytest.mark.parametrize("setting", ["mesh", "threefry", "64_bits"])
 def test_a_run_is_the_same_whatever_jax_is_configured_to(tmp_path, setting):
     mesh = jax.make_mesh((2,), ("theirs",), devices=jax.devices()[:2])
@@ -275,7 +276,11 @@ def test_fields_added_after_a_run_began_count_as_their_defaults():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 12}, "batch_size: got 12, allowed are multiples of .* = 8 shards"),
+        pytest.param(
+            {"batch_size": 12},
+            "batch_size: got 12, allowed are multiples of .* = 8 shards",
+            marks=pytest.mark.devices(8),
+        ),
         ({"optimizer": OptimizerConfig(warmup_steps=3)}, "optimizer.warmup_steps .* at most"),
     ],
 )
@@ -298,6 +303,7 @@ def test_a_workdir_below_a_file_is_refused(tmp_path):
         train(toy.MODEL, toy.config(2), tmp_path / "file" / "run")
 
 
+@pytest.mark.devices(8)
 def test_a_validation_set_smaller_than_a_batch_is_judged_in_smaller_batches():
     mesh = make_mesh(MeshConfig())
     shards = mesh.size

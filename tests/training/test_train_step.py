@@ -77,6 +77,7 @@ def sharded():
     return run_steps(init_sharded(init, mesh, jax.random.key(0)), mesh, (1, 2))
 
 
+@pytest.mark.devices(8)
 def test_a_sharded_step_is_the_unsharded_step(unsharded, sharded):
     state, losses = sharded
     qkv = state.params["blocks"]["qkv"]["kernel"]
@@ -87,6 +88,7 @@ def test_a_sharded_step_is_the_unsharded_step(unsharded, sharded):
     np.testing.assert_allclose(losses, unsharded[1][:2], rtol=1e-5)
 
 
+@pytest.mark.devices(8)
 @pytest.mark.slow
 def test_saved_on_eight_devices_it_goes_on_on_two(unsharded, sharded, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
