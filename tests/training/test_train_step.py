@@ -160,7 +160,7 @@ def test_steps_draw_different_random_numbers(unsharded):
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("name", ["one", "eight"])
+@pytest.mark.parametrize("name", ["one", pytest.param("eight", marks=pytest.mark.devices(8))])
 def test_a_batch_in_parts_gives_the_same_update(name):
     mesh = mesh_of(name)
 
