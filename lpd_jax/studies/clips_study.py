@@ -58,7 +58,7 @@ class Tokenizer(NamedTuple):
 
 
 class EntryDrawer:
-    """A model that is put on the device, and compiled, when the first of its draws is not known."""
+    """A model that is put on the device when it first draws."""
 
     def __init__(self, entry: Entry, most_at_once: int | None):
         """Args:
