@@ -22,6 +22,7 @@ pytestmark = [
 # In a process that looks for no card: where one is asked for and missing, JAX drops the plugin.
 PROGRAM = """
 import dataclasses, json, sys
+from lpd_jax.decoding import step_table
 from lpd_jax.models.settings import Generation
 from lpd_jax.performance.by_layers import compile_few
 from lpd_jax.performance.compile_report import compile_decoding, compile_training
@@ -32,6 +33,7 @@ from lpd_jax.training.config import TrainConfig
 from tests import tiny
 
 name, what, family = sys.argv[1:]
+step_table.NUM_SEGMENTS = 1  # four steps in four scans would be no loop
 MODEL = dataclasses.replace(getattr(tiny, family), embed_dim=64)  # wide heads: no tiny copy
 generation = Generation(num_steps=4, guidance_scale=2.0)
 compute = ComputeConfig(dtype="bfloat16", remat="minimal")
