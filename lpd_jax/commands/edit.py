@@ -11,7 +11,6 @@ beside.
 """
 
 import itertools
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
-from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.atomic_files import check_output_file, real_path
+from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import read_directory_config
@@ -106,7 +106,7 @@ def checked_outputs() -> dict[str, Path]:
     """The files to write, by flag."""
     wanted = {"output": OUTPUT.value, "comparison": COMPARISON.value}
     files = {name: check_output_file(name, path, (".png",)) for name, path in wanted.items()}
-    if files["output"] == files["comparison"]:
+    if real_path(files["output"]) == real_path(files["comparison"]):
         raise UserError(
             f"comparison: got {shown(COMPARISON.value)}, allowed is another than --output"
         )
@@ -117,8 +117,10 @@ def checked_outputs() -> dict[str, Path]:
 
 def check_not_read(name: str, path: Path) -> None:
     """Raises UserError for a file that is an input of the same call."""
-    inputs = filter(None, [*(INPUT.value or ()), flags.FLAGS["mask"].value])
-    if os.path.realpath(path) in map(os.path.realpath, inputs):
+    inputs = [("input", given) for given in INPUT.value or ()]
+    inputs += [("mask", given) for given in [flags.FLAGS["mask"].value] if given]
+    # As they are read: "~" is written out.
+    if real_path(path) in {real_path(located(field, given)) for field, given in inputs}:
         raise UserError(f"{name}: got {shown_path(path)}, which is read; allowed is another file")
 
 
@@ -130,7 +132,7 @@ def edited_files(outputs: dict[str, Path], count: int) -> list[Path]:
     paths = [output.with_stem(f"{output.stem}_{number}") for number in range(count)]
     for path in paths:
         check_not_read("output", path)
-        if path == outputs["comparison"]:
+        if real_path(path) == real_path(outputs["comparison"]):
             raise UserError(
                 f"comparison: got {shown_path(path)}, which is one of the {count} pictures of "
                 "--output; allowed is another file"
@@ -149,6 +151,8 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[Crop]
     if INPUT.value is not None:
         if not INPUT.value:
             raise UserError("input: got an empty list, allowed are picture files")
+        if flags.FLAGS["bundled"].present:
+            raise UserError("input, bundled: got both, allowed is one of them")
         pictures, crops = zip(*(read_picture(path, size) for path in INPUT.value), strict=True)
         if len({picture.shape for picture in pictures}) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in map(np.shape, pictures))

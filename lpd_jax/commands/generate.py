@@ -14,6 +14,7 @@ were drawn.
 import contextlib
 import itertools
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,12 @@ from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Drawn, Pipeline
 from lpd_jax.runtime import clip_files, command_line
 from lpd_jax.runtime.arguments import check_number
-from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder, replacing_file
+from lpd_jax.runtime.atomic_files import (
+    check_output_file,
+    check_output_folder,
+    real_path,
+    replacing_file,
+)
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
@@ -86,6 +92,7 @@ def main() -> None:
     config.need("tokenizer")
     request = checked_request(config)
     outputs = outputs_for(config, outputs)
+    check_not_numbered(config, request, outputs)
     check_side_by_side(config, request, outputs)
 
     facts = {
@@ -156,14 +163,31 @@ def outputs_for(config: DirectoryConfig, outputs: dict[str, Path]) -> dict[str, 
 
 def different(outputs: dict[str, Path]) -> dict[str, Path]:
     """The same; UserError where two of them are one file."""
-    first: dict[Path, str] = {}
+    first: dict[str, str] = {}
     for name, path in outputs.items():
-        if first.setdefault(path, name) != name:
+        if (other := first.setdefault(real_path(path), name)) != name:
             raise UserError(
-                f"{name}: got {shown_path(path)}, which is {first[path]} too; allowed is another "
-                "file"
+                f"{name}: got {shown_path(path)}, which is {other} too; allowed is another file"
             )
     return outputs
+
+
+def check_not_numbered(
+    config: DirectoryConfig, request: Request, outputs: Mapping[str, Path]
+) -> None:
+    """Raises UserError where a file would take the place of one of the many of --output_dir."""
+    folder = outputs.get("output_dir")
+    if folder is None:
+        return
+    name_of = ClipFolder.name_of if config.draws_clips else PictureFolder.name_of
+    numbered = set(map(name_of, range(len(request.labels))))
+    for flag, path in outputs.items():
+        place, name = os.path.split(real_path(path))
+        if place == real_path(folder) and name in numbered:
+            raise UserError(
+                f"{flag}: got {shown_path(path)}, which is one of the {len(request.labels):,} "
+                "files of output_dir; allowed is another file"
+            )
 
 
 def check_side_by_side(
@@ -177,14 +201,15 @@ def check_side_by_side(
         config.need("transformer").grid_size
     )
     scale = 2 * (request.generation.output_size or height) / height  # the grid shows them doubled
-    most = int(MOST_PIXELS_SIDE_BY_SIDE / (math.prod(frames) * height * width * scale**2))
-    if len(request.labels) <= most:
-        return
-    for flag in ("output", "contact_sheet", "animate"):
-        if flag in outputs:
+    pixels = math.prod(frames) * height * width * scale**2
+    steps = request.schedule.num_steps  # of an animation, each is a picture of all
+    for flag, times in (("output", 1), ("contact_sheet", 1), ("animate", steps)):
+        most = int(MOST_PIXELS_SIDE_BY_SIDE / (pixels * times))
+        if flag in outputs and len(request.labels) > most:
+            each = f" of {steps:,} steps" if flag == "animate" else ""
             raise UserError(
-                f"num_images: got {len(request.labels):,}, allowed in the one file of {flag} are "
-                f"{most:,}; --output_dir and --npz take any number"
+                f"num_images: got {len(request.labels):,}, allowed in the one file of {flag}{each} "
+                f"are {most:,}; --output_dir and --npz take any number"
             )
 
 

@@ -45,5 +45,10 @@ class ClipFolder(PictureSink):
 
     def add(self, images_BHWC: np.ndarray) -> None:
         for clip_THWC in images_BHWC:
-            write_clip(self.folder / f"{self.count:06d}.mp4", clip_THWC, self.frame_rate)
+            write_clip(self.folder / self.name_of(self.count), clip_THWC, self.frame_rate)
             self.count += 1
+
+    @staticmethod
+    def name_of(number: int) -> str:
+        """What the file of a clip is called."""
+        return f"{number:06d}.mp4"

@@ -74,8 +74,13 @@ class PictureFolder(PictureSink):
     def add(self, images_BHWC: np.ndarray) -> None:
         for image_HWC in images_BHWC:
             text = describe_picture(self.request, self.count, self.facts)
-            save_png(self.folder / f"{self.count:06d}.png", image_HWC, text)
+            save_png(self.folder / self.name_of(self.count), image_HWC, text)
             self.count += 1
+
+    @staticmethod
+    def name_of(number: int) -> str:
+        """What the file of a picture is called."""
+        return f"{number:06d}.png"
 
 
 class AdmArray(PictureSink):

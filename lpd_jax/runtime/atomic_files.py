@@ -33,10 +33,12 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
         raise UserError(f"{name}: got {shown_path(file)}, allowed are names ending in {allowed}")
     if buckets.is_bucket(file):  # where folders come with the files in them
         return file
-    if not file.parent.is_dir():
-        raise UserError(
-            f"{name}: got {shown_path(file)}, but the folder {file.parent} does not exist"
-        )
+    folder = Path(os.path.realpath(file)).parent  # of what a link leads to, which is replaced
+    for parent in (file.parent, folder):
+        if not parent.is_dir():
+            raise UserError(
+                f"{name}: got {shown_path(file)}, but the folder {parent} does not exist"
+            )
     longest = os.pathconf(file.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if len(os.fsencode(file.name)) > longest:
         raise UserError(
@@ -46,9 +48,14 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
         raise UserError(
             f"{name}: got {shown_path(file)}, which is a folder; allowed is a file name"
         )
-    if not os.access(file.parent, os.W_OK):
-        raise UserError(f"{name}: got {shown_path(file)}, but {file.parent} cannot be written to")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{name}: got {shown_path(file)}, but {folder} cannot be written to")
     return file
+
+
+def real_path(path: str | PathLike) -> str:
+    """What names a file whatever it is called: two paths of one file have one, through links."""
+    return str(path) if buckets.is_bucket(path) else os.path.realpath(path)
 
 
 def check_output_folder(name: str, path: str | PathLike) -> Any:

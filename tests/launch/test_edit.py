@@ -1,4 +1,6 @@
 import io
+import os
+import pathlib
 import struct
 import zlib
 
@@ -129,7 +131,13 @@ WRONG = [
         ["comparison", "'x.png'", "--output"],
     ),
     (["inpaint", "--input=IN/a.png", "--output=IN/a.png"], ["output", "a.png", "which is read"]),
+    (["inpaint", "--input=~IN/a.png", "--output=IN/a.png"], ["output", "a.png", "which is read"]),
     (["inpaint", "--mask=IN/m.png", "--comparison=IN/m.png"], ["comparison", "m.png", "is read"]),
+    (
+        ["inpaint", "--output=IN/a.png", "--comparison=IN/../inputs0/a.png"],
+        ["comparison", "a.png", "--output"],
+    ),
+    (["inpaint", "--input=IN/a.png", "--bundled=3", "--labels=0"], ["input, bundled: got both"]),
     (
         ["inpaint", "--input=IN/a_0.png,IN/b.png", "--labels=0", "--box=0,0,2,2"]
         + ["--output=IN/a.png"],
@@ -151,8 +159,12 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def refusals(model, inputs, tmp_path_factory):
+    from_home = f"~/{os.path.relpath(inputs, pathlib.Path.home())}/"  # no shell writes it out
     cases = [
-        [f"--model={model}", *(option.replace("IN/", f"{inputs}/") for option in options)]
+        [
+            f"--model={model}",
+            *(o.replace("~IN/", from_home).replace("IN/", f"{inputs}/") for o in options),
+        ]
         for options, _ in WRONG
     ]
     return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))

@@ -109,8 +109,18 @@ WRONG = [
     (["--num_images=0"], ["num_images"]),
     (["--num_images=65", "--output_size=2048"], ["num_images: got 65", "of output are 64", "npz"]),
     (
-        ["--num_images=65", "--output_size=2048", "--npz=a.npz", "--animate=a.gif"],
-        ["num_images: got 65", "of animate are 64"],
+        ["--num_images=65", "--output_size=2048", "--npz=a.npz", "--animate=a.gif"]
+        + ["--num_steps=1"],
+        ["num_images: got 65", "of animate of 1 steps are 64"],
+    ),
+    (
+        ["--num_images=17", "--output_size=2048", "--npz=a.npz", "--animate=a.gif"]
+        + ["--num_steps=4"],
+        ["num_images: got 17", "of animate of 4 steps are 16"],
+    ),
+    (
+        ["--labels=0,1", "--output_dir=.", "--output=000001.png"],
+        ["output: got '000001.png'", "one of the 2 files of output_dir"],
     ),
 ]
 

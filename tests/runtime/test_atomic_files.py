@@ -40,6 +40,14 @@ def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path):
         check_output_file("output", tmp_path / ("画" * 86))
 
 
+def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "gone" / "b")
+    with pytest.raises(ValueError, match="^output: got .*, but the folder .*gone does not exist"):
+        check_output_file("output", tmp_path / "a")
+    (tmp_path / "gone").mkdir()
+    check_output_file("output", tmp_path / "a")
+
+
 def test_links_are_followed(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "a").write_text("old")
