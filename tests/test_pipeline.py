@@ -211,6 +211,49 @@ def test_a_request_of_another_model_is_refused(pipe, tmp_path):
     request = pipe.request([0])
     with pytest.raises(ValueError, match="^request: got class 7, allowed are 0 to 2"):
         pipe.draw(request._replace(labels=np.array([7])))
+    with pytest.raises(ValueError, match="^request: got class -1, allowed are 0 to 2"):
+        pipe.draw(request._replace(labels=np.array([-1])))
+    for part, counts in (
+        ({"labels": np.array([], int)}, "0, 1, 0"),
+        ({"labels": np.array([0, 1])}, "2, 1, 2"),
+        ({"image_index": np.arange(2)}, "1, 1, 2"),
+    ):
+        with pytest.raises(ValueError, match=f"^request: got .* of {counts} images, allowed"):
+            pipe.draw(request._replace(**part))
+
+
+def test_tokens_of_a_grid_without_cells_are_refused(pipe):
+    with pytest.raises(ValueError, match=r"^tokens: got int64 \(1, 0, 0\), allowed"):
+        pipe.decode(np.zeros((1, 0, 0), np.int64))
+
+
+def test_pictures_of_pillow_that_cannot_be_read_are_named(pipe, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "cut.bmp")
+    content = (tmp_path / "cut.bmp").read_bytes()
+    (tmp_path / "cut.bmp").write_bytes(content[:-20])
+    closed = Image.new("RGB", (8, 8))
+    closed.close()
+    numbers, nothing = Image.new("I", (8, 8)), Image.new("F", (0, 0))
+    with Image.open(tmp_path / "cut.bmp") as cut:
+        for image in (cut, closed, numbers, nothing):
+            with pytest.raises(ValueError, match="^images: got a picture of .* in mode .*, allow"):
+                pipe.encode([image])
+
+
+def test_masks_of_pillow_are_read_as_those_of_files(pipe):
+    drawn = pipe([0], seed=5)
+    mask_HW = np.zeros((8, 8), np.uint8)
+    mask_HW[:4, :4] = 255
+    painted = pipe.inpaint(drawn, [0], mask=mask_HW, seed=2)
+    grey = Image.fromarray(mask_HW)
+    light_first = Image.new("P", grey.size)  # its number 0 is white
+    light_first.putpalette([255, 255, 255, 0, 0, 0])
+    light_first.paste(1, (0, 0, 8, 8))
+    light_first.paste(0, (0, 0, 4, 4))
+    clear = Image.new("RGBA", grey.size)
+    clear.paste((255, 255, 255, 255), (0, 0, 4, 4))
+    for mask in (grey, grey.convert("1"), light_first, grey.convert("RGB"), clear, [light_first]):
+        np.testing.assert_array_equal(pipe.inpaint(drawn, [0], mask=mask, seed=2), painted)
 
 
 def test_the_same_is_drawn_whatever_jax_is_configured_to(pipe):

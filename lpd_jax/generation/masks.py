@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpd_jax.generation.pillow import as_greys
 from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError, shown
 
@@ -18,7 +19,8 @@ def pixel_mask(
     """The pixels to repaint, bool `[1 or B, H, W]`, from one of two descriptions.
 
     Args:
-        mask: bool or uint8 (0 keeps) of pixels `[H, W]`, of tokens `[h, w]`, or one an image.
+        mask: bool or uint8 (0 keeps) of pixels `[H, W]`, of tokens `[h, w]`, or one an image; or
+            Pillow's, of which black keeps.
         box: (top, left, height, width) in pixels.
         image_size: (height, width) in pixels.
         grid_size: the same in tokens.
@@ -36,6 +38,7 @@ def pixel_mask(
         f"is bool or uint8, {image_size} pixels or {grid_size} tokens, for all images or one an "
         "image"
     )
+    mask = as_greys(mask)
     mask_BHW = as_array("mask", mask, allowed)
     if mask_BHW.ndim == 2:
         mask_BHW = mask_BHW[None]

@@ -1,12 +1,13 @@
 """Pictures of Pillow for those who work with them; arrays inside."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lpd_jax.runtime.errors import UserError, shown
-from lpd_jax.runtime.picture_files import flattened
+from lpd_jax.runtime.picture_files import BLACK, WHITE, flattened
 
 OUTPUT_TYPES = ("numpy", "pil")
 
@@ -34,7 +35,7 @@ def as_arrays(images: Any) -> Any:
     profile explains are brought to sRGB. Clips are lists of frames, which become `[B, T, H, W, 3]`.
 
     Raises:
-        UserError: pictures of several sizes.
+        UserError: pictures of several sizes, or one that cannot be read.
     """
     if isinstance(images, Image.Image):
         images = [images]
@@ -49,7 +50,43 @@ def as_arrays(images: Any) -> Any:
         return np.stack(clips)
     if not is_list or not all(isinstance(image, Image.Image) for image in images):
         return images
+    check_one_size("images", images)
+    return np.stack([np.asarray(read_now("images", image)) for image in images])
+
+
+def as_greys(masks: Any) -> Any:
+    """Masks of Pillow, one `[H, W]` or many `[B, H, W]`, as uint8; anything else as it is.
+
+    They are read as those of files: the numbers of a palette are no greys, and what is not drawn,
+    since it is transparent, is 0.
+
+    Raises:
+        UserError: masks of several sizes, or one that cannot be read.
+    """
+    if isinstance(masks, Image.Image):
+        return np.asarray(read_now("mask", masks, BLACK).convert("L"))
+    is_list = isinstance(masks, list | tuple) and len(masks) > 0
+    if not is_list or not all(isinstance(mask, Image.Image) for mask in masks):
+        return masks
+    check_one_size("mask", masks)
+    return np.stack([as_greys(mask) for mask in masks])
+
+
+def check_one_size(name: str, images: Sequence[Image.Image]) -> None:
+    """Raises UserError for pictures of several sizes."""
     if len(sizes := {image.size for image in images}) > 1:
         got = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
-        raise UserError(f"images: got pictures of {got} pixels, allowed is one size")
-    return np.stack([np.asarray(flattened(image)) for image in images])
+        raise UserError(f"{name}: got pictures of {got} pixels, allowed is one size")
+
+
+def read_now(name: str, image: Image.Image, ground: tuple[int, int, int] = WHITE) -> Image.Image:
+    """`flattened`; UserError naming the argument for a file that turns out to be damaged."""
+    try:
+        image.load()  # of a file, which Pillow reads now: damaged, it raises anything
+        return flattened(image, ground)
+    except Exception as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{name}: got a picture of {image.width}x{image.height} pixels in mode {image.mode}, "
+            f"allowed are those that can be read ({problem})"
+        ) from None

@@ -96,15 +96,30 @@ def check_request(request: Any, config: DirectoryConfig) -> Request:
         raise UserError(
             f"request: got one of {got} tokens, allowed is one of this model, of {wanted}"
         )
-    if (largest := int(np.max(request.labels))) >= model.num_classes:
-        raise UserError(
-            f"request: got class {largest}, allowed are 0 to {model.num_classes - 1} of this model"
-        )
+    check_rows(request)
+    for label in (int(np.min(request.labels)), int(np.max(request.labels))):
+        if not 0 <= label < model.num_classes:
+            raise UserError(
+                f"request: got class {label}, allowed are 0 to {model.num_classes - 1} of this "
+                "model"
+            )
     family = transformer_of(model)
     if not family.any_order:  # another model's order and schedule may be as long as its own
         schedule = family.schedule(None, request.schedule.group_sizes)
         family.orders(request.order, schedule, len(request.labels))
     return request
+
+
+def check_rows(request: Request) -> None:
+    """Raises UserError where labels, orders and numbers of a request are not of as many images."""
+    numbers = request.labels if request.image_index is None else request.image_index
+    counts = [len(request.labels), len(request.order), len(numbers)]
+    if not counts[0] or len(set(counts)) > 1:
+        got = ", ".join(map(str, counts))
+        raise UserError(
+            f"request: got labels, order, image_index of {got} images, allowed is the same number, "
+            "1 or more"
+        )
 
 
 def resolve_labels(labels: Any, num_classes: int, class_names: Sequence[str]) -> np.ndarray:

@@ -56,7 +56,7 @@ def decode_pictures(
     """
     axes = tokenizer_of(config).axes
     tokens = as_array("tokens", tokens, "are whole numbers [batch, tokens]")
-    whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1
+    whole = np.issubdtype(tokens.dtype, np.integer) and tokens.ndim > 1 and all(tokens.shape[1:])
     if not whole or math.prod(tokens.shape[1:]) != math.prod(grid) or len(grid) != len(axes):
         raise UserError(
             f"tokens: got {tokens.dtype} {tokens.shape}, allowed are whole numbers "

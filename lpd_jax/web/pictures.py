@@ -53,11 +53,12 @@ def read_upload(name: str, content: bytes) -> np.ndarray:
 def from_text(name: str, text: Any) -> np.ndarray:
     """The same of base64, with or without "data:image/png;base64," before it."""
     allowed = "is a picture file in base64"
-    text = check_text(name, text, f"{allowed}, as a text")
+    text = check_text(name, text, "a picture file in base64, as a text")
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        return read_upload(name, base64.b64decode(text, validate=True))
+        # `base64` and mail break lines after 76 letters.
+        return read_upload(name, base64.b64decode("".join(text.split()), validate=True))
     except (binascii.Error, ValueError) as error:
         if isinstance(error, UserError):
             raise
