@@ -16,6 +16,7 @@ from absl import flags
 from lpd_jax.generation.model_help import model_help
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import check_number
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.model_directory import directory_digest
@@ -23,6 +24,7 @@ from lpd_jax.weights.model_directory import directory_digest
 with command_line.imports_of("page"):
     from lpd_jax.evaluation.avatar_classifier import load_classifier
     from lpd_jax.evaluation.judges import AVATARS, default_network
+    from lpd_jax.web.guards import checked_hosts
     from lpd_jax.web.server import listen, make_app, server_of
     from lpd_jax.web.studio import Classifier, Studio
 
@@ -32,15 +34,18 @@ HOST = flags.DEFINE_string("host", "127.0.0.1", "The address to listen on; 0.0.0
 PORT = flags.DEFINE_integer("port", 8765, "Of the address; 0 is any.", 0, 65535)
 HOSTS = flags.DEFINE_list("hosts", [], "Names by which others reach this server.")
 QUEUE = flags.DEFINE_integer("queue", 64, "Pictures that may wait.", 1, 10_000)
-TIME_LIMIT = flags.DEFINE_float("time_limit", 120.0, "Seconds that one may take.", 1.0, 86_400.0)
+TIME_LIMIT = flags.DEFINE_float("time_limit", 120.0, "Seconds that one may take.")
+
+LONGEST_LIMIT = 86_400.0  # seconds
 
 
 def main() -> None:
+    # absl's own bounds let NaN pass.
+    time_limit = check_number("time_limit", TIME_LIMIT.value, 1.0, LONGEST_LIMIT)
+    hosts = checked_hosts(HOSTS.value)
     with listen(HOST.value, PORT.value) as sock:
         studio = load_models()
-        app = make_app(
-            studio, most_waiting=QUEUE.value, time_limit=TIME_LIMIT.value, hosts=HOSTS.value
-        )
+        app = make_app(studio, most_waiting=QUEUE.value, time_limit=time_limit, hosts=hosts)
         host = f"[{HOST.value}]" if ":" in HOST.value else HOST.value
         print(f"open http://{host}:{sock.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         server_of(app).run(sockets=[sock])

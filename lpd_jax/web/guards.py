@@ -5,13 +5,16 @@ name it reached the server (`Host`). A site that points its own name at this mac
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lpd_jax.runtime.errors import shown
+from lpd_jax.runtime.errors import UserError, shown
+
+HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
 class Guard:
@@ -76,6 +79,18 @@ class Guard:
         # A proxy may call the server by another name than the browser does.
         known = place == host.lower() or name_of(place) in self.hosts - {"localhost"}
         return scheme in ("http", "https") and known
+
+
+def checked_hosts(hosts: Iterable[str]) -> list[str]:
+    """The names; UserError for an address with a port or a scheme, which no request is held to."""
+    names = list(hosts)
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise UserError(
+                f"hosts: got {shown(name)}, allowed are names as in paint.example.org, without "
+                "https:// and port"
+            )
+    return names
 
 
 def name_of(host: str) -> str:

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from lpd_jax.runtime.arguments import check_number
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.web import asks, pictures
-from lpd_jax.web.guards import Guard
+from lpd_jax.web.guards import Guard, checked_hosts
 from lpd_jax.web.jobs import Job, Jobs, QueueFull
 from lpd_jax.web.measures import as_text
 from lpd_jax.web.studio import Studio
@@ -59,7 +59,7 @@ def make_app(
 
     return Starlette(
         routes=server.routes(),
-        middleware=[Middleware(Guard, hosts=hosts, policy=policy_of(page.decode()))],
+        middleware=[Middleware(Guard, hosts=checked_hosts(hosts), policy=policy_of(page.decode()))],
         exception_handlers={
             UserError: on_user_error,
             HTTPException: on_http_error,
@@ -259,6 +259,8 @@ async def on_defect(request: Request, error: Exception) -> Response:
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that browsers can reach; UserError where there cannot be one."""
+    if not host:  # to the system that is every address: not what an empty variable of a shell means
+        raise UserError("host: got '', allowed is an address of this machine; 0.0.0.0 is all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=256)

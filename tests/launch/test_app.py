@@ -55,3 +55,9 @@ def test_what_is_wrong_is_one_line(tmp_path):
     told = tiny.run_python(SCRIPT, *twice, "--port=0", cwd=tmp_path)
     assert told.returncode == 2
     assert told.stderr == "app.py: more_models: got a second 'model', allowed is one of each name\n"
+    for option, problem in (
+        ("--time_limit=nan", "time_limit: got nan, allowed are numbers from 1.0 to 86,400.0\n"),
+        ("--hosts=https://a.org", "hosts: got 'https://a.org', allowed are names"),
+    ):
+        told = tiny.run_python(SCRIPT, "--model=model", "--port=0", option, cwd=tmp_path)
+        assert told.returncode == 2 and told.stderr.startswith(f"app.py: {problem}")

@@ -240,6 +240,8 @@ def test_an_address_that_is_taken_is_named():
             listen("127.0.0.1", port)
     with pytest.raises(UserError, match="^host, port: got 'no.such.host.invalid'"):
         listen("no.such.host.invalid", 0)
+    with pytest.raises(UserError, match="^host: got '', allowed is an address"):
+        listen("", 0)  # would be reached from everywhere
 
 
 def test_what_was_uploaded_is_not_kept():
