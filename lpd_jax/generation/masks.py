@@ -124,6 +124,8 @@ def paste_back(
     for ring in range(1, seam + 1):
         count_BHW1 = neighbour_sum(reached_BHW[..., None].astype(np.float32))
         ring_BHW1 = (count_BHW1 > 0) & ~reached_BHW[..., None]
+        if not ring_BHW1.any():  # a seam may be wider than the mask
+            break
         mean_BHWC = neighbour_sum(missed_BHWC) / np.maximum(count_BHW1, 1)
         missed_BHWC = np.where(ring_BHW1, mean_BHWC, missed_BHWC)
         fade = 1 - ring / (seam + 1)

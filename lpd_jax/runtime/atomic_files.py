@@ -69,7 +69,8 @@ def check_output_folder(name: str, path: str | PathLike) -> Any:
         return folder
     nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
-        raise UserError(f"{name}: got {shown_path(folder)}, but {nearest} is a file")
+        what = "a file" if nearest.exists() else "a link to nothing"
+        raise UserError(f"{name}: got {shown_path(folder)}, but {nearest} is {what}")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"{name}: got {shown_path(folder)}, but {nearest} cannot be written to")
     return folder

@@ -81,6 +81,16 @@ def test_a_difference_at_the_edge_fades_over_the_seam():
     assert pasted_BHWC[0, 10, 6:14, 0].tolist() == [140, 140, 130, 120, 110, 100, 100, 100]
 
 
+def test_a_seam_wider_than_the_mask_ends_with_it(monkeypatch):
+    sums = []
+    neighbour_sum = masks.neighbour_sum
+    monkeypatch.setattr(masks, "neighbour_sum", lambda x: sums.append(1) or neighbour_sum(x))
+    mask_BHW = np.zeros((1, 20, 20), bool)
+    mask_BHW[0, 8:12, 8:12] = True
+    masks.paste_back(random_pictures(0)[:1], random_pictures(1)[:1], mask_BHW, 4096)
+    assert len(sums) < 10
+
+
 def test_with_nothing_or_everything_masked_there_is_no_seam():
     original_BHWC, painted_BHWC = random_pictures(0), random_pictures(1)
     for value, want_BHWC in ((False, original_BHWC), (True, painted_BHWC)):

@@ -10,6 +10,7 @@ import pytest
 from lpd_jax.runtime import atomic_files
 from lpd_jax.runtime.atomic_files import (
     check_output_file,
+    check_output_folder,
     remove_leftovers,
     replacing_directory,
     replacing_file,
@@ -44,6 +45,8 @@ def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_work(tmp_p
     (tmp_path / "a").symlink_to(tmp_path / "gone" / "b")
     with pytest.raises(ValueError, match="^output: got .*, but the folder .*gone does not exist"):
         check_output_file("output", tmp_path / "a")
+    with pytest.raises(ValueError, match="^output: got .*, but .*a is a link to nothing"):
+        check_output_folder("output", tmp_path / "a")
     (tmp_path / "gone").mkdir()
     check_output_file("output", tmp_path / "a")
 
