@@ -80,6 +80,7 @@ def main() -> None:
     tokenizer = find_tokenizer(tokenizer_beside(model, TOKENIZER.value)) if draws else None
     if is_tokenizer(model) and LARGEST.value:
         raise UserError("largest: got True, allowed for a tokenizer is False")
+    check_choices(draws)
     layers = read_layers(model) if DECODE_LAYERS.value else None
     slices = [
         found for name in TOPOLOGY.value for found in find_slices(name, MATRIX_PRODUCTS.value)
@@ -105,6 +106,19 @@ def main() -> None:
         with open(output, "a", encoding="utf-8") as file:
             file.write("\n".join(table(rows)) + "\n\n")
         print(f"wrote {output}")
+
+
+def check_choices(draws: bool) -> None:
+    """Raises UserError for options that compile nothing, or that contradict each other."""
+    if not TOPOLOGY.value:
+        raise UserError("topology: got an empty list, allowed is at least one")
+    if not TRAIN.value and LARGEST.value:
+        raise UserError("train: got False, allowed with largest is True: it is the train step's")
+    if not TRAIN.value and not draws:
+        raise UserError(
+            "train: got False, allowed is True where there is no decode: of a tokenizer, and with "
+            "decode_batch=0"
+        )
 
 
 def read_layers(model: Any) -> tuple[int, int]:

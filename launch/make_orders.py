@@ -17,7 +17,7 @@ from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
 
-ORDER = flags.DEFINE_string("order", "locality", "raster, random, halton or locality.")
+ORDER = flags.DEFINE_string("order", "locality", "raster, random, halton, locality or region.")
 HEIGHT = flags.DEFINE_integer("height", 16, "Rows of the token grid.")
 WIDTH = flags.DEFINE_integer("width", 16, "Columns of the token grid.")
 NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Decoding steps, 1 to the number of tokens.")

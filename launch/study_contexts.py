@@ -46,8 +46,9 @@ def main() -> None:
     json_file, markdown_file = (
         check_output_file("output", f"{OUTPUT.value}{ending}") for ending in (".json", ".md")
     )
-    steps = tuple(parse_whole("steps", text) for text in STEP_COUNTS.value)
-    if not (MODELS.value and steps and ORDER_KINDS.value):
+    steps = tuple(dict.fromkeys(parse_whole("steps", text) for text in STEP_COUNTS.value))
+    orders = list(dict.fromkeys(ORDER_KINDS.value))  # a column each
+    if not (MODELS.value and steps and orders):
         raise UserError("models, orders, steps: got an empty list, allowed is at least one of each")
     images_BHWC, labels_B = validation_pictures(NUM_IMAGES.value)
     protocol = {
@@ -62,8 +63,8 @@ def main() -> None:
     digests = {name: model_digest(files) for name, files in models.items()}
     for name, files in models.items():
         nats = known.get(digests[name], {})
-        if [*nats] != ORDER_KINDS.value:
-            nats = measure(files, images_BHWC, labels_B, tuple(ORDER_KINDS.value), steps)
+        if [*nats] != orders:
+            nats = measure(files, images_BHWC, labels_B, tuple(orders), steps)
         known[digests[name]] = nats
         print(f"{name}: {', '.join(contexts_report.cells(nats, [*nats]))}", flush=True)
         rows = [
@@ -74,7 +75,7 @@ def main() -> None:
                 "nats": known[digest],
             }
             for name, digest in digests.items()
-            if [*known.get(digest, ())] == ORDER_KINDS.value  # measured now, or by an earlier run
+            if [*known.get(digest, ())] == orders  # measured now, or by an earlier run
         ]
         study = {"rows": rows, "protocol": {**protocol, "commit": provenance.git_commit()}}
         contexts_report.write(study, json_file, markdown_file)

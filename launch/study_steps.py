@@ -13,6 +13,7 @@ was made for; the seed is 0.
 
 Several processes, on one machine or many, draw a part each, and one writes the tables:
 
+    mkdir parts
     python launch/study_steps.py --draw_only --steps=8 --output=parts/8
     python launch/study_steps.py --draw_only --steps=20 --output=parts/20
     python launch/study_steps.py --steps=8,20 "--caches=parts/*_cache.json"

@@ -189,11 +189,12 @@ def judge_pictures() -> None:
         drawer = Drawer(files, MODEL.value)
         pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
     suites_for(judge, SUITES.value)
-    originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
-    reference = open_reference(REFERENCE.value, pictures, judge, originals, clips)
     folder = check_output_folder(
         "output", OUTPUT.value or default_folder(pictures, judge, SHARD.value)
     )
+    check_apart(folder)
+    originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
+    reference = open_reference(REFERENCE.value, pictures, judge, originals, clips)
     record = evaluate(
         pictures,
         judge,
@@ -206,6 +207,18 @@ def judge_pictures() -> None:
     if jax.process_index() == 0:
         tell(record, judge.warning)
         print(f"wrote {folder / 'evaluation.json'}")
+
+
+def check_apart(folder: Any) -> None:
+    """Raises UserError where pictures that are kept would come among those that are judged."""
+    source = buckets.located("pictures", PICTURES.value) if PICTURES.value else None
+    if SAVE.value != "png" or source is None or any(map(buckets.is_bucket, (source, folder))):
+        return
+    if folder.resolve().is_relative_to(source.resolve()) and source.is_dir():
+        raise UserError(
+            f"output: got {shown_path(folder)}, which lies in --pictures, allowed with save=png is "
+            "a folder elsewhere: the next command would judge what this one keeps"
+        )
 
 
 def tell(record: dict[str, Any], warning: str) -> None:
@@ -241,7 +254,11 @@ def asked_pictures(judge: Judge) -> PictureSet:
     if not TOKENIZER.value:
         return originals_for(judge)
     tokenizer = asked_tokenizer(TOKENIZER.value)
-    if name and (buckets.located("pictures", name) / INDEX_FILE).is_file():
+    if is_token_cache(name):
+        refuse(
+            [IMAGE_SIZE.name, PERCEPTUAL.name],
+            "given for a token cache, allowed for pictures: its tokens are decoded as they are",
+        )
         return first_pictures(TokenPictures(open_token_cache(name), tokenizer, name), count, name)
     originals = originals_for(judge)
     distance = None
@@ -249,6 +266,10 @@ def asked_pictures(judge: Judge) -> PictureSet:
         loss = load_perceptual(PerceptualConfig(network=PERCEPTUAL.value))
         distance = jax.tree_util.Partial(loss.distance, loss.params)
     return RebuiltPictures(tokenizer, TOKENIZER.value, originals, distance, PERCEPTUAL.value)
+
+
+def is_token_cache(name: str) -> bool:
+    return bool(name) and (buckets.located("pictures", name) / INDEX_FILE).is_file()
 
 
 def asked_tokenizer(name: str) -> Weights:

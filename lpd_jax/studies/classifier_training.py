@@ -14,6 +14,8 @@ import tqdm
 from lpd_jax import bundled
 from lpd_jax.evaluation import avatar_classifier as classifiers
 from lpd_jax.images import to_model_range
+from lpd_jax.models.settings import MAX_SEED
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.runtime.errors import UserError
 
 CELLS = 4  # the picture is cut into 4x4 cells, some of which come from another picture
@@ -37,6 +39,7 @@ class Settings:
 
     def __post_init__(self):
         check_positive(self, ("num_epochs", "images_per_class", "learning_rate"))
+        check_whole("seed", self.seed, 0, MAX_SEED)
 
 
 def check_positive(settings: Any, names: tuple[str, ...]) -> None:

@@ -28,6 +28,8 @@ from lpd_jax.evaluation.clip_classifier import (
     seen_shapes,
 )
 from lpd_jax.images import to_model_range
+from lpd_jax.models.settings import MAX_SEED
+from lpd_jax.runtime.arguments import check_whole
 from lpd_jax.studies import clip_damage
 from lpd_jax.studies.classifier_training import check_positive, make_optimizer, new_heads
 from lpd_jax.studies.clip_material import Material, look_at_all, validation_clips
@@ -53,6 +55,7 @@ class Settings:
 
     def __post_init__(self):
         check_positive(self, ("num_steps", "clips_per_class", "learning_rate"))
+        check_whole("seed", self.seed, 0, MAX_SEED)
 
 
 def train_clip_classifier(

@@ -13,6 +13,10 @@ WRONG = [
     ("avatars_par", ["--config.generation.num_steps=5"], "num_steps: got 5, allowed is"),
     ("avatars_par", ["--topology=v9-16"], "topology: got 'v9-16', allowed are names"),
     ("avatars_par", ["--decode_layers=2"], "decode_layers: got 2, allowed are two numbers: 2,4"),
+    ("avatars_vq", ["--notrain"], "train: got False, allowed is True where there is no decode"),
+    ("avatars_par", ["--notrain", "--decode_batch=0"], "train: got False, allowed is True where"),
+    ("avatars_par", ["--notrain", "--largest"], "train: got False, allowed with largest is True"),
+    ("avatars_par", ["--topology="], "topology: got an empty list, allowed is at least one"),
     ("avatars_par", ["--decode_layers=4,2"], "decode_layers: got 4,2, allowed are two numbers,"),
 ]
 

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from lpd_jax.data.token_cache import INDEX_FILE
+from lpd_jax.images import save_png
 from tests import avatars, tiny
 from tests.clip_writer import write_clip
 from tests.evaluation import judging
@@ -46,7 +48,21 @@ WRONG = [
         ["--pictures=small.npz", "--network=avatars12", "--split=train"],
         ["split", "folder or a file", "all of it"],
     ),
+    (
+        ["--pictures=tokens", "--tokenizer=avatars", "--image_size=8", "--network=avatars12"],
+        ["image_size", "for a token cache", "as they are"],
+    ),
+    (
+        ["--pictures=tokens", "--tokenizer=avatars", "--perceptual=vgg16", "--network=avatars12"],
+        ["perceptual", "for a token cache", "as they are"],
+    ),
+    (
+        ["--pictures=photos", "--output=photos/judged", "--save=png", "--network=avatars12"],
+        ["output", "in --pictures", "elsewhere"],
+    ),
 ]
+
+THERE = ("avatars", "cats", "small.npz", "clips", "films", "tokens", "photos")
 
 # Of many calls in one process only the first could join a job: each is told that there is none.
 ALONE = """
@@ -68,6 +84,11 @@ def folder(tmp_path_factory):
     judging.write_pictures(folder / "small.npz")
     tiny.write_clip_model(folder / "clips")
     write_clip(folder / "films" / "a.mp4", 3)
+    for name in ("tokens", "photos"):
+        (folder / name).mkdir()
+    (folder / "tokens" / INDEX_FILE).write_text("{}")
+    for number in range(2):
+        save_png(folder / "photos" / f"{number}.png", np.full((64, 64, 3), number, np.uint8))
     return folder
 
 
@@ -76,7 +97,7 @@ def filled_in(folder, options):
     found = []
     for option in options:
         name, _, value = option.partition("=")
-        there = value in ("avatars", "cats", "small.npz", "clips", "films")
+        there = value.partition("/")[0] in THERE
         found.append(f"{name}={folder / value}" if there else option)
     return found
 

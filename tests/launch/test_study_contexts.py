@@ -27,8 +27,8 @@ def models(tmp_path_factory):
 
 @pytest.mark.slow  # a process that compiles a model for each schedule
 def test_each_model_is_judged_in_each_context_and_no_row_twice(models, tmp_path):
-    options = [f"--models={models[0]}", "--num_images=12", "--steps=16,2", "--output=c"]
-    options += ["--orders=random,raster"]
+    options = [f"--models={models[0]}", "--num_images=12", "--steps=16,2,16", "--output=c"]
+    options += ["--orders=random,raster,random"]
     first, again = one_process.run_cases(
         SCRIPT, [(tmp_path, options), (tmp_path, options)], tmp_path, one_process.FEW_PICTURES
     )

@@ -156,6 +156,8 @@ def test_bad_input_is_one_clear_line(tiny, tmp_path):
         train_tiny(dataclasses.replace(TINY, images_per_class=9))
     with pytest.raises(ValueError, match="num_epochs: got 0"):
         classifier_training.Settings(num_epochs=0)
+    with pytest.raises(ValueError, match="seed: got -1, allowed are whole numbers from 0 to"):
+        classifier_training.Settings(seed=-1)
     with pytest.raises(FileNotFoundError, match="classifier: no file .*missing"):
         classifiers.load_classifier(tmp_path / "missing")
     whole = tmp_path / "whole.safetensors"

@@ -69,6 +69,8 @@ def test_wrong_files_and_clips_are_one_line(tmp_path):
         random_classifier().features(np.zeros((2, 5, 32, 32, 3), np.uint8))
     with pytest.raises(ValueError, match="num_steps: got 0"):
         training.Settings(num_steps=0)
+    with pytest.raises(ValueError, match="seed: got -1, allowed are whole numbers from 0 to"):
+        training.Settings(seed=-1)
 
 
 def test_motions_are_told_whatever_the_face():
