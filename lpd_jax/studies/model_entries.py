@@ -1,6 +1,7 @@
 """Models that a study compares: which there are, and which of them are one row."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lpd_jax.models.settings import Generation
@@ -42,6 +43,7 @@ def make_entries(
     if not texts:
         raise UserError("models: got none, allowed is at least one model directory")
     targets = [models_study.parse_target(text) for text in texts]
+    check_labels(texts, targets)
     models = {name: load_models(name) for name in dict.fromkeys(x.name for x in targets)}
     entries = []
     for target in targets:
@@ -57,6 +59,18 @@ def make_entries(
         entries += [Entry(target.label, files, point, settings) for point in points]
     check_one_tokenizer(models.values())
     return entries
+
+
+def check_labels(texts: Sequence[str], targets: Sequence[models_study.Target]) -> None:
+    """Raises UserError for models of one label that nobody gave: one row would average them."""
+    names: dict[str, str] = {}
+    for text, target in zip(texts, targets, strict=True):
+        first = names.setdefault(target.label, target.name)
+        if "=" not in text and Path(first) != Path(target.name):
+            raise UserError(
+                f"models: got {shown(first)} and {shown(target.name)}, both called "
+                f"{shown(target.label)}, allowed are different names, or LABEL=DIR of each"
+            )
 
 
 def check_one_tokenizer(models: Iterable[ModelFiles]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lpd_jax.runtime.atomic_files import replacing_file
+from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.json_files import read_json
 
@@ -47,18 +48,20 @@ def read_caches(patterns: Iterable[str]) -> dict[str, Any]:
     """Finished points of several files; the first that has one is asked for it.
 
     Args:
-        patterns: files, or patterns with * and ? that at least one file fits.
+        patterns: files, of buckets too, or patterns with * and ? that at least one local file fits.
 
     Raises:
         UserError: a file that is not there or not ours.
     """
     known: dict[str, Any] = {}
     for pattern in patterns:
-        files = sorted(glob.glob(pattern)) or ([pattern] if Path(pattern).exists() else [])
-        if not files:
+        place = located("caches", pattern)
+        found = [] if is_bucket(place) else sorted(glob.glob(str(place)))
+        files = list(map(Path, found)) or [place]
+        if not files[0].exists():
             raise UserError(f"caches: got {shown(pattern)}, allowed are files that are there")
         for file in files:
-            known = read_cache(Path(file), "caches") | known
+            known = read_cache(file, "caches") | known
     return known
 
 

@@ -16,6 +16,7 @@ WRONG = [
     (["--models=TWO_TOKENIZERS"], ["several tokenizers"]),
     (["--models=ANY_ORDER,ANY_ORDER"], ["models", "any_order", "twice"]),
     (["--models=ANY_ORDER@few"], ["models", "'few'", "whole numbers"]),
+    (["--models=a/best,b/best"], ["models", "'a/best'", "'b/best'", "LABEL=DIR"]),
     (["--models=here="], ["models", "'here='", "LABEL=DIR@STEPS"]),
     (["--seeds=1,2,1"], ["seeds", "1, 2, 1", "different"]),
     (["--seeds=-1"], ["seed", "-1"]),

@@ -20,11 +20,12 @@ def distances(known):
     return {key: entry["frechet_distance"] for key, entry in known.items()}
 
 
-def test_parts_are_merged_and_the_first_that_has_a_point_counts(tmp_path):
+def test_parts_are_merged_and_the_first_that_has_a_point_counts(tmp_path, monkeypatch):
     write(tmp_path / "part_1_cache.json", a=1, b=2)
     write(tmp_path / "part_2_cache.json", b=3, c=4)
     last = write(tmp_path / "last.json", c=5, d=6)
-    known = study_cache.read_caches([f"{tmp_path}/part_*_cache.json", str(last)])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    known = study_cache.read_caches([f"{tmp_path}/part_*_cache.json", f"~/{last.name}"])
     assert distances(known) == {"a": 1, "b": 2, "c": 4, "d": 6}
 
 
