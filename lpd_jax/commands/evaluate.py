@@ -128,7 +128,9 @@ def check_options_for(judge: Judge) -> None:
     of_clips = [flag.name for flag in (FRAME_RATE, NUM_FRAMES, WINDOW, LISTS, LIST_NUMBER)]
     if not judge.judges_clips:
         refuse(of_clips, "given for pictures, allowed with a network that judges clips")
-    elif not LISTS.value:
+    else:
+        check_clip_files()
+    if judge.judges_clips and not LISTS.value:
         refuse([SPLIT.name, LIST_NUMBER.name], "given without lists, allowed for clips with them")
     if not PICTURES.value:
         allowed = "given without pictures, allowed with them"
@@ -137,6 +139,26 @@ def check_options_for(judge: Judge) -> None:
             refuse([SPLIT.name], allowed)
     elif not judge.judges_clips and not is_data_set(PICTURES.value):
         refuse([SPLIT.name], "given for a folder or a file, allowed is none: all of it is judged")
+
+
+def check_clip_files() -> None:
+    """Raises UserError for a choice of windows where there are no files of clips to cut them of."""
+    judged, real = holds_clips(PICTURES), holds_clips(REFERENCE)
+    if PICTURES.value and not judged:
+        refuse([NUM_FRAMES.name], "given without a folder in pictures, whose clips have their own")
+    if not judged and not real:
+        refuse(
+            [FRAME_RATE.name, WINDOW.name, LISTS.name, LIST_NUMBER.name, SPLIT.name],
+            "given without a folder of clips, allowed with one in pictures or reference",
+        )
+
+
+def holds_clips(flag: Any) -> bool:
+    """Whether an option names a folder of clips: no file, no token cache. What is not there may."""
+    name = flag.value
+    return (
+        bool(name) and not buckets.located(flag.name, name).is_file() and not is_token_cache(name)
+    )
 
 
 def is_data_set(name: str) -> bool:

@@ -60,16 +60,29 @@ WRONG = [
         ["--pictures=photos", "--output=photos/judged", "--save=png", "--network=avatars12"],
         ["output", "in --pictures", "elsewhere"],
     ),
+    (
+        ["--model=clips", "--network=i3d", "--reference=small.npz", "--window=random"],
+        ["window", "without a folder of clips", "reference"],
+    ),
+    (
+        ["--pictures=small.npz", "--network=i3d", "--reference=films", "--num_frames=16"],
+        ["num_frames", "without a folder in pictures"],
+    ),
 ]
 
 THERE = ("avatars", "cats", "small.npz", "clips", "films", "tokens", "photos")
 
 # Of many calls in one process only the first could join a job: each is told that there is none.
+# I3D's weights, which nobody has here, are not looked for.
 ALONE = """
 import jax
 def initialize(*arguments):
     raise ValueError("no launcher")
 jax.distributed.initialize = initialize
+import contextlib, types
+from lpd_jax.evaluation import judges
+judges.find_i3d = lambda name, field: contextlib.nullcontext()
+judges.load_i3d = lambda path: types.SimpleNamespace(digest="", num_features=4, protocol=dict)
 """
 
 
