@@ -147,18 +147,14 @@ def check_clip_files() -> None:
     if PICTURES.value and not judged:
         refuse([NUM_FRAMES.name], "given without a folder in pictures, whose clips have their own")
     if not judged and not real:
-        refuse(
-            [FRAME_RATE.name, WINDOW.name, LISTS.name, LIST_NUMBER.name, SPLIT.name],
-            "given without a folder of clips, allowed with one in pictures or reference",
-        )
+        why = "given without a folder of clips, allowed with one in pictures or reference"
+        refuse([x.name for x in (FRAME_RATE, WINDOW, LISTS, LIST_NUMBER, SPLIT)], why)
 
 
 def holds_clips(flag: Any) -> bool:
     """Whether an option names a folder of clips: no file, no token cache. What is not there may."""
-    name = flag.value
-    return (
-        bool(name) and not buckets.located(flag.name, name).is_file() and not is_token_cache(name)
-    )
+    name = flag.value or ""
+    return name != "" and not (buckets.located(flag.name, name).is_file() or is_token_cache(name))
 
 
 def is_data_set(name: str) -> bool:
@@ -211,9 +207,8 @@ def judge_pictures() -> None:
         drawer = Drawer(files, MODEL.value)
         pictures = drawer.pictures(generation, NUM_IMAGES.value, LABEL_KIND.value)
     suites_for(judge, SUITES.value)
-    folder = check_output_folder(
-        "output", OUTPUT.value or default_folder(pictures, judge, SHARD.value)
-    )
+    name = OUTPUT.value or default_folder(pictures, judge, SHARD.value)
+    folder = check_output_folder("output", name)
     check_apart(folder)
     originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
     reference = open_reference(REFERENCE.value, pictures, judge, originals, clips)
@@ -233,13 +228,14 @@ def judge_pictures() -> None:
 
 def check_apart(folder: Any) -> None:
     """Raises UserError where pictures that are kept would come among those that are judged."""
-    source = buckets.located("pictures", PICTURES.value) if PICTURES.value else None
-    if SAVE.value != "png" or source is None or any(map(buckets.is_bucket, (source, folder))):
+    if SAVE.value != "png" or not PICTURES.value or buckets.is_bucket(folder):
+        return
+    source = buckets.located("pictures", PICTURES.value)
+    if buckets.is_bucket(source):
         return
     if folder.resolve().is_relative_to(source.resolve()) and source.is_dir():
         raise UserError(
-            f"output: got {shown_path(folder)}, which lies in --pictures, allowed with save=png is "
-            "a folder elsewhere: the next command would judge what this one keeps"
+            f"output: got {shown_path(folder)}, in --pictures, allowed with save=png is elsewhere"
         )
 
 
@@ -277,10 +273,8 @@ def asked_pictures(judge: Judge) -> PictureSet:
         return originals_for(judge)
     tokenizer = asked_tokenizer(TOKENIZER.value)
     if is_token_cache(name):
-        refuse(
-            [IMAGE_SIZE.name, PERCEPTUAL.name],
-            "given for a token cache, allowed for pictures: its tokens are decoded as they are",
-        )
+        why = "given for a token cache, allowed for pictures: its tokens are decoded as they are"
+        refuse([IMAGE_SIZE.name, PERCEPTUAL.name], why)
         return first_pictures(TokenPictures(open_token_cache(name), tokenizer, name), count, name)
     originals = originals_for(judge)
     distance = None
