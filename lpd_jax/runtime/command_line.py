@@ -28,6 +28,7 @@ from lpd_jax.runtime.config_files import (
     config_first,
     problem_in_config,
     problem_with_path,
+    sections_given,
 )
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, one_line, shown
@@ -171,14 +172,38 @@ def _chosen_command(arguments: Sequence[str], commands: Sequence[str]) -> Sequen
 def define_config(help_text: str) -> flags.FlagHolder:
     """The flag --config=FILE, and --config.field=value for each field of a section of it.
 
-    Fields that the file leaves to their defaults can be given too; who reads the config refuses
-    names and types that it does not know.
+    Fields and sections that the file leaves to their defaults can be given too; who reads the
+    config refuses names and types that it does not know.
     """
     holder = config_flags.DEFINE_config_file(
         "config", None, help_text, lock_config=False, accept_new_attributes=True
     )
+    flag = flags.FLAGS["config"]
+    flag.parser = _SectionsParser(flag.parser)
     flags.mark_flag_as_required("config")
     return holder
+
+
+class _SectionsParser(flags.ArgumentParser):
+    """Reads a config file, and adds the sections whose fields only the command line gives.
+
+    ml_collections takes new fields of the sections that are there.
+    """
+
+    def __init__(self, file_parser: flags.ArgumentParser):
+        self.file_parser = file_parser
+
+    def parse(self, argument: str) -> object:
+        config = self.file_parser.parse(argument)
+        if isinstance(config, ConfigDict):
+            with config.unlocked():
+                for name in sections_given(sys.argv):
+                    if name not in config:
+                        config[name] = ConfigDict()
+        return config
+
+    def flag_type(self) -> str:
+        return str(self.file_parser.flag_type())
 
 
 def _parse_flags(
@@ -204,12 +229,13 @@ def _parse_flags(
         if asked_for_help and more_help is not None:
             print(more_help(argv[1:]))
         sys.exit(0 if asked_for_help else end.code)
-    except (flags.Error, ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+    except (flags.Error, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         if os.environ.get("LPD_JAX_TRACEBACK"):
             raise
         wrong: Exception = error
         try:
-            _check_config_fields(list(argv))
+            if isinstance(error, AttributeError | LookupError):  # of a name, not of a value
+                _check_config_fields(list(argv))
         except UserError as unknown_field:
             wrong = unknown_field
         sys.exit(_fail(problem_in_config(wrong, _config_file(argv)) or wrong))

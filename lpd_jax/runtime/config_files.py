@@ -9,6 +9,7 @@ from typing import Any
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 CONFIG_FLAG = re.compile(r"--?config(?:=(?P<value>.*))?", re.DOTALL)
+SECTION_FLAG = re.compile(r"--?(?:no)?config\.(\w+)\.\w")
 WITHOUT_FUNCTION = "has no attribute 'get_config'"
 
 
@@ -89,3 +90,9 @@ def config_first(argv: Sequence[str]) -> list[str]:
             end = index + (2 if match["value"] is None else 1)
             return [program, *options[index:end], *options[:index], *options[end:]]
     return list(argv)
+
+
+def sections_given(argv: Sequence[str]) -> list[str]:
+    """Names of the sections of which arguments give a field: "every" of --config.every.log=1."""
+    found = (SECTION_FLAG.match(argument) for argument in argv)
+    return list(dict.fromkeys(match[1] for match in found if match))

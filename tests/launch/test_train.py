@@ -137,6 +137,10 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
             "model.codebook: got an unknown field, allowed are ",
         ),
         ("lpd", "--config.tokenizer=nowhere", "tokenizer: got 'nowhere', which is neither"),
+        # Of sections that the file leaves out.
+        ("lpd", "--config.compute.dtype=int8", "compute.dtype: got 'int8', allowed are float32"),
+        ("lpd", "--config.evalution.suites=adm", "evalution: got an unknown field, allowed are "),
+        ("lpd", "--config.model.grid_size[0]=5", "config.model.grid_size[0]: got an unknown"),
         ("lpd_ready", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
     ],
 )

@@ -9,6 +9,7 @@ from lpd_jax.runtime.config_files import (
     config_first,
     problem_in_config,
     problem_with_path,
+    sections_given,
 )
 from lpd_jax.runtime.errors import UserError
 
@@ -98,3 +99,9 @@ def test_the_file_may_stand_behind_its_fields(option):
 def test_without_a_file_or_behind_the_last_option_all_stay_where_they_are():
     for argv in (["train.py"], ["train.py", "--config.seed=1"], ["train.py", "--", "--config=a"]):
         assert config_first(argv) == argv
+
+
+def test_sections_are_those_whose_fields_are_given():
+    fields = ["--config.every.log=1", "-noconfig.data.random_views", "--config.every.save=2"]
+    others = ["--config=a.py", "--config.seed=1", "--workdir=config.fid.x", "--config.mesh={}"]
+    assert sections_given(["train.py", *fields, *others]) == ["every", "data"]
