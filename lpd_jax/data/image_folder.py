@@ -171,6 +171,11 @@ class FolderPictures:
     def name(self, index: int) -> str:
         return printable(str(self.folder / self.files[index]))
 
+    def is_gone(self, index: int) -> bool:
+        """Whether the folder that a file was found in is gone, as with its disk."""
+        folder = self.folder / os.path.dirname(self.files[index])
+        return not is_bucket(self.root) and not os.path.isdir(folder)
+
     def digest_of_sizes(self) -> str:
         """Tells files of the same names apart, copies of them not; "" for those of a bucket.
 

@@ -14,6 +14,7 @@ from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.tfds_pictures import TfdsPictures
 from lpd_jax.images import LARGEST_SIDE, adm_center_crop, center_crop, random_crop
 from lpd_jax.runtime.arguments import check_choice, check_whole
+from lpd_jax.runtime.disk_faults import OF_READING, DiskError
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import large_ones_in_turn, read_picture
 
@@ -136,7 +137,12 @@ class ImageSource:
         raise UserError(f"data: got {len(self)} {self.noun}s, of which none can be read")
 
     def read(self, index: int, view: int = 0) -> tuple[np.ndarray, int]:
-        """Image uint8 `[S, S, 3]` and label of exactly this record; BadImage if it is damaged."""
+        """Image uint8 `[S, S, 3]` and label of exactly this record.
+
+        Raises:
+            BadImage: it is missing or damaged.
+            DiskError: nothing is wrong with it; where bad ones are skipped, all would be.
+        """
         try:
             content, label = self.pictures.load(index)
             if view and self.has_random_views:
@@ -146,7 +152,18 @@ class ImageSource:
         except (OSError, ValueError, MemoryError) as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             name = self.pictures.name(index)
+            if self.disk_is_at_fault(error, index):
+                raise DiskError(
+                    f"{self.noun} {name}: could not be read ({problem}), and others neither"
+                ) from None
             raise BadImage(f"{self.noun} {name}: {self.problems} ({problem})") from None
+
+    def disk_is_at_fault(self, error: Exception, index: int) -> bool:
+        """Whether it is the disk, or a limit of the machine, that a picture cannot be read."""
+        if not isinstance(error, OSError):
+            return False
+        is_gone = getattr(self.pictures, "is_gone", None)
+        return error.errno in OF_READING or (is_gone is not None and is_gone(index))
 
     def crop(self, content: bytes | np.ndarray) -> np.ndarray:
         """The centre crop of a file's bytes or of pixels, uint8 `[S, S, 3]`."""

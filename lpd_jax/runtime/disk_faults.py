@@ -27,6 +27,22 @@ OF_ANY_ACCESS = (
     errno.EACCES,
     errno.EPERM,
 )
+# Who reads meets these, and they are no fault of the file: the process or the machine is at a limit,
+# or what holds the file does not answer. At another time the same file is read.
+OF_READING = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENODEV,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+)
 NAMES_A_PATH = re.compile(r"(^|[\s\"'(])/")
 # As TensorStore and libraries in Rust write them.
 NUMBERS = re.compile(r"os[_ ]error(?:_code)?[ =:']+(\d+)")
@@ -34,6 +50,8 @@ NUMBERS = re.compile(r"os[_ ]error(?:_code)?[ =:']+(\d+)")
 
 class DiskError(OSError):
     """What was being written could not be: the disk is full, read-only or gone.
+
+    Or what was being read, where the disk is gone or the machine is at its limits.
 
     Nothing is wrong with what the user gave: launch scripts show the line and exit with 1.
     """

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -21,6 +22,7 @@ from lpd_jax.data.data_config import EXIF, DataConfig
 from lpd_jax.data.image_folder import FolderPictures
 from lpd_jax.data.pictures import BadImage, open_images
 from lpd_jax.images import adm_center_crop
+from lpd_jax.runtime.disk_faults import DiskError
 from lpd_jax.runtime.picture_files import read_picture
 from tests import tiny
 from tests.data import photos
@@ -205,6 +207,26 @@ def test_a_damaged_or_missing_image_is_named(split_folders):
     # So it reaches the training loop from the threads that read ahead.
     with pytest.raises(ValueError, match="^image .*: missing or damaged"):
         list(validation_batches(source, 3, num_threads=2))
+
+
+@pytest.mark.parametrize("bad_images", ["fail", "skip"])
+def test_a_disk_that_is_gone_makes_no_picture_a_bad_one(split_folders, monkeypatch, bad_images):
+    """Skipping would go through all of them, and a token cache would lack them for good."""
+    source = open_images(folder_config(split_folders, bad_images=bad_images), "train")
+
+    def read(file):
+        raise OSError(errno.EMFILE, "Too many open files", str(file))
+
+    with monkeypatch.context() as patches:
+        patches.setattr("lpd_jax.data.image_folder.read_file", read)
+        with pytest.raises(DiskError, match="ant/0.png: could not be read .*Too many open files"):
+            source[0]
+    (split_folders / "train").rename(split_folders / "away")
+    with pytest.raises(DiskError, match="ant/0.png: could not be read .*No such file"):
+        source[0]
+    (split_folders / "away").rename(split_folders / "train")
+    same(source[0], 0, 0)
+    assert not source.bad_images
 
 
 def test_a_damaged_image_is_skipped_on_demand_and_named_once(split_folders, caplog):
