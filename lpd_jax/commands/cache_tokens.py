@@ -30,6 +30,7 @@ from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.loading import load_weights
 
 with command_line.imports_of("train"):
+    from lpd_jax.data.image_folder import check_apart
     from lpd_jax.data.token_cache import (
         INDEX_FILE,
         CacheIndex,
@@ -93,6 +94,7 @@ def cache_tokens() -> None:
         foreign = open_foreign_caches(FROM.value, SPLIT.value)
         settings = plan_import(foreign, tokenizer, model, crop_ratios(), SHARD.value)
     else:
+        check_apart("output", OUTPUT.value, config.data)
         job = plan_cache(tokenizer, config.data, SPLIT.value, views, crop_ratios(), SHARD.value)
         settings = job.settings
     check_cache(settings, model, settings.tokenizer)

@@ -8,10 +8,12 @@ import unicodedata
 import zlib
 from collections.abc import Sequence
 
+from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.folder_walk import (
     class_folders,
     files_beside,
     folder_names,
+    is_hidden,
     subfolder,
     tell,
     walk_classes,
@@ -191,6 +193,26 @@ class FolderPictures:
                 size = -1
             digest.update(f"{size}\n".encode())
         return digest.hexdigest()[:16]
+
+
+def check_apart(field: str, output: str | os.PathLike, config: DataConfig) -> None:
+    """Raises UserError for a folder to write to that would be a class of the data, or part of one.
+
+    The next command would find a class without pictures there, or learn the pictures of a run.
+    """
+    is_folder = config.dataset in ("folder", "clips") and not config.lists
+    if not is_folder or is_bucket(config.path) or is_bucket(output):
+        return
+    root = located("data.path", config.path)
+    names = [config.train_split, config.validation_split, *SPLIT_FOLDERS["validation"], "train"]
+    splits = [subfolder(root, name) for name in names if name]
+    for folder in [split for split in splits if class_folders(split)] or [root]:
+        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(folder))
+        if inside.split(os.sep)[0] != os.pardir and not is_hidden(inside.replace(os.sep, "/")):
+            raise UserError(
+                f"{field}: got {shown_path(output)}, which would be a class of the data in "
+                f"{shown_path(folder)}; allowed is a folder outside of it"
+            )
 
 
 def is_of_split(name: str) -> bool:

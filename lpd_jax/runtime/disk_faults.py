@@ -27,8 +27,8 @@ OF_ANY_ACCESS = (
     errno.EACCES,
     errno.EPERM,
 )
-# Who reads meets these, and they are no fault of the file: the process or the machine is at a limit,
-# or what holds the file does not answer. At another time the same file is read.
+# Who reads meets these, and they are no fault of the file: the process or the machine is at a
+# limit, or what holds the file does not answer. At another time the same file is read.
 OF_READING = (
     errno.EMFILE,
     errno.ENFILE,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lpd_jax.data.batches import TrainingBatches, batch_rows, to_devices
+from lpd_jax.data.image_folder import check_apart
 from lpd_jax.models.parameters import init_boxed
 from lpd_jax.runtime.bound_arrays import compile_with
 from lpd_jax.runtime.jax_settings import own_settings
@@ -95,6 +96,7 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_the_newest(workdir))
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))
+        check_apart("workdir", place.path, config.data)
         stack.enter_context(place.sole_writer())
         start = find_start(model, config, place)
         judges = open_judges(model, config, place.local)

@@ -1,5 +1,6 @@
 """Images by index: which file is which record, what is cropped how, and what is refused."""
 
+import contextlib
 import copy
 import dataclasses
 import errno
@@ -19,10 +20,11 @@ from PIL import Image
 from lpd_jax.bundled import load_avatars
 from lpd_jax.data.batches import TrainingBatches, validation_batches
 from lpd_jax.data.data_config import EXIF, DataConfig
-from lpd_jax.data.image_folder import FolderPictures
+from lpd_jax.data.image_folder import FolderPictures, check_apart
 from lpd_jax.data.pictures import BadImage, open_images
 from lpd_jax.images import adm_center_crop
 from lpd_jax.runtime.disk_faults import DiskError
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.picture_files import read_picture
 from tests import tiny
 from tests.data import photos
@@ -207,6 +209,29 @@ def test_a_damaged_or_missing_image_is_named(split_folders):
     # So it reaches the training loop from the threads that read ahead.
     with pytest.raises(ValueError, match="^image .*: missing or damaged"):
         list(validation_batches(source, 3, num_threads=2))
+
+
+@pytest.mark.parametrize(
+    ("data", "output", "is_apart"),
+    [
+        ("train", "train/run", False),
+        ("train", "train", False),
+        ("train", "train/ant/run", False),
+        ("train", "train/.run", True),
+        ("train", "trained", True),
+        ("train", "run", True),
+        (".", "run", True),  # beside the splits
+        (".", "val/run", False),
+        (".", "train/run", False),
+    ],
+)
+def test_a_run_among_the_class_folders_is_refused(
+    split_folders, monkeypatch, data, output, is_apart
+):
+    """Its own samples would be a class."""
+    monkeypatch.chdir(split_folders)
+    with contextlib.nullcontext() if is_apart else pytest.raises(UserError, match="^workdir: got "):
+        check_apart("workdir", output, folder_config(data))
 
 
 @pytest.mark.parametrize("bad_images", ["fail", "skip"])
