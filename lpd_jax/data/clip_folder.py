@@ -68,7 +68,7 @@ class ListedClips:
         """The words of each line of a list; UserError where a line has too few."""
         path = self.lists / file
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin it with a mark
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"lists: got {shown_path(self.lists)}, whose {file} cannot be read "

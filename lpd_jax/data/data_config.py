@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lpd_jax.images import LARGEST_SIDE
 from lpd_jax.models.tokenizer_family import ENCODE_PRECISIONS, EXACT
 from lpd_jax.runtime.config_fields import check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
@@ -102,6 +103,11 @@ class DataConfig:
         for field in ("image_size", "num_threads", "num_frames"):
             if getattr(self, field) < 0:
                 raise UserError(f"data.{field}: got {getattr(self, field)}, allowed is 0 or more")
+        for field, most in {"image_size": LARGEST_SIDE, "num_threads": MOST_THREADS}.items():
+            if getattr(self, field) > most:
+                raise UserError(
+                    f"data.{field}: got {getattr(self, field)}, allowed is {most} at most"
+                )
         if self.dataset == "clips" and not self.num_frames:
             raise UserError("data.num_frames: got 0, allowed with dataset 'clips' is 1 or more")
         if not 0 < self.random_crop <= 1:

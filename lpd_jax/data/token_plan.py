@@ -88,6 +88,7 @@ def write_token_cache(
     num_threads: int = 8,
     share: Share | None = None,
     exchange: Exchange | None = None,
+    field: str = "output",
 ) -> None:
     """Writes the shards of this process that are not there yet; process 0 ends with the index.
 
@@ -100,7 +101,7 @@ def write_token_cache(
             None is `images_at_once`.
         num_threads: that read images ahead, one batch each.
         share: see `write_shards`.
-        exchange: see `write_shards`.
+        exchange, field: see `write_shards`.
 
     Raises:
         UserError: as `write_shards`; an image cannot be read.
@@ -119,7 +120,7 @@ def write_token_cache(
 
         return read_shard
 
-    write_shards(folder, job.settings, open_encoder, "encoding", share, exchange)
+    write_shards(folder, job.settings, open_encoder, "encoding", share, exchange, field)
 
 
 def images_at_once(job: Job, num_devices: int) -> int:

@@ -55,6 +55,7 @@ def write_shards(
     verb: str,
     share: Share | None = None,
     exchange: Exchange | None = None,
+    field: str = "output",
 ) -> None:
     """Writes the shards of this process that are not there yet; process 0 ends with the index.
 
@@ -67,6 +68,7 @@ def write_shards(
         verb: what the progress bar says is done.
         share: this process's part of the shards; None divides over all processes.
         exchange: between the folders of the processes; None: all see the same folder.
+        field: what the user calls the folder, or what it lies in, for errors.
 
     Raises:
         UserError: the folder holds another cache, cannot be written to, is written to by another
@@ -75,7 +77,8 @@ def write_shards(
     share = share or process_share()
     # The processes of a job write to one folder, each its own shards; the first keeps others out.
     writes = share.index == 0 and not (folder / INDEX_FILE).is_file()
-    with writing_to("output", folder) if writes else contextlib.nullcontext():
+    with writing_to(field, folder) if writes else contextlib.nullcontext():
+        prepare_folder(folder, settings, share, field)
         write_missing(folder, settings, open_tokens, verb, share, exchange)
 
 
@@ -87,8 +90,7 @@ def write_missing(
     share: Share,
     exchange: Exchange | None,
 ) -> None:
-    """`write_shards` to a folder that nobody else writes to."""
-    prepare_folder(folder, settings, share)
+    """`write_shards` to a folder that is prepared, and that nobody else writes to."""
     wait_for_files("token cache is begun", exchange)
     if (folder / INDEX_FILE).is_file():
         return
@@ -121,13 +123,15 @@ def progress_bar(
     )
 
 
-def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) -> None:
+def prepare_folder(
+    folder: pathlib.Path, settings: CacheSettings, share: Share, field: str = "output"
+) -> None:
     """Makes the folder and says in it what it is to hold; refuses one that holds something else."""
     # Listed before it is looked for: the settings are there before any shard is.
     names = [x.name for x in folder.iterdir()] if folder.is_dir() else []
     file = folder / SETTINGS_FILE
     if file.is_file():
-        check_same_settings(folder, settings)
+        check_same_settings(folder, settings, field)
     else:
         check_no_other_files(folder, names)
     if share.index == 0 and not file.is_file():
@@ -138,7 +142,7 @@ def prepare_folder(folder: pathlib.Path, settings: CacheSettings, share: Share) 
             raise
         except OSError as error:
             raise UserError(
-                f"output: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
+                f"{field}: got {shown_path(folder)}, which cannot be written to ({error.strerror})"
             ) from None
 
 
@@ -151,7 +155,9 @@ def check_no_other_files(folder: Any, names: Iterable[str]) -> None:
         )
 
 
-def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
+def check_same_settings(
+    folder: pathlib.Path, settings: CacheSettings, field: str = "output"
+) -> None:
     """Raises UserError naming in what the cache in a folder differs from the one asked for."""
     there = vars(read_json(folder / SETTINGS_FILE, CacheSettings))
     # The names of classes follow from the dataset, and may be a thousand.
@@ -167,8 +173,8 @@ def check_same_settings(folder: pathlib.Path, settings: CacheSettings) -> None:
     ]
     if differing:
         raise UserError(
-            f"output: got {shown_path(folder)}, which holds another token cache; differing: "
-            f"{'; '.join(differing)}"
+            f"{field}: got {shown_path(folder)}, which holds another token cache; differing: "
+            f"{'; '.join(differing)}; delete that folder to encode these images in its place"
         )
 
 

@@ -93,6 +93,7 @@ def train(
             KeyboardInterrupt of Ctrl-C and of SIGTERM outside of the steps.
     """
     mesh = checked_mesh(model, config)
+    profile.check_within(config.num_steps)
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_the_newest(workdir))
         place = stack.enter_context(contextlib.closing(Workdir(workdir)))

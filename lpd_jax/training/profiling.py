@@ -26,6 +26,14 @@ class ProfileWindow:
                 "allowed are both from 1 on, or both 0 (no profile)"
             )
 
+    def check_within(self, num_steps: int) -> None:
+        """Raises UserError for a window that a run of so many steps never reaches."""
+        if self.first_step > num_steps:
+            raise UserError(
+                f"profile_start: got {self.first_step}, allowed are the steps of the run, 1 to "
+                f"{num_steps}"
+            )
+
 
 NO_PROFILE = ProfileWindow()
 

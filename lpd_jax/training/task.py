@@ -253,5 +253,6 @@ def open_tokens(
         check_cache(job.settings, model, digest)
     folders = [workdir / TOKENS_FOLDER / split for split in SPLITS]
     for folder, job in zip(folders, jobs.values(), strict=True):
-        write_token_cache(folder, job, num_threads=data.num_threads, exchange=exchange)
+        options: dict[str, Any] = {"num_threads": data.num_threads, "exchange": exchange}
+        write_token_cache(folder, job, field="workdir", **options)
     return [open_token_cache(folder) for folder in folders]

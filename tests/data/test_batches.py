@@ -188,6 +188,8 @@ def test_processes_that_share_some_of_their_rows_are_refused():
         ({"bad_images": "no"}, "data.bad_images: got 'no', allowed are fail, skip"),
         ({"image_size": -1}, "data.image_size: got -1, allowed is 0 or more"),
         ({"num_threads": -1}, "data.num_threads: got -1, allowed is 0 or more"),
+        ({"num_threads": 1025}, "data.num_threads: got 1025, allowed is 1024 at most"),
+        ({"image_size": 65537}, "data.image_size: got 65537, allowed is 65536 at most"),
         ({"dataset": "tfds", "image_size": 64}, "data.name: missing; dataset 'tfds' needs it"),
         ({"dataset": "tfds", "name": "x"}, "data.image_size: missing; dataset 'tfds' needs it"),
         ({"dataset": "folder", "path": "x"}, "data.image_size: missing; dataset 'folder' needs"),

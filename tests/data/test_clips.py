@@ -117,7 +117,8 @@ def test_lists_of_ucf101_say_which_clip_is_of_which_split(folder, tmp_path):
     root, lists = folder / "train", tmp_path / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_text("1 jump\r\n2 wave\r\n")
-    (lists / "trainlist02.txt").write_text("jump/0.avi 1\r\nwave/3.gif 2\r\n")
+    by_notepad = "\ufeffjump/0.avi 1\r\nwave/3.gif 2\r\n"
+    (lists / "trainlist02.txt").write_text(by_notepad, encoding="utf-8")
     (lists / "testlist02.txt").write_text("wave/1.mp4\njump/gone.avi\n")
     train = open_clips(str(root), "train", lists=str(lists), list_number=2, size=32)
     assert [int(train[i]["label"]) for i in range(len(train))] == [0, 1]

@@ -305,7 +305,8 @@ def test_a_cache_of_something_else_is_refused(root, tmp_path, unbroken, choices,
     assert message.startswith(
         f"output: got {str(tmp_path)!r}, which holds another token cache; differing: "
     )
-    differing = message.split("differing: ")[1].split("; ")
+    *differing, remedy = message.split("differing: ")[1].split("; ")
+    assert remedy.startswith("delete that folder")
     assert [part.split(" (there ")[0] for part in differing] == names
     assert len(contents(tmp_path)) == len(unbroken) - (not finished)
 
@@ -326,6 +327,8 @@ def test_other_files_of_the_same_names_are_another_cache_and_copies_are_not(root
     (tmp_path / "other" / "train" / "cow" / "0.png").write_bytes(b"another picture")
     with pytest.raises(ValueError, match=r"^output: .* another token cache; differing: contents"):
         write(tmp_path / "cache", plan(tmp_path / "other"))
+    with pytest.raises(ValueError, match="^workdir: .* another token cache; .*; delete that fold"):
+        write(tmp_path / "cache", plan(tmp_path / "other"), field="workdir")
 
 
 def test_a_folder_of_other_things_or_without_permission_is_refused(root, tmp_path):

@@ -42,3 +42,10 @@ def test_a_window_that_records_nothing_is_refused(window):
         ValueError, match="^profile_start, profile_steps: got .* both from 1 on, or"
     ):
         ProfileWindow(*window)
+
+
+def test_a_window_after_the_last_step_is_refused():
+    ProfileWindow(5, 3).check_within(5)
+    NO_PROFILE.check_within(5)
+    with pytest.raises(ValueError, match="^profile_start: got 6, allowed are the steps of the run"):
+        ProfileWindow(6, 1).check_within(5)
