@@ -20,7 +20,9 @@ from lpd_jax.runtime import json_files
 from lpd_jax.runtime.bucket_cache import kept_here
 from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.config_fields import from_mapping
+from lpd_jax.runtime.disk_faults import DiskError, tells_of_reading
 from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.open_files import make_room
 
 FORMAT_VERSION = 1
 INDEX_FILE = "index.json"
@@ -154,6 +156,7 @@ class TokenSource:
             ShardRecords(os.fsencode(folder.absolute() / shard.file), 0, shard.count, shard.count)
             for shard in index.shards
         ]
+        make_room(2 * len(files))  # they stay open; the other split has some, too
         self.records: Sequence[bytes] = ArrayRecordDataSource(files)
 
     def __len__(self) -> int:
@@ -167,12 +170,22 @@ class TokenSource:
         return {"tokens": image.tokens_VN[view], "label": np.asarray(image.label, np.int32)}
 
     def image(self, index: int) -> CachedImage:
-        """One record whole. Raises UserError where its shard is damaged."""
+        """One record whole.
+
+        Raises:
+            UserError: its shard is damaged.
+            DiskError: it is not, but the disk is gone, or too many files are open.
+        """
         layout = self.settings.record_type
         try:
             record = np.frombuffer(self.records[index], layout)[0]
         except (RuntimeError, ValueError, IndexError) as error:
             problem = " ".join(str(error).split())
+            if tells_of_reading(problem):
+                raise DiskError(
+                    f"token cache {self.folder}: record {index} could not be read ({problem}); its "
+                    f"{self.settings.num_shards} shards stay open, `ulimit -n` says how many may"
+                ) from None
             raise UserError(
                 f"token cache: got {shown_path(self.folder)}, whose record {index} is damaged "
                 f"({problem}); {AGAIN}"

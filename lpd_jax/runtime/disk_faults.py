@@ -114,6 +114,12 @@ def number_in(text: str) -> int | None:
     return next((number for word, number in words.items() if word in text), None)
 
 
+def tells_of_reading(text: str) -> bool:
+    """Whether an error's text names a fault that is none of the file's that could not be read."""
+    faults = (*OF_READING, errno.EIO, errno.ENOENT)
+    return any(os.strerror(number) in text for number in faults)
+
+
 def free_bytes(path: str | os.PathLike) -> int | None:
     """What can still be written where `path` lies or is to lie; None where nobody can tell."""
     if is_bucket(path):

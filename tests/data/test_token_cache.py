@@ -25,6 +25,7 @@ from lpd_jax.data.token_cache import (
 from lpd_jax.data.token_plan import images_at_once, plan_cache, write_token_cache
 from lpd_jax.images import adm_center_crop
 from lpd_jax.models.pixels import encode_images, most_at_once
+from lpd_jax.runtime.disk_faults import DiskError
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training import task
 from lpd_jax.training.config import TrainConfig
@@ -397,6 +398,15 @@ def test_a_damaged_cache_is_named_when_it_is_opened(tmp_path, unbroken, harm, me
     with pytest.raises(ValueError, match=message) as error:
         open_token_cache(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_record_that_cannot_be_opened_is_not_called_damaged(tmp_path, unbroken):
+    for name, content in unbroken.items():
+        (tmp_path / name).write_bytes(content)
+    cache = open_token_cache(tmp_path)
+    (tmp_path / "tokens-00001-of-00003.array_record").unlink()  # as if the disk were gone
+    with pytest.raises(DiskError, match="^token cache .*: record 8 could not be read .*No such "):
+        cache[8]
 
 
 def test_a_damaged_record_is_named_when_it_is_read(tmp_path, unbroken):
