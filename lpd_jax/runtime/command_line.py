@@ -195,11 +195,13 @@ class _SectionsParser(flags.ArgumentParser):
 
     def parse(self, argument: str) -> object:
         config = self.file_parser.parse(argument)
+        if isinstance(config, Mapping):
+            config = ConfigDict(config)
         if isinstance(config, ConfigDict):
-            with config.unlocked():
-                for name in sections_given(sys.argv):
-                    if name not in config:
-                        config[name] = ConfigDict()
+            config.unlock()  # new fields are for who reads it to refuse
+            for name in sections_given(sys.argv):
+                if name not in config:
+                    config[name] = ConfigDict()
         return config
 
     def flag_type(self) -> str:

@@ -79,7 +79,8 @@ def fill_in_steps(config: dict[str, Any], epochs: Any, num_images: int) -> None:
         raise UserError(f"num_epochs: got {shown(epochs)}, allowed are numbers above 0")
     batch_size = config.get("batch_size")
     if not isinstance(batch_size, int) or batch_size < 1:
-        return  # `read_config` says so
+        config["num_steps"] = 1  # `read_config` says what is wrong, and not that this is missing
+        return
     config["batch_size"] = min(batch_size, largest_batch(config, num_images))
     config["num_steps"] = max(1, round(epochs * num_images / config["batch_size"]))
 

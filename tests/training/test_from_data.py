@@ -49,6 +49,8 @@ def test_classes_codebook_grid_and_steps_come_from_the_data(root, tokenizer):
     assert read_config(fill_in(config(root, tokenizer, **tensor)))[1].batch_size == 9
     assert given == config(root, tokenizer)  # the file's own mapping stays as it is
     assert read_config(fill_in(config(root, tokenizer, batch_size=2)))[1].num_steps > 100
+    with pytest.raises(ValueError, match="^batch_size: got 0, allowed are"):
+        read_config(fill_in(config(root, tokenizer, batch_size=0)))
 
 
 def test_a_config_that_leaves_nothing_open_is_not_touched():
