@@ -22,7 +22,7 @@ def get_config(part: str = "transformer") -> ConfigDict:
         raise ValueError(f"part: got {part!r}, allowed are transformer, tokenizer")
     config = small_recipes.folder_run(image_size=64, batch_size=16)
     if part == "tokenizer":
-        config.num_epochs = 60
+        config.num_epochs = 60.0
         config.model = ConfigDict(
             {
                 "family": "vq",
@@ -40,7 +40,7 @@ def get_config(part: str = "transformer") -> ConfigDict:
         )
         config.optimizer = small_recipes.short_optimizer(learning_rate=1.5e-3, weight_decay=0.0)
         return config
-    config.num_epochs = 200
+    config.num_epochs = 200.0  # a fraction will do, too
     config.tokenizer = "runs/photos_tokenizer"
     config.model = ConfigDict(
         {

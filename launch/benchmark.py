@@ -112,8 +112,13 @@ def preset_cases(name: str) -> list[BenchmarkCase]:
 def make_cases() -> list[BenchmarkCase]:
     """All combinations of what the flags list, as far as a task and a model know them."""
     cases = []
-    for name in MODEL.value:
-        model = find_benchmark_model(name, TOKENIZER.value or "")
+    models = {name: find_benchmark_model(name, TOKENIZER.value or "") for name in MODEL.value}
+    if TOKENIZER.value is not None and all(model.directory for model in models.values()):
+        raise UserError(
+            "tokenizer: given without a published model, allowed is that beside one: a model "
+            "directory has its own"
+        )
+    for name, model in models.items():
         tokenizer = "" if model.directory else tokenizer_beside(model.transformer, TOKENIZER.value)
         for task in TASK_NAMES.value:
             for choices in task_choices(task, model):

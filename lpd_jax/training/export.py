@@ -6,6 +6,7 @@ from typing import Any
 from lpd_jax.data.pictures import image_shape, image_size
 from lpd_jax.models.family import is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.runtime.arguments import check_choice, check_text
+from lpd_jax.runtime.atomic_files import check_output_folder
 from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.training.config import TrainConfig, read_config
@@ -51,7 +52,7 @@ def export_run(
     check_choice("dtype", dtype, DTYPES)
     if not output:
         raise UserError("output: missing; give the model directory to write as --output=DIR")
-    reachable("output", output)
+    reachable("output", check_output_folder("output", output))
     sources, parts, config = read_run(workdir, tokenizer_workdir)
     params = {part: weights.params for part, weights in parts.items()}
     save_model_directory(output, config, **params, dtype=dtype)

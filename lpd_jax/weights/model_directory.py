@@ -23,7 +23,11 @@ from flax.traverse_util import flatten_dict
 from lpd_jax.models.settings import Generation, name_of_dtype
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import as_array, check_choice
-from lpd_jax.runtime.atomic_files import replacing_directory, replacing_file
+from lpd_jax.runtime.atomic_files import (
+    check_output_folder,
+    replacing_directory,
+    replacing_file,
+)
 from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
@@ -79,9 +83,10 @@ def save_model_directory(
 
     Raises:
         UserError: a bad config, weights without a config or the reverse, weights that `dtype`
-            cannot hold, a folder of something else, or a bucket that cannot be reached.
+            cannot hold, a folder of something else or below a file, or a bucket that cannot be
+            reached.
     """
-    folder = buckets.located("output", path)
+    folder = check_output_folder("output", path)
     dtype = check_choice("dtype", name_of_dtype(dtype), DTYPES)
     kept = [x for x in kept_files(folder) if card is None or x.name != CARD_FILE]
     if not isinstance(config, DirectoryConfig | Mapping):

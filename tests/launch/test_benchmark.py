@@ -56,6 +56,7 @@ WRONG = [
     (["--order=spiral"], "order: got 'spiral'"),
     (["--preset=all"], "flag --preset=all"),
     (["--preset=readme"], "model: given beside preset 'readme'"),
+    (["--tokenizer=vq16"], "tokenizer: given without a published model"),
     (["--output=nowhere/r"], "output: got 'nowhere/r.json'"),
     (["--model=nowhere"], "model: got 'nowhere'"),
 ]

@@ -124,6 +124,9 @@ def test_replacing_keeps_other_files_and_refuses_foreign_folders(saved, tmp_path
     with pytest.raises(ValueError, match="is no model directory and not empty"):
         save_model_directory(tmp_path / "photos", CONFIG, params(), params())
     assert (tmp_path / "photos" / "holiday.jpg").read_text() == "precious"
+    below = tmp_path / "photos" / "holiday.jpg" / "model"
+    with pytest.raises(ValueError, match=r"^output: got .*model'?, but .*holiday\.jpg is a file"):
+        save_model_directory(below, CONFIG, params(), params())
 
 
 def test_missing_things_are_named(saved, tmp_path):
