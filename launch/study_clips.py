@@ -91,12 +91,12 @@ def main() -> None:
     pipe = Pipeline(first)
     rows: list[dict[str, Any]] = []
     shown: list[clips_report.Shown] = []
-    runners: dict[str, Callable[[], object]] = {}
+    draw_one: dict[str, Callable[[], object]] = {}
     for entries in rows_of_entries:
+        drawers = [clips_study.EntryDrawer(entry, BATCH_SIZE.value) for entry in entries]
+        draw_one[str(len(rows))] = drawers[0].draw_one
         judged = []
-        for entry in entries:
-            drawer = clips_study.EntryDrawer(entry, BATCH_SIZE.value)
-            runners.setdefault(str(len(rows)), drawer.draw_one)  # of a row the first
+        for entry, drawer in zip(entries, drawers, strict=True):
             judged += clips_study.rows_of(
                 seeded(entry, seeds), drawer, classifier, known, files["_cache.json"]
             )
@@ -104,8 +104,7 @@ def main() -> None:
         print(clips_report.summary(rows[-1]), flush=True)
         drawn = pipe.decode(clips_study.tokens_of(judged[0]))
         shown.append(clips_report.Shown(clips_report.name_of(rows[-1]), drawn))
-    for number, times in time_in_turns(runners, NUM_REPEATS.value).items():
-        rows[int(number)] |= {"latency_seconds": times.median, "latency": times._asdict()}
+    draws.add_latencies(rows, time_in_turns(draw_one, NUM_REPEATS.value).values())
     real = validation_clips(classifier.num_frames)
     damaged = clips_study.sensitivity(*real, classifier) if SENSITIVITY.value else ()
     study = {

@@ -80,17 +80,18 @@ def main() -> None:
 
     first = rows_of_entries[0][0]
     yardstick = avatars_study.make_yardstick(Pipeline(first.files), classifier)
-    rows, pictures, runners = [], [], {}
-    for i, entries in enumerate(rows_of_entries):
+    rows: list[dict[str, Any]] = []
+    pictures: list[np.ndarray] = []
+    draw_one: dict[str, Callable[[], object]] = {}
+    for entries in rows_of_entries:
         judged = [
             row for entry in entries for row in draw_and_judge(entry, seeds, yardstick, cache_file)
         ]
-        about, shown, runners[str(i)] = look_at(entries[0])
+        about, shown, draw_one[str(len(rows))] = look_at(entries[0])
         rows.append({"name": entries[0].label, **draws.pool(judged), **about})
         print(models_report.summary(rows[-1]), flush=True)
         pictures.append(shown)
-    for name, times in time_in_turns(runners, NUM_REPEATS.value).items():
-        rows[int(name)] |= {"latency_seconds": times.median, "latency": times._asdict()}
+    draws.add_latencies(rows, time_in_turns(draw_one, NUM_REPEATS.value).values())
     protocol = avatars_study.describe_study(first.settings, yardstick)
     protocol["seed"] = ", ".join(map(str, seeds)) or protocol["seed"]
     protocol |= draws.describe_makers(rows)

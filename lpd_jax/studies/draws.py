@@ -41,6 +41,16 @@ def pool(draws: Sequence[Mapping[str, Any]], averaged: Sequence[str] = AVERAGED)
     return row | {"made_with": distinct(draw.get("made_with") for draw in draws)}
 
 
+def add_latencies(rows: Sequence[dict[str, Any]], times: Iterable[Any]) -> None:
+    """Writes into each row how long its model takes for one picture or clip.
+
+    Args:
+        times: `Quartiles` of each row's model, in the order of the rows.
+    """
+    for row, one in zip(rows, times, strict=True):
+        row |= {"latency_seconds": one.median, "latency": one._asdict()}
+
+
 def describe_makers(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Where the pictures of pooled rows were drawn, for a protocol.
 

@@ -95,13 +95,7 @@ def save_model_directory(
         mapping = {"format_version": FORMAT_VERSION, **config}
         config = DirectoryConfig.from_mapping(mapping, "config")
     weights = {"transformer": transformer, "tokenizer": tokenizer}
-    for part, params in weights.items():
-        if not isinstance(params, Mapping | None):
-            raise UserError(f"{part}: got {shown(params)}, allowed are nested mappings of arrays")
-        if (params is None) != (getattr(config, part) is None):
-            raise UserError(
-                f"{part}: got only one of weights and config, allowed is both or neither"
-            )
+    check_parts(config, weights)
     with new_directory(folder, kept) as temporary:
         (temporary / CONFIG_FILE).write_bytes(config_text(config))
         for part, params in weights.items():
@@ -115,6 +109,17 @@ def save_model_directory(
                 shutil.copymode(temporary / CONFIG_FILE, file)
         if card is not None:
             (temporary / CARD_FILE).write_text(card, "utf-8", "backslashreplace")
+
+
+def check_parts(config: DirectoryConfig, weights: Mapping[str, Any]) -> None:
+    """Raises UserError for weights that are none, or that have no config, or the reverse."""
+    for part, params in weights.items():
+        if not isinstance(params, Mapping | None):
+            raise UserError(f"{part}: got {shown(params)}, allowed are nested mappings of arrays")
+        if (params is None) != (getattr(config, part) is None):
+            raise UserError(
+                f"{part}: got only one of weights and config, allowed is both or neither"
+            )
 
 
 def link_if_same(arrays: Mapping[str, np.ndarray], older: Any, file: pathlib.Path) -> bool:

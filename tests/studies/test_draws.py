@@ -2,6 +2,7 @@
 
 import pytest
 
+from lpd_jax.performance.timing import quartiles
 from lpd_jax.studies import draws
 from lpd_jax.studies.steps_report import explain_spread
 from tests.study_rows import draw_of
@@ -58,3 +59,10 @@ def test_seeds_are_different_whole_numbers():
     ):
         with pytest.raises(ValueError, match=words):
             draws.checked_seeds(texts)
+
+
+def test_every_row_has_the_time_of_its_own_model():
+    rows = [{"name": "a"}, {"name": "b"}]
+    draws.add_latencies(rows, [quartiles([1.0, 2.0, 3.0]), quartiles([5.0])])
+    assert [row["latency_seconds"] for row in rows] == [2.0, 5.0]
+    assert [row["latency"]["num_runs"] for row in rows] == [3, 1]
