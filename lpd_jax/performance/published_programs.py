@@ -1,0 +1,158 @@
+"""The programs of every published transformer, compiled for devices that are not there: one table.
+
+Decodes are of one picture or clip with guidance and its tokenizer's decoder, compiled with few
+layers twice and continued by a line; train steps are those of the configs, whole.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lpd_jax.models.family import transformer_of
+from lpd_jax.models.transformer_family import TransformerConfig
+from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside
+from lpd_jax.performance.by_layers import compile_few
+from lpd_jax.performance.compile_report import compile_decoding, compile_training
+from lpd_jax.performance.presets import GUIDED
+from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds
+from lpd_jax.performance.topology import Slice
+from lpd_jax.runtime.markdown import markdown_table
+from lpd_jax.training.config import TrainConfig
+
+LAYERS = (1, 2)  # that are compiled: the line through them is that of any two others
+COLUMNS = {
+    "decode": (
+        "model", "device", "layers", "steps", "compile s", "memory GB", "kernels a step", "a layer",
+        "in all", "outside graphs", "casts + copies", "attention", "moved GB", "ms",
+    ),
+    "train": (
+        "config", "devices", "images per device", "parts", "mesh", "compile s", "memory GB",
+        "sent GB", "kernels", "a layer", "casts + copies", "float32 products", "s a step",
+        "utilisation",
+    ),
+}  # fmt: skip
+NUM_TEXTS = 2
+
+
+class Program(NamedTuple):
+    """One row. Without needs, no program fitted into the memory."""
+
+    kind: str  # "decode" or "train"
+    name: str
+    target: str  # the slice's title
+    needs: ProgramNeeds | None
+
+
+def compile_decodes(
+    models: Mapping[str, TransformerConfig], slices: Sequence[Slice]
+) -> Iterator[Program]:
+    """One picture or clip of each model on a device of each slice, as each is compiled.
+
+    Raises:
+        UserError: libtpu or the plugin for GPUs is missing.
+    """
+    for name, model in models.items():
+        for device in slices:
+            try:
+                needs = compile_few(
+                    lambda small, device=device: compile_picture(small, device),  # type: ignore[misc]
+                    model,
+                    LAYERS,
+                    device,
+                )
+            except DoesNotFit:
+                needs = None
+            yield Program("decode", name, device.title, needs)
+
+
+def compile_picture(model: TransformerConfig, device: Slice) -> ProgramNeeds:
+    """One, in the steps that the family draws in, with guidance."""
+    generation = transformer_of(model).defaults().updated({"guidance_scale": GUIDED})
+    tokenizer = find_tokenizer(tokenizer_beside(model, None))
+    return compile_decoding(model, tokenizer, generation, 1, device)
+
+
+def compile_train_steps(
+    runs: Mapping[str, tuple[Any, TrainConfig]], slices: Sequence[Slice]
+) -> Iterator[Program]:
+    """The train step of each run, a model and its config, on each slice, as each is compiled.
+
+    Raises:
+        UserError: libtpu or the plugin for GPUs is missing.
+    """
+    for name, (model, config) in runs.items():
+        for devices in slices:
+            try:
+                needs = compile_training(model, config, devices)
+            except DoesNotFit:
+                needs = None
+            yield Program("train", name, devices.title, needs)
+
+
+def to_markdown(programs: Sequence[Program], protocol: Mapping[str, Any]) -> str:
+    """A table of each kind, then what they were made with."""
+    titles = {"decode": "One picture", "train": "Train steps"}
+    lines = ["# Programs of the published models, by the compiler", "", "Nothing here ran.", ""]
+    for kind, title in titles.items():
+        rows = [one for one in programs if one.kind == kind]
+        if rows:
+            columns = COLUMNS[kind]
+            cells = ([row.get(column) for column in columns] for row in map(cells_of, rows))
+            lines += [f"## {title}", "", *markdown_table(columns, cells, NUM_TEXTS), ""]
+    lines += ["## Protocol", ""]
+    lines += [f"- {name}: {value}" for name, value in protocol.items()]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(programs: Sequence[Program], protocol: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [
+        {**one._asdict(), "needs": one.needs and dataclasses.asdict(one.needs)} for one in programs
+    ]
+    return {"protocol": dict(protocol), "programs": rows}
+
+
+def cells_of(program: Program) -> dict[str, str]:
+    """Texts by the heads of their columns."""
+    needs = program.needs
+    names = dict.fromkeys(("model", "config"), f"`{program.name}`")
+    names |= dict.fromkeys(("device", "devices"), program.target)
+    if needs is None:
+        return names | {"memory GB": "does not fit"}
+    return names | cells_of_device(needs) | cells_of_kernels(needs)
+
+
+def cells_of_device(needs: ProgramNeeds) -> dict[str, str]:
+    hidden, exposed = needs.seconds
+    low, high = (f"{100 * share:.0f}" for share in needs.utilization)
+    return {
+        "layers": needs.model.partition("(")[2].rstrip(")"),
+        "steps": str(needs.num_steps),
+        "compile s": f"{needs.compile_seconds:.0f}",
+        "memory GB": f"{needs.memory_bytes / 1e9:.2f}",
+        "images per device": f"{needs.batch_per_device:g}",
+        "parts": str(needs.parts),
+        "mesh": "x".join(map(str, needs.mesh)),
+        "sent GB": f"{needs.sent_bytes / 1e9:.2f}",
+        "ms": f"{1e3 * hidden:.3g}",
+        "s a step": f"{hidden:.3f} to {exposed:.3f}",
+        "utilisation": f"{low} % to {high} %",
+    }
+
+
+def cells_of_kernels(needs: ProgramNeeds) -> dict[str, str]:
+    """Of a GPU; nothing of a TPU."""
+    kernels, kinds, outside = needs.kernels, needs.kinds, needs.outside_graphs
+    if kernels is None or kinds is None:
+        return {}
+    step, layer = needs.kernels_a_step, needs.kernels_a_layer
+    return {
+        "kernels a step": f"{step:.4g}" if step else "",
+        "a layer": f"{layer:.4g}" if layer else "",
+        "kernels": f"{kernels.launches:,}",
+        "in all": f"{kernels.launches:,}",
+        "outside graphs": f"{outside.once} + {outside.a_turn}" if outside else "",
+        "casts + copies": f"{kinds.casts} + {kinds.copies}",
+        "float32 products": str(kinds.float32_products),
+        "attention": kinds.attention.removeprefix("__cudnn$"),
+        "moved GB": f"{kernels.moved_bytes / 1e9:.2f}",
+    }
