@@ -71,7 +71,7 @@ def main() -> None:
         published_programs.compile_train_steps(runs, train_slices),
     ):
         rows.append(row)
-        print(", ".join(published_programs.cells_of(row).values()), flush=True)
+        print(published_programs.progress_line(row), flush=True)
         write_report(
             published_programs.to_json(rows, protocol),
             published_programs.to_markdown(rows, protocol),

@@ -94,11 +94,9 @@ def to_markdown(programs: Sequence[Program], protocol: Mapping[str, Any]) -> str
     titles = {"decode": "One picture", "train": "Train steps"}
     lines = ["# Programs of the published models, by the compiler", "", "Nothing here ran.", ""]
     for kind, title in titles.items():
-        rows = [one for one in programs if one.kind == kind]
+        rows = [row_of(one) for one in programs if one.kind == kind]
         if rows:
-            columns = COLUMNS[kind]
-            cells = ([row.get(column) for column in columns] for row in map(cells_of, rows))
-            lines += [f"## {title}", "", *markdown_table(columns, cells, NUM_TEXTS), ""]
+            lines += [f"## {title}", "", *markdown_table(COLUMNS[kind], rows, NUM_TEXTS), ""]
     lines += ["## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in protocol.items()]
     return "\n".join(lines) + "\n"
@@ -109,6 +107,17 @@ def to_json(programs: Sequence[Program], protocol: Mapping[str, Any]) -> dict[st
         {**one._asdict(), "needs": one.needs and dataclasses.asdict(one.needs)} for one in programs
     ]
     return {"protocol": dict(protocol), "programs": rows}
+
+
+def progress_line(program: Program) -> str:
+    """One program by itself, on a line."""
+    pairs = zip(COLUMNS[program.kind], row_of(program), strict=True)
+    return ", ".join(f"{column} {cell}" for column, cell in pairs if cell)
+
+
+def row_of(program: Program) -> list[str | None]:
+    cells = cells_of(program)
+    return [cells.get(column) for column in COLUMNS[program.kind]]
 
 
 def cells_of(program: Program) -> dict[str, str]:

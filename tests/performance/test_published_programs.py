@@ -10,6 +10,7 @@ from lpd_jax.performance.published_programs import (
     Program,
     compile_decodes,
     compile_train_steps,
+    progress_line,
     to_json,
     to_markdown,
 )
@@ -66,6 +67,9 @@ def test_a_table_has_a_row_for_each_program_that_fits_or_not(compiled):
     assert "does not fit" in lines["`llamagen_7b`8xh100, cuBLASLt"]
     assert "| 32 | 1 | 1x8x1 |" in lines["`lpd_l`8xh100, cuBLASLt"]
     assert "- commit: abc" in text
+    assert progress_line(rows[2]) == (
+        "config `llamagen_7b`, devices 8xh100, cuBLASLt, memory GB does not fit"
+    )
     numbers = to_json(rows, {})["programs"]
     assert [one["needs"] is None for one in numbers] == [False, False, True, False]
     assert numbers[0]["needs"]["memory_bytes"] == needs.memory_bytes
