@@ -59,6 +59,7 @@ def decode_tokens(
     sampling: Sampling,
     guidance: Guidance,
     num_segments: int | None = None,
+    cut_again: bool = False,
     keep_logits: bool = False,
     known: Known | None = None,
     pad_queries: bool = False,
@@ -74,6 +75,7 @@ def decode_tokens(
         schedule: tokens per step; static.
         num_segments: consecutive scans that the schedule is cut into. More of them pad less and
             compile longer. None takes `step_table.NUM_SEGMENTS`.
+        cut_again: where scans are long and the cache is large, in more scans; see `segments`.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
@@ -91,7 +93,10 @@ def decode_tokens(
     if num_segments is None:
         num_segments = step_table.NUM_SEGMENTS
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
-    segments = cut_schedule(schedule, num_segments, num_tokens, known, strips, pad_queries)
+    per_slot = bytes_of_slot(cache) if cut_again else 0
+    segments = cut_schedule(
+        schedule, num_segments, num_tokens, known, strips, pad_queries, per_slot
+    )
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
     noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
     draw = functools.partial(
@@ -170,6 +175,12 @@ def first_state(
         )
         table = known.table
     return positions_BM, DecodeState(tokens_BM, cache), table
+
+
+def bytes_of_slot(cache: Any) -> int:
+    """Of all leaves together, for the whole batch."""
+    leaves = jax.tree.leaves(jax.eval_shape(lambda: grow_cache(cache, 1)))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def grow_cache(cache: Any, num_slots: int) -> Any:

@@ -4,6 +4,8 @@ Letters: B images, K known tokens, S steps.
 """
 
 import dataclasses
+import itertools
+import math
 from typing import NamedTuple
 
 import jax
@@ -15,10 +17,15 @@ from lpd_jax.decoding.step_table import (
     RowStrips,
     Segment,
     StepTable,
+    make_segment,
     make_segments,
     make_step_table,
 )
 from lpd_jax.runtime.errors import UserError
+
+# A scan is cut into parts where its steps read so much of the cache that none of them looks at,
+# each part of so many steps: another scan takes a second or more to compile.
+UNSEEN_BYTES, LEAST_STEPS, MOST_PARTS = 8e9, 64, 4
 
 
 class Known(NamedTuple):
@@ -39,6 +46,7 @@ def cut_schedule(
     known: Known | None,
     strips: RowStrips,
     pad_queries: bool,
+    bytes_of_slot: int = 0,
 ) -> tuple[Segment, ...]:
     """The scans that draw a schedule, one after another, with room for their rows.
 
@@ -48,12 +56,16 @@ def cut_schedule(
         known: tokens that are there before the first step.
         strips: in which the device computes rows.
         pad_queries: whether the model takes more queries than a step draws.
+        bytes_of_slot: of the cache; scans in which many of them are read in vain are cut again. 0
+            leaves them.
 
     Raises:
         UserError: another number of tokens than the image has, no room for those that are not
             known, or less than one segment.
     """
     segments = checked_segments(schedule, num_segments, num_tokens, known, strips)
+    if known is None:
+        segments = in_parts(segments, schedule, bytes_of_slot)
     return with_room(segments, schedule, known, pad_queries)
 
 
@@ -80,6 +92,31 @@ def checked_segments(
             f"{num_tokens} tokens of the order"
         )
     return make_segments(schedule, num_segments, strips=strips)
+
+
+def in_parts(
+    segments: tuple[Segment, ...], schedule: GroupSchedule, bytes_of_slot: int
+) -> tuple[Segment, ...]:
+    """The same, long scans over a large cache in parts, which each grow it.
+
+    In every step a scan reads all slots that its last step sees.
+    """
+    parts: list[Segment] = []
+    for one in segments:
+        count = num_parts(one, schedule, bytes_of_slot)
+        cuts = [one.first_step + i * one.num_steps // count for i in range(count + 1)]
+        for first, end in itertools.pairwise(cuts):
+            parts.append(make_segment(schedule, first, end, parts[-1].num_slots if parts else 0))
+    return tuple(parts)
+
+
+def num_parts(segment: Segment, schedule: GroupSchedule, bytes_of_slot: int) -> int:
+    """How many scans a segment is worth."""
+    steps = slice(segment.first_step, segment.first_step + segment.num_steps)
+    seen_S = make_step_table(schedule).query_end_S[steps]
+    unseen = bytes_of_slot * float((segment.num_slots - seen_S).sum())
+    count = min(MOST_PARTS, segment.num_steps // LEAST_STEPS, math.ceil(unseen / UNSEEN_BYTES))
+    return max(1, count)
 
 
 def with_room(

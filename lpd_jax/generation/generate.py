@@ -71,6 +71,7 @@ def generate_ranked_tokens(
         sampling=sampling,
         guidance=guidance,
         num_segments=family.num_segments(num_segments),
+        cut_again=num_segments is None,
         keep_logits=keep_logits,
         known=known,
         pad_queries=family.pads_queries,
