@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lpd_jax.decoding.distance_field import beyond
+
 TIE_ROUNDS = 4  # random words that shuffle the ties of one step
 
 
@@ -42,7 +44,7 @@ def make_cell_tables(
     num_classes = math.prod(counts)
     tie_bits, class_bits = max(2, (math.prod(grid) - 1).bit_length()), num_classes.bit_length()
     shift = tie_bits + class_bits
-    unseen = sum((side - 1) ** 2 for side in grid) + 1
+    unseen = beyond(grid)
     near_dtype = np.int16 if shift <= 15 else np.int32
     spread_dtype = np.int32 if shift + unseen.bit_length() <= 31 else np.int64
 

@@ -1,7 +1,8 @@
-"""Sizes of a transformer of LlamaGen's blocks that draws in any order."""
+"""Sizes of transformers of LlamaGen's blocks: all fields of those that draw in any order."""
 
 import dataclasses
 import math
+from typing import Protocol
 
 from lpd_jax.decoding.grid import check_picture_grid
 from lpd_jax.models.rotary import check_rotary_heads
@@ -72,7 +73,16 @@ def swiglu_dim(embed_dim: int, multiple: int) -> int:
     return -(-int(8 * embed_dim / 3) // multiple) * multiple
 
 
-def check_stds(config: LlamaSizes) -> None:
+class FreshWeights(Protocol):
+    """How far fresh weights spread."""
+
+    @property
+    def matrix_std(self) -> float: ...
+    @property
+    def embedding_std(self) -> float: ...
+
+
+def check_stds(config: FreshWeights) -> None:
     """Raises UserError unless fresh weights differ from each other."""
     for name in ("matrix_std", "embedding_std"):
         if getattr(config, name) <= 0:

@@ -13,21 +13,12 @@ from lpd_jax.decoding.grid import check_grid
 from lpd_jax.decoding.order import region_order
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import causal_group_mask
+from lpd_jax.models.llama_sizes import RATES, SIZES, check_stds, swiglu_dim
 from lpd_jax.models.rotary import cell_rope, check_rotary_heads
-from lpd_jax.models.size_limits import MOST_CLASSES, MOST_CODES, MOST_LAYERS, MOST_WIDTH
 from lpd_jax.runtime.config_fields import check_rates, check_sizes, check_types, later_field
 from lpd_jax.runtime.errors import UserError, shown
 
-SIZES = {  # field -> the most that anything is built of
-    "num_layers": MOST_LAYERS,
-    "embed_dim": MOST_WIDTH,
-    "num_heads": MOST_WIDTH,
-    "mlp_multiple": MOST_WIDTH,
-    "codebook_size": MOST_CODES,
-    "num_classes": MOST_CLASSES,
-}
 GROUP_ATTENTION = ("full", "causal")
-RATES = ("label_drop_rate", "token_drop_rate", "dropout_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +63,7 @@ class PARConfig:
         check_sizes(self, SIZES)
         check_grid(self.grid_size, "grid_size")
         check_rates(self, RATES)
-        for name in ("matrix_std", "embedding_std"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"{name}: got {getattr(self, name)}, allowed is above 0")
+        check_stds(self)
         check_rotary_heads(self.embed_dim, self.num_heads, self.grid_size)
         if self.region_split:
             self.check_split()
@@ -132,8 +121,7 @@ class PARConfig:
 
     @property
     def mlp_dim(self) -> int:
-        """Two thirds of four widths, as SwiGLU has it, rounded up."""
-        return -(-int(8 * self.embed_dim / 3) // self.mlp_multiple) * self.mlp_multiple
+        return swiglu_dim(self.embed_dim, self.mlp_multiple)
 
 
 LLAMAGEN_SIZES = {
