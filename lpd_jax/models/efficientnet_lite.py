@@ -43,7 +43,6 @@ BLOCKS = (
 )
 # The last block of each resolution: 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture.
 STAGE_ENDS = (0, 2, 4, 10, 15)
-STAGE_CHANNELS = tuple(BLOCKS[i].channels for i in STAGE_ENDS)
 NUM_STAGES = len(STAGE_ENDS)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import os
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +11,6 @@ import numpy as np
 import optax
 import tqdm
 
-from lpd_jax import bundled
 from lpd_jax.evaluation import avatar_classifier as classifiers
 from lpd_jax.images import to_model_range
 from lpd_jax.models.settings import MAX_SEED
@@ -29,9 +28,7 @@ class Settings:
     num_epochs: int = 4
     images_per_class: int = 16  # in a batch; every batch holds every class equally often
     learning_rate: float = 3e-3
-    swapped_fraction: float = (
-        0.5  # at most, of the cells of a picture; every other picture is whole
-    )
+    swapped_fraction: float = 0.5  # of a picture's cells, at most; every other picture is whole
     class_weight: float = 0.3  # more, and the classes' means are all that the features hold
     swap_weight: float = 3.0
     sketch_weight: float = 2.0
@@ -116,7 +113,9 @@ def make_optimizer(settings: Any, num_steps: int) -> optax.GradientTransformatio
     return optax.adamw(schedule, weight_decay=1e-3)
 
 
-def class_balanced_batches(rows_of_class: list[np.ndarray], settings: Settings):
+def class_balanced_batches(
+    rows_of_class: list[np.ndarray], settings: Settings
+) -> Iterator[np.ndarray]:
     """Yields row numbers `[C * images_per_class]`, class by class: neighbours share a class."""
     generator = np.random.default_rng(settings.seed)
     per_class = settings.images_per_class
@@ -150,7 +149,9 @@ def new_heads(key: jax.Array, feature_dim: int, sizes: dict[str, int]) -> dict[s
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "num_steps"))
-def train_step(params, opt_state, batch, key, *, settings: Settings, num_steps: int):
+def train_step(
+    params: Any, opt_state: Any, batch: Any, key: jax.Array, *, settings: Settings, num_steps: int
+) -> tuple[Any, Any, dict[str, jax.Array]]:
     """One update of `num_steps`."""
     grads, metrics = jax.grad(loss_fn, has_aux=True)(params, batch, key, settings)
     optimizer = make_optimizer(settings, num_steps)
@@ -158,7 +159,9 @@ def train_step(params, opt_state, batch, key, *, settings: Settings, num_steps: 
     return optax.apply_updates(params, updates), opt_state, metrics
 
 
-def loss_fn(params, batch, key: jax.Array, settings: Settings):
+def loss_fn(
+    params: Any, batch: Any, key: jax.Array, settings: Settings
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Class, swapped cells and small copy, all read off the same features."""
     images_BHWC, labels_B = batch
     images_BHWC = to_model_range(images_BHWC)
@@ -178,7 +181,9 @@ def loss_fn(params, batch, key: jax.Array, settings: Settings):
     return loss + settings.sketch_weight * metrics["sketch"], metrics
 
 
-def swap_cells(key: jax.Array, images_BHWC: jax.Array, settings: Settings):
+def swap_cells(
+    key: jax.Array, images_BHWC: jax.Array, settings: Settings
+) -> tuple[jax.Array, jax.Array]:
     """Takes squares of every other picture from its neighbour in the batch, one of its class.
 
     The squares have the size of a cell and lie on a grid that is shifted for each picture: on a
@@ -203,16 +208,3 @@ def swap_cells(key: jax.Array, images_BHWC: jax.Array, settings: Settings):
     images_BHWC = jnp.where(mask_BHW[..., None], partner_BHWC, images_BHWC)
     swapped = mask_BHW.reshape(batch, CELLS, cell, CELLS, cell).mean(axis=(2, 4))
     return images_BHWC, swapped.reshape(batch, -1)
-
-
-def load_or_train(
-    path: str | os.PathLike[str] = classifiers.BUNDLED_FILE, settings: Settings | None = None
-) -> classifiers.Classifier:
-    """The classifier at `path`; trained on the bundled avatars and saved there if there is none."""
-    if os.path.exists(path):
-        return classifiers.load_classifier(path)
-    images_BHWC, labels_B = bundled.load_avatars("train")
-    validation = bundled.load_avatars("validation")
-    trained = train_classifier(images_BHWC, labels_B, validation, bundled.CLASS_NAMES, settings)
-    classifiers.save_classifier(path, trained)
-    return trained

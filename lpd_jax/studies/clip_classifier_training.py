@@ -121,7 +121,9 @@ def init_params(key: jax.Array, num_frames: int) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnames="settings")
-def train_step(params, opt_state, batch, key, *, settings: Settings):
+def train_step(
+    params: Any, opt_state: Any, batch: Any, key: jax.Array, *, settings: Settings
+) -> tuple[Any, Any, dict[str, jax.Array]]:
     """One update."""
     grads, metrics = jax.grad(loss_fn, has_aux=True)(params, batch, key, settings)
     optimizer = make_optimizer(settings, settings.num_steps)
@@ -129,7 +131,9 @@ def train_step(params, opt_state, batch, key, *, settings: Settings):
     return optax.apply_updates(params, updates), opt_state, metrics
 
 
-def loss_fn(params, batch, key: jax.Array, settings: Settings):
+def loss_fn(
+    params: Any, batch: Any, key: jax.Array, settings: Settings
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Class, broken steps, foreign cells and what was seen, all read off the same features."""
     seen, labels_B, mixed, foreign_BQ = batch
     seen, broken_BT = some_out_of_order(key, seen, settings.clips_per_class)

@@ -3,7 +3,7 @@
 Letters: B clips, T frames, H height, W width, C channels, Q cells.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +151,9 @@ def foreign_patches(clips_BTHWC: np.ndarray, labels_B: np.ndarray, share: float)
     return np.stack(frames, axis=1)
 
 
-def by_frames(spoil, clips_BTHWC: np.ndarray, amount: float) -> np.ndarray:
+def by_frames(
+    spoil: Callable[[np.ndarray, float], np.ndarray], clips_BTHWC: np.ndarray, amount: float
+) -> np.ndarray:
     """A corruption of pictures, of each frame."""
     frames = [spoil(clips_BTHWC[:, t], amount) for t in range(clips_BTHWC.shape[1])]
     return np.stack(frames, axis=1)

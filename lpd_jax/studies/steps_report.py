@@ -111,7 +111,7 @@ def make_figure(study: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_lines(axes, points: Iterable[Mapping[str, Any]]) -> None:
+def draw_lines(axes: Any, points: Iterable[Mapping[str, Any]]) -> None:
     """A line and a band of one standard deviation for each order."""
     points = list(points)
     for order in dict.fromkeys(point["order"] for point in points):

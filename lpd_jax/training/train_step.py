@@ -1,6 +1,5 @@
 """One optimizer update as a pure function; it knows neither model nor data."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# (params, batch, key) -> (loss, metrics)
-LossFunction = Callable[[Any, Any, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+from lpd_jax.models.transformer_family import LossFunction
 
 
 class TrainState(NamedTuple):
@@ -49,24 +47,6 @@ def abstract_state(init: Callable, shardings: Any, *args: Any) -> Any:
         shapes,
         shardings,
     )
-
-
-def jit_train_step(
-    loss_function: LossFunction,
-    optimizer: optax.GradientTransformation,
-    shardings: Any,
-    accumulate_steps: int = 1,
-    ema_decay: float = 0.0,
-) -> Any:
-    """`train_step`, compiled: the old state's memory becomes the new one's, laid out alike."""
-    step = functools.partial(
-        train_step,
-        loss_function=loss_function,
-        optimizer=optimizer,
-        accumulate_steps=accumulate_steps,
-        ema_decay=ema_decay,
-    )
-    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
 def train_step(

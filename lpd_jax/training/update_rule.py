@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from lpd_jax.models.transformer_family import LossFunction
 from lpd_jax.runtime.bound_arrays import compile_with
-from lpd_jax.training.train_step import LossFunction, TrainState, init_state, train_step
+from lpd_jax.training.train_step import TrainState, init_state, train_step
 
 
 class UpdateRule(NamedTuple):

@@ -74,27 +74,6 @@ def test_saved_classifier_comes_back_equal(tiny, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_load_or_train_loads_what_is_there(tiny, tmp_path, monkeypatch):
-    path = tmp_path / "tiny.safetensors"
-    classifiers.save_classifier(path, tiny)
-    monkeypatch.setattr(classifier_training, "train_classifier", None)  # a call would fail
-    assert classifier_training.load_or_train(path).digest == tiny.digest
-
-
-def test_load_or_train_trains_on_the_bundled_data_and_saves(tiny, tmp_path, monkeypatch):
-    asked = []
-
-    def train(images, labels, validation, class_names, settings):
-        asked.append((len(images), len(labels), len(validation[0]), class_names, settings))
-        return tiny
-
-    monkeypatch.setattr(classifier_training, "train_classifier", train)
-    path = tmp_path / "new.safetensors"
-    assert classifier_training.load_or_train(path, TINY) is tiny
-    assert asked == [(10800, 10800, 1200, bundled.CLASS_NAMES, TINY)]
-    assert classifiers.load_classifier(path).digest == tiny.digest
-
-
 def test_features_have_one_norm_and_do_not_depend_on_the_batch(tiny):
     images, _ = colour_squares(2, classifiers.BATCH_SIZE + 7)  # one full batch, one padded
     features = tiny.features(images)
