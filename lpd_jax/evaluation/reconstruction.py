@@ -121,9 +121,7 @@ def measure_reconstruction(
         if network is not None:
             real.add(network.features(images_BHWC))
             rebuilt.add(network.features(drawn_BHWC))
-    rfd = None
-    if network is not None:
-        rfd = frechet_distance(rebuilt.statistics(), real.statistics())
+    rfd = None if network is None else frechet_distance(rebuilt.statistics(), real.statistics())
     means = {name: total / count for name, total in sums.items()}
     return make_report(count, means, counts_V / counts_V.sum(), rfd, network_name)
 

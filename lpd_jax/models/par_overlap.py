@@ -106,14 +106,8 @@ def overlap_step(
     tokens_R1M = jax.lax.dynamic_update_slice_in_dim(
         cache.tokens_R1M, rows.previous_tokens_RP[:, None], previous_start, axis=2
     )
-    stand_in_R1 = jax.lax.dynamic_slice_in_dim(
-        tokens_R1M[:, 0], stand_in_slot[beginning], 1, axis=1
-    )
-    held_RTD = params["token_embed"][
-        jnp.concatenate([rows.previous_tokens_RP, stand_in_R1], axis=1)
-    ]
     slot_T = jnp.append(rows.previous_slots_P, beginning + 1)
-    x_RTD = jnp.where((slot_T == 0)[None, :, None], class_R1D, held_RTD).astype(jnp.float32)
+    x_RTD = held_rows(params, class_R1D, rows, tokens_R1M, stand_in_slot[beginning], slot_T)
     cell_T = jnp.append(rows.previous_positions_RP[0], stand_in_cell[beginning])
     head_dim = config.embed_dim // config.num_heads
     rope_TK2 = jnp.asarray(cell_rope(config.grid_size, head_dim))[cell_T]
@@ -129,8 +123,27 @@ def overlap_step(
         new_layers.append(new_layer)
     row_Q = jnp.where(left_Q == NOTHING, num_previous, left_Q - previous_start)
     x_RQD = jnp.take(x_RTD, jnp.clip(row_Q, 0, num_previous), axis=1)
-    logits_RQV = model.to_logits(x_RQD)
-    return logits_RQV, OverlapCache(tuple(new_layers), tokens_R1M)
+    return model.to_logits(x_RQD), OverlapCache(tuple(new_layers), tokens_R1M)
+
+
+def held_rows(
+    params: Any,
+    class_R1D: jax.Array,
+    rows: StepRows,
+    tokens_R1M: jax.Array,
+    stand_in: jax.Array,
+    slot_T: jax.Array,
+) -> jax.Array:
+    """What a pass reads, float32 `[R, T, D]`: the previous group, and the token that stands in.
+
+    Args:
+        stand_in: slot that this token is in.
+        slot_T: slots that the rows are written to.
+    """
+    stand_in_R1 = jax.lax.dynamic_slice_in_dim(tokens_R1M[:, 0], stand_in, 1, axis=1)
+    tokens_RT = jnp.concatenate([rows.previous_tokens_RP, stand_in_R1], axis=1)
+    is_class_1T1 = (slot_T == 0)[None, :, None]
+    return jnp.where(is_class_1T1, class_R1D, params["token_embed"][tokens_RT]).astype(jnp.float32)
 
 
 def overlap_mask(

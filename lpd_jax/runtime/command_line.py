@@ -92,16 +92,19 @@ def run(
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
-    # A library that logs while it is imported has set up a second handler. absl removes it, as long
-    # as standard error is the stream that it was.
+    # Removes a second handler, of a library that logged on import; before the streams may change.
     absl_logging.use_absl_handler()
     prepare_streams()
-    if any(action == "error" for action, *_ in warnings.filters):
-        # What a library will drop one day is no reason to end now: it is shown.
-        warnings.simplefilter("default")
+    _show_warnings()
     if "config" in flags.FLAGS:
         sys.argv = config_first(sys.argv)  # which ml_collections reads, too
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+def _show_warnings() -> None:
+    """Also where they are errors: what a library will drop one day is no reason to end now."""
+    if any(action == "error" for action, *_ in warnings.filters):
+        warnings.simplefilter("default")
 
 
 @contextlib.contextmanager
@@ -151,9 +154,8 @@ def _missing_backend() -> UserError | None:
         reason = f" ({one_line(error)})" if str(error) else ""
         return UserError(
             f"JAX_PLATFORMS: got {shown(wanted)}, which cannot be started here{reason}; allowed "
-            "are "
-            "cpu, or nothing for what is there; NVIDIA GPUs need `pip install 'jax[cuda12]'`, TPUs "
-            "`pip install 'jax[tpu]'`"
+            "are cpu, or nothing for what is there; NVIDIA GPUs need `pip install 'jax[cuda12]'`, "
+            "TPUs `pip install 'jax[tpu]'`"
         )
     return None
 

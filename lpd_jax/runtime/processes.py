@@ -70,9 +70,8 @@ def initialize(
         if not all(given) or process_id >= num_processes:
             raise UserError(
                 "coordinator_address, num_processes, process_id: got "
-                f"{shown(coordinator_address)}, "
-                f"{num_processes}, {process_id}, allowed are all three, with process_id from 0 to "
-                "num_processes - 1"
+                f"{shown(coordinator_address)}, {num_processes}, {process_id}, allowed are all "
+                "three, with process_id from 0 to num_processes - 1"
             )
         if not coordinator_address.rpartition(":")[2].isdecimal():
             raise UserError(

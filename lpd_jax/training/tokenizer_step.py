@@ -218,12 +218,8 @@ class TokenizerRule:
         (loss, (stats, lecam, judged)), critic_grads = jax.value_and_grad(
             critic_loss, has_aux=True
         )(adversary.params)
-        metrics = {
-            "adversarial": weight * fooled,
-            "adversarial_weight": weight,
-            "discriminator_loss": loss,
-            **judged,
-        }
+        metrics = {"adversarial": weight * fooled, "adversarial_weight": weight}
+        metrics |= {"discriminator_loss": loss, **judged}
         critic = {"critic_grads": critic_grads, "batch_stats": stats, "lecam": lecam}
         return weight * grads_BHWC, critic, metrics
 

@@ -76,25 +76,8 @@ def initial_params(
     """
     part = "tokenizer" if is_tokenizer(model) else "transformer"
     source = load_weights(path, part, "init_from")
-    family, there = family_of(model), family_of(source.config).name
-    if there not in (family.name, *family.starts_from):
-        known = " and ".join(map(shown, (family.name, *family.starts_from)))
-        raise UserError(
-            f"init_from: got {shown_path(path)}, which holds family {shown(there)}, allowed is "
-            f"{known}"
-        )
-    free = (*FREE_FIELDS, *family.starts_from.get(there, ()))
-    differing = [
-        f"{name} (there {shown(theirs)}, here {shown(getattr(model, name))})"
-        for name, theirs in vars(source.config).items()
-        if name not in free and theirs != getattr(model, name)
-    ]
-    if differing:
-        raise UserError(
-            f"init_from: got {shown_path(path)}, a model of other sizes; differing: "
-            f"{'; '.join(differing)}"
-        )
-    params = family.from_other(source.params, source.config)
+    check_can_start(path, source.config, model)
+    params = family_of(model).from_other(source.params, source.config)
     old_number = getattr(source.config, "num_classes", None)
     if new_classes or old_number != getattr(model, "num_classes", None):
         params = {**params, **fresh_class_leaves(model, seed)}
@@ -106,6 +89,28 @@ def initial_params(
         shapes_of(params), wanted_shapes(model), f"init_from: got {shown_path(path)}, which"
     )
     return params
+
+
+def check_can_start(path: str, source: Any, model: Any) -> None:
+    """Raises UserError where `model` cannot start from weights of the config `source`."""
+    family, there = family_of(model), family_of(source).name
+    if there not in (family.name, *family.starts_from):
+        known = " and ".join(map(shown, (family.name, *family.starts_from)))
+        raise UserError(
+            f"init_from: got {shown_path(path)}, which holds family {shown(there)}, allowed is "
+            f"{known}"
+        )
+    free = (*FREE_FIELDS, *family.starts_from.get(there, ()))
+    differing = [
+        f"{name} (there {shown(theirs)}, here {shown(getattr(model, name))})"
+        for name, theirs in vars(source).items()
+        if name not in free and theirs != getattr(model, name)
+    ]
+    if differing:
+        raise UserError(
+            f"init_from: got {shown_path(path)}, a model of other sizes; differing: "
+            f"{'; '.join(differing)}"
+        )
 
 
 def fresh_class_leaves(model: Any, seed: int) -> dict[str, np.ndarray]:

@@ -60,21 +60,13 @@ def from_torch(
     arrays = as_arrays(state_dict)
     if num_heads is not None:
         num_heads = check_whole("num_heads", num_heads, 1, MOST_WIDTH)
-    if grid_size is not None:
-        sides = grid_size if np.iterable(grid_size) else (grid_size, grid_size)
-        items = as_list(
-            "grid_size",
-            sides,
-            "is a number, or (height, width) or (frames, height, width), of tokens",
-        )
-        grid: Any = tuple(check_whole("grid_size", side, 0, MOST_TOKENS) for side in items)
-        grid_size = grid
+    grid = None if grid_size is None else checked_grid(grid_size)
     shapes = {name: value.shape for name, value in arrays.items()}
     official = recognised(shapes)
     draft = official.draft(shapes)
     weights = official_weights(draft)
     check_weights(arrays, weights, official.beside)
-    config = official.complete(draft, shapes, num_heads, grid_size, tell)
+    config = official.complete(draft, shapes, num_heads, grid, tell)
     flat = {path: np.empty(shape, np.float32) for path, shape in leaf_shapes(draft).items()}
     for weight in weights:
         source, target = arrays[weight.name], _place(flat, weight)
@@ -82,6 +74,14 @@ def from_torch(
             source = np.moveaxis(source, (0, 1), (-1, -2))
         target[...] = source.reshape(target.shape)
     return config, unflatten_dict(flat, sep="/")
+
+
+def checked_grid(grid_size: int | tuple[int, ...]) -> Any:
+    """The sides of a grid, one for each axis; of one number a square's. UserError for others."""
+    sides = grid_size if np.iterable(grid_size) else (grid_size, grid_size)
+    allowed = "is a number, or (height, width) or (frames, height, width), of tokens"
+    items = as_list("grid_size", sides, allowed)
+    return tuple(check_whole("grid_size", side, 0, MOST_TOKENS) for side in items)
 
 
 def as_arrays(state_dict: Any) -> dict[str, np.ndarray]:
