@@ -145,7 +145,7 @@ def _cubic_weights(length: int, new_length: int) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def to_model_range(images_BHWC):
+def to_model_range(images_BHWC: Any) -> Any:
     """uint8 pixels to float32 in [-1, 1]. NumPy stays NumPy, JAX stays JAX."""
     return images_BHWC.astype(np.float32) / 127.5 - 1.0
 
@@ -156,7 +156,7 @@ def to_uint8(images_BHWC: jax.Array) -> jax.Array:
     return jnp.clip(scaled_BHWC, 0.0, 255.0).astype(jnp.uint8)
 
 
-def image_grid(images_BHWC, columns: int | None = None, padding: int = 2) -> np.ndarray:
+def image_grid(images_BHWC: Any, columns: int | None = None, padding: int = 2) -> np.ndarray:
     """Pictures side by side on light grey, row by row: uint8 [H, W, C]. Near-square by default."""
     images_BHWC = _check_images(images_BHWC)
     batch, height, width, channels = images_BHWC.shape
@@ -176,7 +176,7 @@ def image_grid(images_BHWC, columns: int | None = None, padding: int = 2) -> np.
 
 
 def labelled_grid(
-    images_BHWC,
+    images_BHWC: Any,
     labels: Sequence[str],
     columns: int | None = None,
     scale: int = 2,
@@ -280,7 +280,9 @@ def _check_times(milliseconds: Any, count: int) -> list[int] | int:
     return [check_whole("milliseconds", time, 0, LONGEST_FRAME) for time in times]
 
 
-def save_gif(path: str | PathLike, frames: Sequence[np.ndarray], milliseconds=120) -> None:
+def save_gif(
+    path: str | PathLike, frames: Sequence[np.ndarray], milliseconds: int | Sequence[int] = 120
+) -> None:
     """Writes an endless animation; `milliseconds` is one number or one a frame."""
     frames = [_check_picture("frames", frame) for frame in as_list("frames", frames, PICTURES)]
     if len({frame.shape for frame in frames}) != 1:

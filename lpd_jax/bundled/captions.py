@@ -82,7 +82,9 @@ def is_missing(character: str, font: ImageFont.FreeTypeFont, box: bytes) -> bool
     return unicodedata.category(character) in ("Cs", "Cc") or bytes(font.getmask(character)) == box
 
 
-def draw_line(text: str, font, size: tuple[int, int], background: int) -> np.ndarray:
+def draw_line(
+    text: str, font: ImageFont.FreeTypeFont, size: tuple[int, int], background: int
+) -> np.ndarray:
     """Strip uint8 `[height, width, 3]` of the size (width, height), the text in its middle."""
     strip = Image.new("RGB", size, (background,) * 3)
     left = (size[0] - font.getlength(text)) / 2

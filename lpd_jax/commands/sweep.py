@@ -35,9 +35,13 @@ NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 0, "Of each point. Default: 50 of each class.", lower_bound=0
 )
 LABEL_KIND = flags.DEFINE_enum("labels", LABELS[0], list(LABELS), "Classes in turn, or at random.")
-NETWORK = flags.DEFINE_string("network", "", "avatars12, efficientnet, or Inception's weights.")
+NETWORK = flags.DEFINE_string(
+    "network", "", "avatars12, efficientnet, or Inception's weights; of clips I3D's."
+)
 REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
-SUITES = flags.DEFINE_list("suites", [], "adm, torch_fidelity. Default: all that fit the network.")
+SUITES = flags.DEFINE_list(
+    "suites", [], "adm, torch_fidelity; of clips styleganv, tats. Default: all that fit."
+)
 OUTPUT = flags.DEFINE_string("output", "sweep", "Folder.")
 WRITE_BEST = flags.DEFINE_bool("write_best", False, "Put the best choices into config.json.")
 STEPS = flags.DEFINE_list("num_steps", [], "Decoding steps.")

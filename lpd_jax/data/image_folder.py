@@ -123,9 +123,8 @@ class FolderPictures:
             return self.root, part
         raise UserError(
             f"data.path, data.{split}_split: got {shown_path(self.root)}, which {problem}; allowed "
-            "are "
-            "folders 'train' and 'val' of class folders, or class folders alone with a split of "
-            f"{', '.join(PARTS)}"
+            "are folders 'train' and 'val' of class folders, or class folders alone with a split "
+            f"of {', '.join(PARTS)}"
         )
 
     def list_files(self) -> tuple[list[str], list[int]]:

@@ -29,6 +29,7 @@ def check_picture_grid(grid: Any, name: str = "grid") -> tuple[int, int]:
 
 
 def checked_sides(grid: Any, name: str, axes: tuple[int, ...], what: str) -> tuple[int, ...]:
+    """The sides as plain ints; `axes` are the numbers of them allowed, `what` says it in words."""
     allowed = f"is {what} whole numbers from 1, of {MOST_TOKENS:,} tokens at most"
     sides = as_list(name, grid, allowed)
     try:

@@ -28,6 +28,7 @@ class CellWriters(NamedTuple):
 
 
 def make_writers(tables: CellTables) -> CellWriters:
+    """Both writers for a grid and its repulsion threshold."""
     apart = [np.abs(np.arange(side)[:, None] - np.arange(side)[None]) for side in tables.grid]
     spread_dtype, near_dtype = tables.list_place.dtype, tables.near_class.dtype
     squares = [(steps**2 << tables.shift).astype(spread_dtype) for steps in apart]

@@ -96,6 +96,7 @@ def make_locality_orders(
     seed: int,
     first_index: int,
 ) -> np.ndarray:
+    """LPD's orders, int32 `[B, N]`; of many a chunk in each thread."""
     tables = locality_cells.make_cell_tables(grid, *thresholds)
 
     def make_chunk(index: int, count: int) -> np.ndarray:
@@ -232,6 +233,7 @@ def radical_inverse_cell(index: np.ndarray, base: int, num_cells: int) -> np.nda
 
 
 def check_kind(kind: str) -> None:
+    """Raises UserError for what is none of `ORDERS`."""
     check_choice("order", kind, ORDERS)
 
 

@@ -106,8 +106,8 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
     if reference is not None and reference.mean_F.size != network.num_features:
         raise UserError(
             f"fid.reference: got {shown_path(config.reference)} of {reference.mean_F.size} "
-            "features, allowed "
-            f"are the {network.num_features} of fid.network {shown_path(config.network)}"
+            f"features, allowed are the {network.num_features} of fid.network "
+            f"{shown_path(config.network)}"
         )
     return FID(config, network, reference)
 

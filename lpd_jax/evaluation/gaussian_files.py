@@ -64,8 +64,7 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
     if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
         raise UserError(
             f"{field}: got {shown_path(path)} with mu {mean_F.shape} and sigma "
-            f"{covariance_FF.shape}; "
-            f"{allowed}"
+            f"{covariance_FF.shape}; {allowed}"
         )
     if problem := problem_of(mean_F, covariance_FF):
         raise UserError(f"{field}: got {shown_path(path)}, {problem}; {allowed}")

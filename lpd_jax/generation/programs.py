@@ -119,6 +119,7 @@ def make_room(newest: Programs) -> None:
 
 
 def is_crowded() -> bool:
+    """Whether the pipelines of this process hold more maps, or bytes of code, than they may."""
     return num_maps() > SHARE_OF_MAPS * most_maps() or sum(x.num_bytes for x in _all) > MOST_BYTES
 
 
@@ -130,6 +131,7 @@ def num_maps() -> int:
 
 
 def most_maps() -> float:
+    """Memory maps that the system allows a process; infinite where it does not say."""
     with contextlib.suppress(OSError, ValueError):
         return float(MOST_MAPS.read_text())
     return float("inf")

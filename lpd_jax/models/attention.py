@@ -116,7 +116,7 @@ def attend_splash(
     return mapped(q_BNTK, k_BNMK, v_BNMK, mask_TM)
 
 
-def splash_blocks(num_rows: int, num_keys: int):
+def splash_blocks(num_rows: int, num_keys: int) -> Any:
     """Blocks as large as the arrays allow: a group's mask leaves few blocks empty."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 
@@ -178,6 +178,7 @@ def cudnn_runs(dtype: jnp.dtype, head_dim: int) -> bool:
 
 
 def fits_cudnn(dtype: jnp.dtype, head_dim: int) -> bool:
+    """Whether cuDNN's flash attention takes such numbers and heads."""
     is_half = jnp.dtype(dtype).itemsize == 2
     return is_half and not head_dim % 8 and head_dim <= CUDNN_MAX_HEAD_DIM
 
@@ -221,8 +222,7 @@ def choose_attention(
     if not runs:
         raise UserError(
             f"compute.attention: got {shown(name)} on {platform} with {jnp.dtype(dtype).name}, "
-            "heads "
-            f"{head_dim} wide and {num_tokens} tokens, allowed is that only with {wanted}"
+            f"heads {head_dim} wide and {num_tokens} tokens, allowed is that only with {wanted}"
         )
     return name
 

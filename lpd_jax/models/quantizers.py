@@ -114,8 +114,7 @@ def check_quantizer(
     if (quantizer == "fsq") != bool(levels):
         raise UserError(
             f"fsq_levels: got {shown(levels)} with quantizer {shown(quantizer)}, allowed are "
-            "levels "
-            "with 'fsq' and with it alone"
+            "levels with 'fsq' and with it alone"
         )
     if any(level < 2 for level in levels):
         raise UserError(f"fsq_levels: got {shown(levels)}, allowed are at least 2 for each number")

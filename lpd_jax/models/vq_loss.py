@@ -18,10 +18,8 @@ from lpd_jax.models.vq_tokenizer import VQConfig, VQTokenizer
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown
 
-ENTROPY_LATENTS = 1024
+ENTROPY_LATENTS = 1024  # of a batch, whose codes the entropies are of
 RESTART_NOISE = 0.02  # of each number of a unit vector
-
-
 LEAST_TEMPERATURE = 1e-4  # distances to codes, divided by less, are no numbers of float32
 
 

@@ -132,8 +132,7 @@ def slice_devices(tpu_slice: Slice) -> Any:
     except RuntimeError as error:
         raise UserError(
             f"topology: got {shown(tpu_slice.name)}, but {error}; it needs the package libtpu, of "
-            "the "
-            "version that jax[tpu] asks for"
+            "the version that jax[tpu] asks for"
         ) from error
 
 

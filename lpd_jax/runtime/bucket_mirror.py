@@ -12,9 +12,9 @@ from lpd_jax.runtime.leases import Lease, leasing
 
 
 class Mirror:
-    """Stands for a bucket's folder in this process: `push` copies what it wrote, `pull` what others
+    """Stands for a bucket's folder in this process; `local` is a temporary folder.
 
-    did. `local` is a temporary folder.
+    `push` copies to the bucket what this process wrote, `pull` from it what others did.
     """
 
     def __init__(self, path: epath.Path, patterns: Sequence[str]):

@@ -50,9 +50,9 @@ def sigterm_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Inside, the first Ctrl-C, SIGTERM or SIGHUP waits for the end. A second one does not: who
+    """Inside, the first Ctrl-C, SIGTERM or SIGHUP waits for the end.
 
-    sends it has no patience left.
+    A second one does not: who sends it has no patience left.
     """
     awaited: dict[int, Callable[[int, FrameType | None], Any]] = {}
     if in_main_thread():

@@ -73,8 +73,7 @@ def acquire(name: str, folder: pathlib.Path) -> int:
             os.close(file)
             raise UserError(
                 f"{name}: got {shown_path(folder)}, which {holder} writes to; allowed is one "
-                "writer at "
-                "a time: wait for it, or end it"
+                "writer at a time: wait for it, or end it"
             ) from None
         except OSError:  # a file system without locks
             return file

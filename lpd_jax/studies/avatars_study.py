@@ -48,8 +48,7 @@ def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
     if got != wanted:
         raise UserError(
             f"model: got {shown(name)} with classes {got[0]} of {got[1]} pixels, allowed{where} "
-            "are "
-            f"models of the classes {wanted[0]} of {wanted[1]} pixels"
+            f"are models of the classes {wanted[0]} of {wanted[1]} pixels"
         )
 
 

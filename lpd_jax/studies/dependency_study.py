@@ -76,8 +76,7 @@ def check_model(config: Any, where: str) -> None:
         able = [family.title for family in known if issubclass(family, Family) and family.any_order]
         raise UserError(
             f"model: got {shown_path(where)}, a {model.title} model, allowed are {', '.join(able)} "
-            "models: "
-            "they predict any token from any others"
+            "models: they predict any token from any others"
         )
     if len(config.grid_size) != 2:
         raise UserError(

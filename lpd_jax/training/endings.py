@@ -15,9 +15,9 @@ from lpd_jax.weights.saved_runs import newest_step
 
 @contextlib.contextmanager
 def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
-    """Inside, a disk that fails, Ctrl-C, SIGTERM and SIGHUP stop a run by an error that names the
+    """Inside, whatever stops a run early is an error that names the newest checkpoint.
 
-    newest checkpoint: `DiskError`, `KeyboardInterrupt`, `Terminated`.
+    A failing disk is a `DiskError`, Ctrl-C a `KeyboardInterrupt`, SIGTERM or SIGHUP `Terminated`.
     """
     checkpoints = absolute(workdir) / CHECKPOINTS_FOLDER
     try:

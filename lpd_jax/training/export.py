@@ -125,8 +125,7 @@ def find_sources(model: Any, run: TrainConfig, workdir: str, tokenizer_workdir: 
     if workdir and tokenizer_workdir:
         raise UserError(
             f"tokenizer_workdir: got {shown_path(tokenizer_workdir)}, but workdir "
-            f"{shown_path(workdir)} trains a "
-            "tokenizer already; give one of them"
+            f"{shown_path(workdir)} trains a tokenizer already; give one of them"
         )
     return {"tokenizer": (trained_in, "workdir")}
 

@@ -97,6 +97,7 @@ def largest_batch(config: Mapping[str, Any], num_images: int) -> int:
 
 
 def fill_in_cosine(config: dict[str, Any]) -> None:
+    """`optimizer.cosine_steps` of REST as a number: all after a warm-up of a tenth at most."""
     optimizer, num_steps = config.get("optimizer"), config.get("num_steps")
     if not isinstance(optimizer, dict) or optimizer.get("cosine_steps") != REST:
         return

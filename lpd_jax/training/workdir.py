@@ -37,10 +37,11 @@ RESUMED = (
 
 
 class Workdir:
-    """Where a run writes. Checkpoints go to `checkpoints` directly; all else is written under
+    """Where a run writes.
 
-    `local`, which is the folder itself, or, of a bucket, a temporary one for each process. `push`
-    copies what this process wrote to the bucket, `pull` from it what a run goes on with.
+    Checkpoints go to `checkpoints` directly; all else is written under `local`, which is the folder
+    itself, or, of a bucket, a temporary one for each process. `push` copies what this process wrote
+    to the bucket, `pull` from it what a run goes on with.
 
     Raises:
         UserError: a folder that cannot be written to, or a bucket that cannot be reached.
@@ -115,8 +116,7 @@ def check_writable(name: str, folder: pathlib.Path) -> None:
         problem = "cannot be written to" if nearest.is_dir() else "is a file"
         raise UserError(
             f"{name}: got {shown_path(folder)}, but {nearest} {problem}; allowed is a new folder "
-            "or "
-            "that of a run to go on with"
+            "or that of a run to go on with"
         )
 
 

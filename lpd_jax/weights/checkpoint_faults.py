@@ -38,9 +38,9 @@ def checkpoint_bytes(state: Any) -> int:
 
 
 def check_two_fit(folder: epath.Path, state: Any) -> int:
-    """Raises DiskError where a folder has no room for checkpoints of a state: one, and the one
+    """Raises DiskError where a folder has no room for two checkpoints of a state.
 
-    before it. Those that are there count.
+    One is written beside the one before it. Those that are there count.
 
     Args:
         state: tree of arrays, or of their shapes and dtypes.
