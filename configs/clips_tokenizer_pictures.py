@@ -6,10 +6,9 @@
       --config.init_from=runs/clips_tokenizer_pictures
 
 The same layers without time, on the first frames of clips: a step costs a small part of one on
-clips.
-Its kernels become the last time tap of the tokenizer of clips, which then gives of a single frame
-what this gives of the picture, and learns from there what moves. The bundled tokenizer of clips
-began so; whether it saves time in the end is not measured.
+clips. Its kernels become the last time tap of the tokenizer of clips, which then gives of a single
+frame what this gives of the picture, and learns from there what moves. The bundled tokenizer of
+clips began so; whether it saves time in the end is not measured.
 """
 
 from ml_collections import ConfigDict

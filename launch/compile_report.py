@@ -29,28 +29,28 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
-from typing import Any  # noqa: E402
+from typing import Any
 
-from absl import flags  # noqa: E402
+from absl import flags
 
-from lpd_jax.models.family import is_tokenizer  # noqa: E402
-from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside  # noqa: E402
-from lpd_jax.performance.by_layers import check_layers, compile_few  # noqa: E402
-from lpd_jax.performance.compile_report import (  # noqa: E402
+from lpd_jax.models.family import is_tokenizer
+from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside
+from lpd_jax.performance.by_layers import check_layers, compile_few
+from lpd_jax.performance.compile_report import (
     compile_decoding,
     compile_training,
     how_to_draw,
 )
-from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
-from lpd_jax.performance.largest_model import compile_largest  # noqa: E402
-from lpd_jax.performance.program_needs import ProgramNeeds, table  # noqa: E402
-from lpd_jax.performance.topology import find_slices  # noqa: E402
-from lpd_jax.runtime import command_line  # noqa: E402
-from lpd_jax.runtime.arguments import as_path  # noqa: E402
-from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
+from lpd_jax.performance.gpu_targets import PRODUCTS
+from lpd_jax.performance.largest_model import compile_largest
+from lpd_jax.performance.program_needs import ProgramNeeds, table
+from lpd_jax.performance.topology import find_slices
+from lpd_jax.runtime import command_line
+from lpd_jax.runtime.arguments import as_path
+from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.config_files import config_fields
-from lpd_jax.runtime.errors import UserError  # noqa: E402
-from lpd_jax.training.config import read_config  # noqa: E402
+from lpd_jax.runtime.errors import UserError
+from lpd_jax.training.config import read_config
 
 CONFIG = command_line.define_config("File with get_config() of a model.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16; or h100, 8xa100.")
