@@ -28,6 +28,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+# Nor kept: programs for devices that are not there cannot be read again.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
 from typing import Any
 

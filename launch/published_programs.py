@@ -19,27 +19,29 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+# Nor kept: programs for devices that are not there cannot be read again.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
-import importlib.util  # noqa: E402
-import itertools  # noqa: E402
-import shlex  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import importlib.util
+import itertools
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
 
-from absl import flags  # noqa: E402
+from absl import flags
 
-from lpd_jax.performance import published_programs  # noqa: E402
-from lpd_jax.performance.benchmark_model import published  # noqa: E402
-from lpd_jax.performance.gpu_targets import PRODUCTS  # noqa: E402
-from lpd_jax.performance.topology import Slice, find_slices  # noqa: E402
-from lpd_jax.runtime import command_line, provenance  # noqa: E402
-from lpd_jax.runtime.arguments import nearest  # noqa: E402
-from lpd_jax.runtime.atomic_files import check_output_file  # noqa: E402
-from lpd_jax.runtime.config_files import config_fields  # noqa: E402
-from lpd_jax.runtime.errors import UserError, shown  # noqa: E402
-from lpd_jax.runtime.markdown import write_report  # noqa: E402
-from lpd_jax.training.config import TrainConfig, read_config  # noqa: E402
+from lpd_jax.performance import published_programs
+from lpd_jax.performance.benchmark_model import published
+from lpd_jax.performance.gpu_targets import PRODUCTS
+from lpd_jax.performance.topology import Slice, find_slices
+from lpd_jax.runtime import command_line, provenance
+from lpd_jax.runtime.arguments import nearest
+from lpd_jax.runtime.atomic_files import check_output_file
+from lpd_jax.runtime.config_files import config_fields
+from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.markdown import write_report
+from lpd_jax.training.config import TrainConfig, read_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
