@@ -16,7 +16,13 @@ from lpd_jax.evaluation.judges import Judge
 from lpd_jax.evaluation.picture_sets import PictureSet
 from lpd_jax.evaluation.references import Reference
 from lpd_jax.evaluation.saved_pictures import open_saver
-from lpd_jax.evaluation.shards import SHARD_SIZE, fill_shards, finished_shards, open_shards
+from lpd_jax.evaluation.shards import (
+    SHARD_SIZE,
+    fill_shards,
+    finished_shards,
+    open_shards,
+    without_names,
+)
 from lpd_jax.evaluation.suites import gather_evidence, measure, suites_for
 from lpd_jax.runtime import provenance
 from lpd_jax.runtime.atomic_files import replacing_file
@@ -82,7 +88,7 @@ def evaluate(
 
 def default_folder(pictures: PictureSet, judge: Judge, shard_size: int) -> str:
     """A folder whose name tells these pictures, and their features, from all others."""
-    said = [pictures.settings(), judge.settings(), shard_size]
+    said = [without_names(pictures.settings()), judge.settings(), shard_size]
     text = json.dumps(said, sort_keys=True)
     return f"evaluations/{judge.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 

@@ -28,6 +28,7 @@ from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.json_files import read_json
 
 SETTINGS_FILE, SHARDS_FOLDER = "settings.json", "shards"
+NAMES = ("model", "tokenizer")  # what users call weights, whose digests stand beside it
 SHARD_SIZE = 500
 MOST_PER_SHARD = 10**5
 
@@ -98,8 +99,15 @@ def open_shards(
         raise UserError(
             f"{field}: got {shown_path(folder)}, allowed is a folder that all processes see"
         )
-    check_same(read_settings(file, field), settings, file, field)
+    check_same(without_names(read_settings(file, field)), without_names(settings), file, field)
     return shards
+
+
+def without_names(settings: Any) -> Any:
+    """What pictures depend on: the same weights may be called `DIR` today and `DIR/` tomorrow."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: value for name, value in settings.items() if name not in NAMES}
 
 
 def read_settings(file: Any, field: str) -> Any:

@@ -1,6 +1,7 @@
 """An evaluation is the same whatever it is killed by, cut into, or drawn on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.evaluation import protocol as evaluation
+from lpd_jax.evaluation.drawn_pictures import DrawnPictures
 from lpd_jax.evaluation.judges import Judge
 from lpd_jax.evaluation.picture_sets import ArraySet, open_pictures
 from lpd_jax.pipeline import Pipeline
@@ -168,6 +170,20 @@ def test_other_settings_are_refused_by_name(record, model, real):
                 folder,
                 shard_size=size,
             )
+
+
+def test_weights_by_another_name_are_the_same(record, model, real, tmp_path, monkeypatch):
+    folder, first = record
+    folder = shutil.copytree(folder, tmp_path / "out")
+    judge, reference = judging.tiny_judge(), judging.real_reference(real)
+    monkeypatch.setattr(DrawnPictures, "batches", None)  # nothing is drawn again
+    moved = judging.drawn(model)
+    moved.drawer.name = "moved/cats/"
+    found = evaluation.evaluate(moved, judge, reference, folder, shard_size=7)
+    assert found["pictures"]["model"] == "moved/cats/"
+    assert found["metrics"] == first["metrics"]
+    names = {evaluation.default_folder(x, judge, 7) for x in (moved, judging.drawn(model))}
+    assert len(names) == 1
 
 
 @pytest.mark.slow  # two processes that compile what draws
