@@ -7,8 +7,9 @@
 
 All combinations are drawn by one model, compiled once for each schedule. Writes OUTPUT/sweep.csv
 after each point, and OUTPUT/sweep_trade_off.png and OUTPUT/sweep_steps.png. Stopped, even by
-kill -9, the same command goes on where it was. --write_best puts the choices of the smallest
-distance into the config.json of the model directory.
+kill -9, the same command goes on where it was; one with other values of these four adds to what is
+there. --write_best puts the choices of the smallest distance into the config.json of the model
+directory.
 """
 
 import jax
@@ -26,7 +27,14 @@ with command_line.imports_of("train"):
     from lpd_jax.evaluation.judges import default_network, open_judge
     from lpd_jax.evaluation.references import open_reference
     from lpd_jax.evaluation.suites import suites_for
-    from lpd_jax.evaluation.sweep import AXES, best_of, make_points, run_sweep
+    from lpd_jax.evaluation.sweep import (
+        AXES,
+        best_of,
+        generation_of,
+        make_points,
+        row_of,
+        run_sweep,
+    )
     from lpd_jax.evaluation.sweep_plots import plot_sweep
     from lpd_jax.training.export import load_models
 
@@ -64,8 +72,9 @@ def sweep() -> None:
     if WRITE_BEST.value:
         check_own_directory(MODEL.value, "model")
     files = load_models(MODEL.value)
+    base = files.config.generation.updated(read_flags(CHOICES))
     points = make_points(
-        files.config.generation.updated(read_flags(CHOICES)),
+        base,
         {
             "num_steps": [parse_whole("num_steps", text) for text in STEPS.value],
             "order": ORDERS.value,
@@ -80,7 +89,7 @@ def sweep() -> None:
     drawer = Drawer(files, MODEL.value)
     first = drawer.pictures(points[0], NUM_IMAGES.value, LABEL_KIND.value)
     reference = open_reference(REFERENCE.value, first, judge)
-    rows = run_sweep(
+    records = run_sweep(
         drawer,
         judge,
         reference,
@@ -92,13 +101,14 @@ def sweep() -> None:
     )
     if jax.process_index() > 0:
         return
+    rows = list(map(row_of, records))
     for path in plot_sweep(rows, folder):
         print(f"wrote {path}")
     best, name = best_of(rows)
     chosen = ", ".join(f"{axis} {rows[best][axis]}" for axis in AXES)
     print(f"best {name}: {rows[best][name]:.4g}, of {chosen}")
     if WRITE_BEST.value:
-        write_generation(MODEL.value, points[best])
+        write_generation(MODEL.value, generation_of(records[best], base))
         print(f"wrote it into {MODEL.value}")
 
 

@@ -3,16 +3,18 @@
     FOLDER/points/NAME/   the evaluation of a point; its features go when it is finished
     FOLDER/sweep.csv      a row for each finished point
 
-A sweep that was stopped goes on where it was, and one with more points keeps those that it has.
+A sweep that was stopped goes on where it was, and one with other points keeps those that it has:
+all that differ in nothing but `AXES` are rows of one table.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +24,7 @@ from lpd_jax.evaluation.drawn_pictures import Drawer, DrawnPictures
 from lpd_jax.evaluation.judges import Judge
 from lpd_jax.evaluation.protocol import RECORD_FILE, evaluate
 from lpd_jax.evaluation.references import Reference
-from lpd_jax.evaluation.shards import SHARD_SIZE, SHARDS_FOLDER, wait_for_all
+from lpd_jax.evaluation.shards import SHARD_SIZE, SHARDS_FOLDER, wait_for_all, without_names
 from lpd_jax.evaluation.suites import suites_for
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.atomic_files import replacing_file
@@ -31,11 +33,14 @@ from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.json_files import read_json
 
 AXES = ("num_steps", "order", "guidance_scale", "temperature")
+FREE = (*AXES, "group_sizes")  # choices in which the points of one table may differ
 TABLE_FILE, POINTS_FOLDER = "sweep.csv", "points"
 MOST_POINTS = 10_000
 BEST = ("fid", "fvd", "frechet_distance")  # the number that is to be small
+ASIDE = ("name", "about")  # words on that whose digest stands beside them
 
 Row = dict[str, Any]
+Record = dict[str, Any]
 
 
 def make_points(base: Generation, axes: Mapping[str, Sequence[Any]]) -> list[Generation]:
@@ -69,7 +74,7 @@ def run_sweep(
     labels: str = "balanced",
     suites: Sequence[str] = (),
     shard_size: int = SHARD_SIZE,
-) -> list[Row]:
+) -> list[Record]:
     """Judges every point, and writes the table anew after each; see `evaluate`.
 
     Args:
@@ -78,39 +83,70 @@ def run_sweep(
         folder: of the sweep.
 
     Returns:
-        A row a point: the choices of `AXES`, the number of pictures, and each suite's numbers.
+        The records of the table, those of these points first.
     """
-    sets = [drawer.pictures(point, num_images, labels) for point in points]
-    places = [folder / POINTS_FOLDER / point_name(pictures) for pictures in sets]
+    parts = {"network": judge.settings(), "reference": reference.settings()}
+    sets, alike = {}, ""
+    for point in points:
+        pictures = drawer.pictures(point, num_images, labels)
+        said = {"pictures": pictures.settings(), **parts}
+        sets[key_of(said)], alike = pictures, key_of(said, FREE)  # of two that are one, one
+    wanted = suites_for(judge, suites)
 
-    def known(number: int) -> dict[str, Any] | None:
-        return finished(places[number], sets[number], judge, reference, suites)
-
-    # All that is finished stays in the table, whatever comes first and whatever ends it.
-    records = [known(number) for number in range(len(sets))]
-    for number, place in enumerate(tqdm(places, "sweep", unit="point", disable=None)):
-        record = known(number)  # of two points that are one, the second is there by now
-        if record is None:
-            record = evaluate(
-                sets[number], judge, reference, place, suites=suites, shard_size=shard_size
-            )
-            wait_for_all("point")
-            if jax.process_index() == 0:
-                drop_features(place)
-        records[number] = record
+    def write_rows() -> list[Record]:
+        """The table of all that is finished, whatever ends the sweep and whoever draws beside."""
+        found = finished_records(folder, wanted)
+        mine = [found[key] for key in sets if key in found]
+        others = [record for key, record in found.items() if key not in sets]
+        records = mine + [record for record in others if key_of(record, FREE) == alike]
         if jax.process_index() == 0:
-            write_table(folder / TABLE_FILE, rows_of(records))
-    return rows_of(records)
+            write_table(folder / TABLE_FILE, list(map(row_of, records)))
+        return records
+
+    known = finished_records(folder, wanted)
+    for key, pictures in tqdm(sets.items(), "sweep", unit="point", disable=None):
+        if key in known:
+            continue
+        place = folder / POINTS_FOLDER / point_name(pictures)
+        evaluate(pictures, judge, reference, place, suites=suites, shard_size=shard_size)
+        wait_for_all("point")
+        if jax.process_index() == 0:
+            drop_features(place)
+        write_rows()
+    return write_rows()
 
 
-def rows_of(records: Sequence[dict[str, Any] | None]) -> list[Row]:
-    """Of those points that are finished."""
-    return [row_of(record) for record in records if record is not None]
+def key_of(parts: Mapping[str, Any], free: Collection[str] = ()) -> str:
+    """What tells a record from others, as text. Digests do: names of the same are not told apart.
+
+    Args:
+        parts: a record, or what one will say of pictures, network and reference.
+        free: choices of how to draw in which records may differ.
+    """
+    said = {
+        name: {key: x for key, x in without_names(parts[name]).items() if key not in ASIDE}
+        for name in ("pictures", "network", "reference")
+    }
+    chosen = said["pictures"]["generation"]
+    said["pictures"]["generation"] = {x: chosen[x] for x in chosen if x not in free}
+    return json.dumps(said, sort_keys=True)
+
+
+def finished_records(folder: Any, suites: Collection[str]) -> dict[str, Record]:
+    """All records of a sweep that have these suites, by `key_of`; damaged ones are none."""
+    found = {}
+    places = folder / POINTS_FOLDER
+    for place in sorted(places.iterdir()) if places.is_dir() else ():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            record = read_json(place / RECORD_FILE)
+            if set(suites) <= record["metrics"].keys():
+                found[key_of(record)] = record
+    return found
 
 
 def point_name(pictures: DrawnPictures) -> str:
     """Folder of a point: readable, and other for other choices."""
-    settings = pictures.settings()
+    settings = without_names(pictures.settings())
     chosen = settings["generation"]
     text = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     steps = len(chosen["group_sizes"])
@@ -119,33 +155,16 @@ def point_name(pictures: DrawnPictures) -> str:
     )
 
 
-def finished(
-    place: Any,
-    pictures: DrawnPictures,
-    judge: Judge,
-    reference: Reference,
-    suites: Sequence[str] = (),
-) -> dict[str, Any] | None:
-    """The record of a point, where it is of these pictures, network, reference and suites."""
-    file = place / RECORD_FILE
-    if not file.is_file():
-        return None
-    try:
-        record = read_json(file)
-        wanted = {
-            "pictures": pictures.settings(),
-            "network": judge.settings(),
-            "reference": reference.settings(),
-        }
-        same = all(
-            {key: record[name][key] for key in parts if key != "about"}
-            == json.loads(json.dumps({key: parts[key] for key in parts if key != "about"}))
-            for name, parts in wanted.items()
-        )
-        same = same and set(suites_for(judge, suites)) <= record["metrics"].keys()
-    except (ValueError, KeyError, TypeError):
-        return None
-    return record if same else None
+def generation_of(record: Record, base: Generation) -> Generation:
+    """How the pictures of a record were drawn.
+
+    Args:
+        record: of a sweep.
+        base: every choice that does not vary.
+    """
+    chosen = record["pictures"]["generation"]
+    own = chosen["num_steps"] is None and base.num_steps is not None  # a schedule without a name
+    return base.updated({name: chosen[name] for name in (*AXES, *["group_sizes"] * own)})
 
 
 def drop_features(place: Any) -> None:
@@ -156,7 +175,7 @@ def drop_features(place: Any) -> None:
         shutil.rmtree(place / SHARDS_FOLDER, ignore_errors=True)
 
 
-def row_of(record: Mapping[str, Any]) -> Row:
+def row_of(record: Record) -> Row:
     """A record as a line of the table."""
     chosen = record["pictures"]["generation"]
     row: Row = {name: chosen[name] for name in AXES}

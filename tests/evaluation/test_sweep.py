@@ -54,7 +54,9 @@ def test_a_sweep_goes_on_and_compiles_a_schedule_once(model, tmp_path, monkeypat
 
     def run(points):
         judged.clear()
-        return sweep.run_sweep(drawer, judge, reference, points, tmp_path / "out", num_images=12)
+        folder = tmp_path / "out"
+        records = sweep.run_sweep(drawer, judge, reference, points, folder, num_images=12)
+        return list(map(sweep.row_of, records))
 
     few = run(points[:3])
     assert judged == points[:3] and drawer.runner.programs.num_compiled == 1
@@ -78,17 +80,72 @@ def test_a_sweep_goes_on_and_compiles_a_schedule_once(model, tmp_path, monkeypat
     assert [path.read_bytes()[1:4] for path in plots] == [b"PNG", b"PNG"]
 
 
-def test_a_point_is_finished_with_the_suites_that_are_asked_for(model, tmp_path, monkeypatch):
+@pytest.fixture
+def quick_sweep(model, tmp_path, monkeypatch):
+    """(run, judged): a sweep whose points are judged at once, and the scales that it has judged."""
     judging.write_pictures(tmp_path / "real.npz")
     judge, reference = judging.tiny_judge(), judging.real_reference(tmp_path / "real.npz")
-    pictures = judging.drawn(model, num_images=12)
-    parts = {"pictures": pictures, "network": judge, "reference": reference}
-    record = {name: part.settings() for name, part in parts.items()} | {"metrics": {"few": {}}}
-    (tmp_path / sweep.RECORD_FILE).write_text(json.dumps(record))
-    monkeypatch.setattr(sweep, "suites_for", lambda judge, asked: tuple(asked) or ("few", "more"))
-    for suites, known in (((), False), (["few"], True), (["few", "more"], False)):
-        found = sweep.finished(tmp_path, pictures, judge, reference, suites)
-        assert (found is not None) == known
+    files, judged = load_model_directory(model), []
+
+    def evaluate(pictures, judge, reference, place, **options):
+        parts = {"pictures": pictures, "network": judge, "reference": reference}
+        record = {name: part.settings() for name, part in parts.items()}
+        scale = record["pictures"]["generation"]["guidance_scale"]
+        record["metrics"] = {"features": {"frechet_distance": scale}}
+        place.mkdir(parents=True, exist_ok=True)
+        (place / sweep.RECORD_FILE).write_text(json.dumps(record))
+        judged.append(scale)
+
+    def run(axes, name="cats", suites=(), **choices):
+        judged.clear()
+        points = sweep.make_points(files.config.generation.updated(choices), axes)
+        folder, drawer = tmp_path / "out", Drawer(files, name)
+        options = {"num_images": 12, "suites": suites}
+        return sweep.run_sweep(drawer, judge, reference, points, folder, **options)
+
+    monkeypatch.setattr(sweep, "evaluate", evaluate)
+    return run, judged
+
+
+def scales(records):
+    return [sweep.row_of(record)["guidance_scale"] for record in records]
+
+
+def test_other_values_add_to_the_table(model, quick_sweep, tmp_path):
+    run, judged = quick_sweep
+    run({"guidance_scale": [2.0, 3.0]})
+    records = run({"guidance_scale": [1.5], "order": ["raster"]})
+    assert judged == [1.5] and scales(records) == [1.5, 2.0, 3.0]
+    with (tmp_path / "out" / "sweep.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["guidance_scale"]) for row in table] == [1.5, 2.0, 3.0]
+    base = read_directory_config(model).generation
+    best, _ = sweep.best_of(list(map(sweep.row_of, records)))
+    chosen = sweep.generation_of(records[best], base)
+    assert chosen == base.updated({"guidance_scale": 1.5, "order": "raster"})
+    # The same weights by another name are the same; another seed is another table.
+    assert scales(run({"guidance_scale": [3.0]}, name="moved/cats/")) == [3.0, 2.0, 1.5]
+    assert not judged
+    assert scales(run({"guidance_scale": [3.0]}, seed=1)) == [3.0]
+
+
+def test_a_schedule_without_a_name_is_kept(model, quick_sweep):
+    run, _ = quick_sweep
+    own = {"group_sizes": (1, 5, 10)}
+    (record,) = run({}, **own)
+    base = read_directory_config(model).generation
+    assert base.num_steps is not None
+    assert sweep.generation_of(record, base) == base.updated(own)
+    assert sweep.generation_of(record, base.updated(own)) == base.updated(own)
+
+
+def test_a_point_is_finished_with_the_suites_that_are_asked_for(quick_sweep, monkeypatch):
+    run, judged = quick_sweep
+    run({"guidance_scale": [2.0]})
+    monkeypatch.setattr(sweep, "suites_for", lambda judge, asked: tuple(asked))
+    for suites, known in ((["features"], True), (["features", "more"], False)):
+        run({"guidance_scale": [2.0]}, suites=suites)
+        assert judged == ([] if known else [2.0])
 
 
 def test_the_best_of_clips_has_the_smallest_fvd(tmp_path):
