@@ -4,8 +4,8 @@
 
 Each of `--models` is a model directory, a bundled model or the workdir of a training run, of a
 family that draws in any order. This takes a minute a model where drawing and judging takes ten, and
-tells models apart sooner: for short trainings that try an option. Writes OUTPUT.json and .md; rows
-that the file has already are not measured again.
+tells models apart sooner: for short trainings that try an option. Writes OUTPUT.json and .md; what
+the file has already is not measured again, and stays where pictures and steps are the same.
 """
 
 from pathlib import Path
@@ -39,6 +39,7 @@ NUM_IMAGES = flags.DEFINE_integer(
 )
 OUTPUT = flags.DEFINE_string("output", "results/contexts", "Beginning of the files' names.")
 BATCH_SIZE = 50
+FIELDS = ("name", "digest", "parameters", "nats")  # of a row
 
 
 def main() -> None:
@@ -56,17 +57,19 @@ def main() -> None:
         "steps": ", ".join(map(str, steps)),
         "seed of the orders": 0,
     }
-    known = rows_of(json_file, protocol)
+    earlier = rows_of(json_file, protocol)
+    known = {row["digest"]: row["nats"] for row in earlier}
     models = {name: load_models(name) for name in MODELS.value}
     for name, files in models.items():
         check_model(files, name)
     digests = {name: model_digest(files) for name, files in models.items()}
+    others = [row for row in earlier if row["digest"] not in digests.values()]
     for name, files in models.items():
         nats = known.get(digests[name], {})
-        if [*nats] != orders:
-            nats = measure(files, images_BHWC, labels_B, tuple(orders), steps)
+        if left := tuple(kind for kind in orders if kind not in nats):
+            nats = nats | measure(files, images_BHWC, labels_B, left, steps)
         known[digests[name]] = nats
-        print(f"{name}: {', '.join(contexts_report.cells(nats, [*nats]))}", flush=True)
+        print(f"{name}: {', '.join(contexts_report.cells(nats, orders))}", flush=True)
         rows = [
             {
                 "name": Path(name).name,
@@ -75,9 +78,9 @@ def main() -> None:
                 "nats": known[digest],
             }
             for name, digest in digests.items()
-            if [*known.get(digest, ())] == orders  # measured now, or by an earlier run
+            if digest in known  # measured now, or by an earlier run
         ]
-        study = {"rows": rows, "protocol": {**protocol, "commit": provenance.git_commit()}}
+        study = {"rows": rows + others, "protocol": {**protocol, "commit": provenance.git_commit()}}
         contexts_report.write(study, json_file, markdown_file)
     print(f"wrote {json_file}\nwrote {markdown_file}")
 
@@ -107,15 +110,15 @@ def check_model(files: ModelFiles, name: str) -> None:
         )
 
 
-def rows_of(json_file: Path, protocol: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What an earlier run measured alike, by the model's digest."""
+def rows_of(json_file: Path, protocol: dict[str, Any]) -> list[dict[str, Any]]:
+    """What earlier runs measured alike."""
     if not json_file.is_file():
-        return {}
+        return []
     try:
         study = read_json(json_file)
         if any(study["protocol"].get(name) != value for name, value in protocol.items()):
-            return {}
-        return {row["digest"]: dict(row["nats"]) for row in study["rows"]}
+            return []
+        return [{name: row[name] for name in FIELDS} for row in study["rows"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"output: got {shown_path(json_file)}, which is no study of contexts; move it away to "

@@ -29,5 +29,5 @@ def markdown(study: Mapping[str, Any]) -> str:
 
 
 def cells(nats: Mapping[str, Mapping[str, float]], orders: list[str]) -> list[str]:
-    """The cells of a model's row."""
-    return [" / ".join(f"{x:.3f}" for x in nats[order].values()) for order in orders]
+    """The cells of a model's row; "-" for an order that it was not measured in."""
+    return [" / ".join(f"{x:.3f}" for x in nats.get(order, {}).values()) or "-" for order in orders]

@@ -22,23 +22,34 @@ WRONG = [
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     lpd = avatars.write_model_directory(folder / "any_order", order="halton")
-    return lpd, avatars.write_model_directory(folder / "four_at_once", avatars.PAR)
+    four = avatars.write_model_directory(folder / "four_at_once", avatars.PAR)
+    return lpd, four, avatars.write_model_directory(folder / "other", seed=1, order="halton")
 
 
 @pytest.mark.slow  # a process that compiles a model for each schedule
 def test_each_model_is_judged_in_each_context_and_no_row_twice(models, tmp_path):
-    options = [f"--models={models[0]}", "--num_images=12", "--steps=16,2,16", "--output=c"]
-    options += ["--orders=random,raster,random"]
-    first, again = one_process.run_cases(
-        SCRIPT, [(tmp_path, options), (tmp_path, options)], tmp_path, one_process.FEW_PICTURES
+    common = ["--num_images=12", "--steps=16,2,16", "--output=c"]
+    options = [f"--models={models[0]}", *common, "--orders=random,raster,random"]
+    other = [f"--models={models[2]}", *common, "--orders=raster,halton"]
+    first, again, more, back = one_process.run_cases(
+        SCRIPT,
+        [(tmp_path, options), (tmp_path, options), (tmp_path, other), (tmp_path, options)],
+        tmp_path,
+        one_process.FEW_PICTURES,
     )
-    assert first.code == again.code == 0, first.err
+    assert first.code == again.code == more.code == back.code == 0, first.err + more.err
     study = json.loads(again.files["c.json"])
     (row,) = study["rows"]
     assert row["nats"].keys() == {"random", "raster"}
     assert all(nats.keys() == {"16", "2"} for nats in row["nats"].values())
     assert all(0 < x < 20 for nats in row["nats"].values() for x in nats.values())
     assert json.loads(first.files["c.json"]) == study
+    # What earlier runs have measured alike stays, below the models that were asked for.
+    new, old = json.loads(more.files["c.json"])["rows"]
+    assert old == row and new["name"] == "other" and new["nats"].keys() == {"raster", "halton"}
+    assert json.loads(back.files["c.json"])["rows"] == [old, new]
+    table = (tmp_path / "c.md").read_text()
+    assert "| other |" in table and " - |" in table
 
 
 @pytest.fixture(scope="module")
