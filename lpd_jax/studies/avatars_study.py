@@ -33,7 +33,6 @@ class Yardstick(NamedTuple):
     reference: metrics.Statistics
     num_reference: int
     floors: list[dict[str, Any]]
-    sensitivity: list[dict[str, Any]]
 
 
 def check_pictures(config: DirectoryConfig, name: str, where: str = "") -> None:
@@ -61,12 +60,13 @@ def make_reference(classifier: Classifier) -> tuple[metrics.Statistics, int]:
 def make_yardstick(pipe: Pipeline, classifier: Classifier) -> Yardstick:
     """Measures all real pictures; `pipe` holds the tokenizer that reconstructs some of them."""
     reference, num_reference = make_reference(classifier)
-    validation = bundled.load_avatars("validation")
     floors = steps_study.floors(
-        validation[0], reference, classifier, lambda images: pipe.decode(pipe.encode(images))
+        bundled.load_avatars("validation")[0],
+        reference,
+        classifier,
+        lambda images: pipe.decode(pipe.encode(images)),
     )
-    sensitivity = steps_study.sensitivity(*validation, reference, classifier)
-    return Yardstick(classifier, reference, num_reference, list(floors), list(sensitivity))
+    return Yardstick(classifier, reference, num_reference, list(floors))
 
 
 def batch_size_of(num_images: int, most: int | None = None, num_frames: int = 1) -> int:
