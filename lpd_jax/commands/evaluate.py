@@ -290,10 +290,7 @@ def is_token_cache(name: str) -> bool:
 
 def asked_tokenizer(name: str) -> Weights:
     """Of a model by name, of a model directory, or of a run."""
-    is_folder = buckets.located("tokenizer", name).is_dir()
-    return load_weights(
-        name if is_folder else str(find_model_directory(name)), "tokenizer", "tokenizer"
-    )
+    return load_weights(str(find_model_directory(name)), "tokenizer", "tokenizer")
 
 
 def run() -> None:

@@ -16,7 +16,7 @@ from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.performance.allocator import give_back_freed_memory
 from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.errors import UserError, shown_path
-from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory
+from lpd_jax.weights.hub import BUNDLED_MODELS, find_model_directory, holds_a_model
 from lpd_jax.weights.model_directory import load_model_directory, read_directory_config
 from lpd_jax.weights.parameters import put_on_device
 
@@ -42,7 +42,7 @@ def find_benchmark_model(name: str, tokenizer: str) -> BenchmarkModel:
     Raises:
         UserError, FileNotFoundError: names what is unknown or does not fit.
     """
-    is_directory = name in BUNDLED_MODELS or "/" in name or Path(name).expanduser().is_dir()
+    is_directory = name in BUNDLED_MODELS or "/" in name or holds_a_model(Path(name).expanduser())
     if is_directory:
         directory = find_model_directory(name)
         config = read_directory_config(directory)

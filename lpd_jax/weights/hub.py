@@ -8,7 +8,9 @@ from lpd_jax import bundled
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import nearest
 from lpd_jax.runtime.errors import shown
+from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.fetching import fetch_model
+from lpd_jax.weights.model_directory import CONFIG_FILE
 from lpd_jax.weights.published import PUBLISHED, find_published
 
 BUNDLED_MODELS = {
@@ -34,10 +36,16 @@ def bundled_folder(name: str) -> Any:
     return folder
 
 
+def holds_a_model(folder: Any) -> bool:
+    """Whether it is a model directory or a run's workdir."""
+    return (folder / CONFIG_FILE).is_file() or (folder / CHECKPOINTS_FOLDER).is_dir()
+
+
 def find_model_directory(name_or_dir: str | PathLike) -> Any:
     """The folder of a bundled or published model's name, of a path, or of a repository of the hub.
 
-    A folder that exists is taken before a repository of that name. A bucket's is an `epath`.
+    A folder that exists is taken before a repository of that name, and before a published model
+    where it holds one: an evaluation may have its model's name. A bucket's is an `epath`.
 
     Raises:
         FileNotFoundError: none of them; names the bundled models.
@@ -49,9 +57,10 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
     name = str(name_or_dir) if is_path else ""
     # "" would be the current folder; what is no path is refused below.
     path = buckets.located("model", name_or_dir if name or not is_path else ".", ALLOWED)
-    if name and path.is_dir():
+    is_published = find_published(name) is not None
+    if name and path.is_dir() and (holds_a_model(path) or not is_published):
         return path
-    if find_published(name) is not None or (
+    if is_published or (
         REPOSITORY.fullmatch(name) and not buckets.is_bucket(name) and not path.parent.is_dir()
     ):
         return fetch_model(name)

@@ -212,6 +212,12 @@ def test_a_directory_without_a_transformer_is_refused(tmp_path):
         find_benchmark_model(str(tmp_path / "vq"), "")
 
 
+def test_a_folder_without_a_model_hides_no_published_one(tmp_path, monkeypatch):
+    (tmp_path / "lpd_l").mkdir()  # as what was measured may be called
+    monkeypatch.chdir(tmp_path)
+    assert find_benchmark_model("lpd_l", "").directory is None
+
+
 def test_a_step_takes_what_the_last_one_left():
     step = jax.jit(lambda state, add: (state + add, state), donate_argnums=0)
     workload = Workload(step, (jnp.zeros(3), jnp.ones(3)), carry=True)

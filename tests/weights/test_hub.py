@@ -8,6 +8,7 @@ import pytest
 
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime.errors import UserError
+from lpd_jax.weights import hub
 from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
 from tests import tiny
 
@@ -75,6 +76,16 @@ def test_a_folder_of_that_name_wins(asked, tmp_path):
     with pytest.raises(FileNotFoundError, match="got 'owner/tiny', which is no directory"):
         find_model_directory("owner/tiny")
     assert not asked
+
+
+@pytest.mark.parametrize("name", ["lpd_l_256", "mit-han-lab/lpd_l_256"])
+def test_a_folder_without_a_model_hides_no_published_one(asked, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(hub, "fetch_model", lambda name: f"fetched {name}")
+    folder = tmp_path / "here" / name  # as an evaluation's may be called
+    (folder / "shards").mkdir(parents=True)
+    assert find_model_directory(name) == f"fetched {name}"
+    (folder / "config.json").write_text("{}")
+    assert find_model_directory(name).resolve() == folder
 
 
 @pytest.mark.parametrize("name", ["owner/other", "other.owner/a-b_c"])
