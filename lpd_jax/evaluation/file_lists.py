@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from lpd_jax.data.folder_walk import is_hidden, tell, walk_classes
 from lpd_jax.runtime.buckets import files_below, is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
@@ -43,6 +45,22 @@ def files_with(
         if os.path.splitext(name)[1].lower() in endings and not is_hidden(name)
     ]
     return names, digest_of_files(folder, names, below, field)
+
+
+def spread_out(names: Sequence[str], count: int) -> list[str]:
+    """The same paths, those of them first that are taken where only so many are asked for.
+
+    They lie evenly among all: of class folders the first ones would be the first classes. In one
+    folder they are the first, which a model may have drawn of its classes in turn.
+
+    Args:
+        names: in order.
+        count: how many are asked for; 0 is all.
+    """
+    if not 0 < count < len(names) or len(set(map(os.path.dirname, names))) == 1:
+        return list(names)
+    taken = dict.fromkeys(np.linspace(0, len(names) - 1, count).astype(int).tolist())
+    return [names[row] for row in [*taken, *(x for x in range(len(names)) if x not in taken)]]
 
 
 def first_odd_picture(folder: Any, names: Sequence[str], size: tuple[int, ...]) -> int | None:

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, open_images
-from lpd_jax.evaluation.file_lists import files_with, first_odd_picture
+from lpd_jax.evaluation.file_lists import files_with, first_odd_picture, spread_out
 from lpd_jax.evaluation.gaussian_files import DAMAGE
 from lpd_jax.evaluation.stored_arrays import opened_at, read_header
 from lpd_jax.images import center_crop
@@ -76,15 +76,16 @@ class FolderSet(PictureSet):
         folder: local or of a bucket; files in hidden folders are left out.
         image_size: side of ADM's centre crop; 0 takes pictures of one size as they are.
         field: what the user calls the folder.
-        num_images: how many will be asked for; 0 is all.
+        num_images: how many will be asked for, see `spread_out`; 0 is all.
         """
         self.folder, self.image_size, self.field = folder, image_size, field
-        self.names, self.contents = files_with(folder, endings(), field)
+        names, self.contents = files_with(folder, endings(), field)
+        self.names = spread_out(names, num_images)
+        self.taken = {} if names == self.names else {"taken": "evenly among all folders"}
         if not self.names:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
         self.count = len(self.names)
-        height, width = self.read(0).shape[:2]
-        self.size = height, width
+        self.size = self.read(0).shape[:2]
         asked = self.names[: num_images or None]
         odd = first_odd_picture(folder, asked, () if image_size else self.size)
         if odd is not None:  # refused before any is judged
@@ -116,6 +117,7 @@ class FolderSet(PictureSet):
             "pictures": str(self.folder),
             "contents": self.contents,
             "count": self.count,
+            **self.taken,
             "size": list(self.size),
             "preprocessing": preprocessing(self.image_size),
         }
@@ -230,7 +232,7 @@ def open_pictures(
         name: a folder, an .npz with `arr_0`, "avatars12" or "tfds:NAME".
         split: of a data set, "train" or "validation".
         image_size: side of ADM's centre crop, for folders and data sets of TFDS.
-        num_images: only the first ones; 0 is all.
+        num_images: so many of a folder, the first ones of all else; 0 is all.
         field: what the user calls it.
 
     Raises:

@@ -48,6 +48,20 @@ def test_what_is_no_picture_is_counted_and_only_those_asked_for_are_looked_at(fo
         open_pictures(str(folder), num_images=5)
 
 
+def test_so_many_of_class_folders_are_of_all_classes(folder, tmp_path):
+    for name in ("owl", "ant", "cat"):
+        for number in range(4):
+            write(tmp_path / "classes" / name / f"{number}.png", number)
+    some, all_of_them = (open_pictures(str(tmp_path / "classes"), num_images=n) for n in (6, 0))
+    taken = some.pictures.names[:6]
+    assert [name.split("/")[0] for name in taken] == ["ant", "ant", "cat", "cat", "owl", "owl"]
+    assert some.settings()["taken"] == "evenly among all folders"
+    assert sorted(some.pictures.names) == all_of_them.names
+    assert "taken" not in all_of_them.settings()
+    # Of one folder they are the first, which a model may have drawn of its classes in turn.
+    assert open_pictures(str(folder), num_images=2).pictures.names[:2] == ["0.png", "1.png"]
+
+
 def test_a_link_to_nothing_is_named(folder, tmp_path):
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match="^pictures: got .*gone.png': No such file"):
