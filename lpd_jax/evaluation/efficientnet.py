@@ -96,9 +96,11 @@ def _features(params: Any, images_BHWC: jax.Array, size: int) -> jax.Array:
     if images_BHWC.dtype == jnp.uint8:
         images_BHWC = to_model_range(images_BHWC)
     shape = (len(images_BHWC), size, size, 3)
-    outputs = EfficientNetLite0().apply(
-        {"params": params}, jax.image.resize(images_BHWC, shape, "bilinear")
-    )
+    # GPUs and TPUs would round the factors to 10 and 7 bits: distances of all devices compare.
+    with jax.default_matmul_precision("float32"):
+        outputs = EfficientNetLite0().apply(
+            {"params": params}, jax.image.resize(images_BHWC, shape, "bilinear")
+        )
     assert isinstance(outputs, dict)  # apply() may also give a pair, with mutable state
     return outputs["features"]
 

@@ -172,3 +172,11 @@ def test_a_training_run_finds_the_network_by_its_name(seeded, monkeypatch):
     monkeypatch.setattr(fid, "load_efficientnet", lambda: seeded[1])
     assert fid.load_network("efficientnet_lite0") is seeded[1]
     fid.check_image_size(fid.FIDConfig(10, "efficientnet_lite0"), 256)  # takes any size
+
+
+def test_no_device_rounds_what_it_multiplies():
+    params = efficientnet_lite_from_torch(seeded_state_dict())
+    pictures = np.zeros((1, 32, 32, 3), np.uint8)
+    text = str(jax.make_jaxpr(efficientnet._features, static_argnums=2)(params, pictures, 32))
+    asked = [line for line in text.splitlines() if "precision=" in line]
+    assert asked and not [line for line in asked if "precision=None" in line]
