@@ -10,6 +10,19 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# Repositories that answer whoever has no right to them, as the real hub does.
+REFUSALS = {
+    "owner/gated": (
+        401,
+        {
+            "X-Error-Code": "GatedRepo",
+            "X-Error-Message": "Access to model owner/gated is restricted. You must have access to "
+            "it and be authenticated to access it. Please log in.",
+        },
+    ),
+    "owner/private": (401, {"X-Error-Code": "RepoNotFound"}),
+    "owner/forbidden": (403, {"X-Error-Message": "your token lacks a permission"}),
+}
 
 
 class Hub:
@@ -62,6 +75,10 @@ def handler_of(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
         def answer(self, body: bool) -> None:
             path, ranged = urlsplit(self.path).path, self.headers.get("Range", "")
             hub.asked.append(" ".join(filter(None, [self.command, path, ranged])))
+            if refusal := REFUSALS.get("/".join(path.strip("/").split("/")[:2])):
+                status, headers = refusal
+                self.send(status, b"", headers, body)
+                return
             if path.startswith("/api/models/"):
                 listing = hub.listing(path)
                 text = json.dumps({"error": "no such repository"} if listing is None else listing)

@@ -23,6 +23,8 @@ from lpd_jax.weights.published import PUBLISHED, Published, find_published
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
 WEIGHTS = tuple(WEIGHT_FILES.values())
 INDEX = ".index.json"  # of a checkpoint in several files
+STATUS = re.compile(r"\d{3} (Client|Server) Error\b")  # a line that says no more than that
+ACCESS = re.compile(r"log in|authenticated|token")
 Tell = Callable[[str], object]
 
 
@@ -180,13 +182,24 @@ def ask(
         raise
     # Its errors, its HTTP client's and the system's have no common class.
     except Exception as error:  # noqa: BLE001
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = reason_of(error)
         if is_offline():
             reason = f"HF_HUB_OFFLINE is set, and it is not in the hub's cache ({reason})"
         raise UserError(
             f"{field}: got {shown(name)}, which is no {kind} here and cannot be fetched from the "
             f"Hugging Face hub: {re.sub(r'[.:;]$', '', reason.strip())}{remedy}"
         ) from None
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a download failed, of the hub's page of advice: what happened, and what access takes."""
+    if not hasattr(error, "response") and hasattr(error.__cause__, "response"):
+        error = error.__cause__ or error  # what the hub has answered, where its client guesses
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not STATUS.match(line)]
+    reason = next(iter([*told, *lines]), type(error).__name__)
+    remedy = [line for line in told if line != reason and ACCESS.search(line)]
+    return " ".join([reason, *remedy[:1]])
 
 
 def is_offline() -> bool:

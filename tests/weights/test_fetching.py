@@ -166,7 +166,10 @@ def test_what_was_cut_off_goes_on(hub, tmp_path):
             *("gone", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ["got 'gone'", "by hand"]),
             marks=pytest.mark.slow,
         ),
-        ("owner/nothing", {}, ["got 'owner/nothing'", "cannot be fetched"]),
+        ("owner/nothing", {}, ["got 'owner/nothing'", "cannot be fetched", "Repository Not Found"]),
+        ("owner/gated", {}, ["got 'owner/gated'", "Cannot access gated repo", "Please log in"]),
+        ("owner/private", {}, ["Repository Not Found", "private or gated", "authenticated"]),
+        ("owner/forbidden", {}, ["403 Forbidden: your token lacks a permission", "Make sure your"]),
         ("other_vq", {}, ["SHA-256", "allowed is 0000"]),
     ],
 )
