@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError, shown
@@ -17,7 +19,12 @@ from lpd_jax.runtime.locks import in_turn
 from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
 from lpd_jax.weights.from_torch.sharded_files import PART, read_places
 from lpd_jax.weights.model_card import ModelFacts, model_card
-from lpd_jax.weights.model_directory import CONFIG_FILE, WEIGHT_FILES, save_model_directory
+from lpd_jax.weights.model_directory import (
+    CONFIG_FILE,
+    WEIGHT_FILES,
+    read_directory_config,
+    save_model_directory,
+)
 from lpd_jax.weights.published import PUBLISHED, Published, find_published
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors")
@@ -79,15 +86,28 @@ def fetch_published(entry: Published, tell: Tell) -> Path:
     # A snapshot's folder is named after its commit: other weights of one name are converted anew.
     commits = "-".join(file.parent.name[:12] for file in files)
     folder = default_cache_dir() / "models" / f"{entry.name}-{commits}"
-    if (folder / CONFIG_FILE).is_file():
+    if is_whole(folder):
         return folder
     # Of the processes that first use a model at once one converts it, the others wait.
     with in_turn(folder.parent / f".lock_{folder.name}"):
-        if not (folder / CONFIG_FILE).is_file():
-            for leftover in folder.parent.glob(f".{folder.name}.*"):
+        if not is_whole(folder):
+            for leftover in (folder, *folder.parent.glob(f".{folder.name}.*")):
                 shutil.rmtree(leftover, ignore_errors=True)
             convert_published(entry, parts, files, folder, tell)
     return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all of a model directory that was kept is still there, as far as headers tell."""
+    try:
+        config = read_directory_config(folder)
+        for part, name in WEIGHT_FILES.items():
+            if getattr(config, part) is not None:
+                with safetensors.safe_open(folder / name, framework="numpy"):
+                    pass
+    except (UserError, OSError, safetensors.SafetensorError):
+        return False
+    return True
 
 
 def convert_published(

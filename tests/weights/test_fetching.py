@@ -128,6 +128,19 @@ def test_published_weights_are_fetched_and_converted_once(hub, tmp_path):
     assert again == par and not told and not asked
 
 
+def test_a_kept_model_that_was_damaged_is_converted_anew(hub, tmp_path):
+    ((folder, names),), _, _ = ask(hub, tmp_path, "tiny_par")
+    whole = (tmp_path / folder / "model.safetensors").read_bytes()
+    for name, content in (("model.safetensors", whole[:-20]), ("config.json", None)):
+        file = tmp_path / folder / name
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        (again,), told, _ = ask(hub, tmp_path, "tiny_par", HF_HUB_OFFLINE="1")
+        assert again == [folder, names] and "converting PAR.pt and vq.pt once" in told
+        assert (tmp_path / folder / "model.safetensors").read_bytes() == whole
+
+
 def test_weights_in_several_files_are_fetched_whole(hub, tmp_path):
     (sharded, par), told, _ = ask(hub, tmp_path, "sharded_par", "tiny_par")
     assert "fetching owner/sharded/model.safetensors.index.json" in told
