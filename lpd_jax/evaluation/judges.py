@@ -24,8 +24,8 @@ from lpd_jax.evaluation.inception_network import FEATURE_DIM, SPATIAL_DIM
 from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.weights.directory_config import DirectoryConfig
-from lpd_jax.weights.fetching import CHECKPOINTS
 from lpd_jax.weights.from_torch.torch_files import read_state_dict
+from lpd_jax.weights.model_directory import CHECKPOINTS
 
 AVATARS, INCEPTION, I3D = "avatars12", "inception", "i3d"
 EFFICIENTNET = ("efficientnet", "efficientnet_lite0")

@@ -20,6 +20,7 @@ from lpd_jax.weights.from_torch.conversion import convert_file, directory_config
 from lpd_jax.weights.from_torch.sharded_files import PART, read_places
 from lpd_jax.weights.model_card import ModelFacts, model_card
 from lpd_jax.weights.model_directory import (
+    CHECKPOINTS,
     CONFIG_FILE,
     WEIGHT_FILES,
     read_directory_config,
@@ -27,7 +28,6 @@ from lpd_jax.weights.model_directory import (
 )
 from lpd_jax.weights.published import PUBLISHED, Published, find_published
 
-CHECKPOINTS = (".pth", ".pt", ".safetensors")
 WEIGHTS = tuple(WEIGHT_FILES.values())
 INDEX = ".index.json"  # of a checkpoint in several files
 STATUS = re.compile(r"\d{3} (Client|Server) Error\b")  # a line that says no more than that

@@ -37,6 +37,7 @@ from lpd_jax.weights.weight_files import read_weights
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 WEIGHT_FILES = {"transformer": "model.safetensors", "tokenizer": "tokenizer.safetensors"}
+CHECKPOINTS = (".pth", ".pt", ".safetensors")  # of others
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
@@ -213,10 +214,8 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
         raise FileNotFoundError(f"model directory {cut(str(folder), PATH_LENGTH)} does not exist")
     file = folder / CONFIG_FILE
     if not file.is_file():
-        is_run = (folder / CHECKPOINTS_FOLDER).is_dir()
-        remedy = "; of a run's workdir launch/export.py makes a model directory" * is_run
         raise FileNotFoundError(
-            f"model directory {cut(str(folder), PATH_LENGTH)} has no {CONFIG_FILE}{remedy}"
+            f"model directory {cut(str(folder), PATH_LENGTH)} has no {CONFIG_FILE}{remedy(folder)}"
         )
     try:
         mapping = read_json(file)
@@ -232,6 +231,14 @@ def read_directory_config(path: str | PathLike) -> DirectoryConfig:
                 f"config.json has a {part}"
             )
     return dataclasses.replace(config, where=str(folder))
+
+
+def remedy(folder: Any) -> str:
+    """What makes a model directory of what lies in a folder; "" where nothing known does."""
+    if (folder / CHECKPOINTS_FOLDER).is_dir():
+        return "; of a run's workdir launch/export.py makes a model directory"
+    found = [file.name for file in folder.iterdir() if file.name.endswith(CHECKPOINTS)]
+    return f"; of its {shown(min(found))} launch/convert.py makes one" if found else ""
 
 
 def check_own_directory(path: str | PathLike, field: str) -> Any:

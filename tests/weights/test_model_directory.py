@@ -231,6 +231,13 @@ def test_a_workdir_of_a_run_is_told_from_a_model_directory(tmp_path):
         read_directory_config(tmp_path)
 
 
+def test_of_somebody_elses_checkpoint_the_line_says_what_makes_a_model(tmp_path):
+    for name in ("lpd.pth", "README.md"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(FileNotFoundError, match="of its 'lpd.pth' launch/convert.py makes one"):
+        read_directory_config(tmp_path)
+
+
 def test_a_folder_may_have_a_name_of_any_bytes(tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     save_model_directory(folder, CONFIG, params(0), params(1), card=f"# {folder.name}\n")
