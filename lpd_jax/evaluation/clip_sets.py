@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lpd_jax.data.clip_folder import ListedClips, source_of
 from lpd_jax.data.clips import ClipWindow
-from lpd_jax.evaluation.file_lists import files_with
+from lpd_jax.evaluation.file_lists import files_with, what_is
 from lpd_jax.evaluation.picture_sets import (
     SPLITS,
     ArraySet,
@@ -24,7 +24,6 @@ from lpd_jax.evaluation.picture_sets import (
     first_pictures,
     parts_of,
     preprocessing,
-    what_is,
 )
 from lpd_jax.images import LARGEST_SIDE, center_crop
 from lpd_jax.runtime.arguments import check_choice, check_whole

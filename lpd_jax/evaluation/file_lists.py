@@ -48,19 +48,27 @@ def files_with(
 
 
 def spread_out(names: Sequence[str], count: int) -> list[str]:
-    """The same paths, those of them first that are taken where only so many are asked for.
+    """The same paths in the order of `evenly`; of one folder as they are.
 
-    They lie evenly among all: of class folders the first ones would be the first classes. In one
-    folder they are the first, which a model may have drawn of its classes in turn.
+    There the first ones are taken, which a model may have drawn of its classes in turn.
+    """
+    one = len(set(map(os.path.dirname, names))) == 1
+    return [names[row] for row in evenly(len(names), 0 if one else count)]
+
+
+def evenly(number: int, count: int) -> Sequence[int]:
+    """Rows, those of them first that are taken where only so many are asked for: evenly among all.
+
+    What is sorted by class would otherwise give its first classes.
 
     Args:
-        names: in order.
+        number: of all rows.
         count: how many are asked for; 0 is all.
     """
-    if not 0 < count < len(names) or len(set(map(os.path.dirname, names))) == 1:
-        return list(names)
-    taken = dict.fromkeys(np.linspace(0, len(names) - 1, count).astype(int).tolist())
-    return [names[row] for row in [*taken, *(x for x in range(len(names)) if x not in taken)]]
+    if not 0 < count < number:
+        return range(number)
+    taken = dict.fromkeys(np.linspace(0, number - 1, count).astype(int).tolist())
+    return [*taken, *(row for row in range(number) if row not in taken)]
 
 
 def first_odd_picture(folder: Any, names: Sequence[str], size: tuple[int, ...]) -> int | None:
@@ -110,3 +118,11 @@ def digest_of_files(folder: Any, names: Iterable[str], listed: Any, field: str) 
             about = f"{status.st_size} {status.st_mtime_ns}"
         digest.update(f"{name} {about}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def what_is(name: str, place: Any) -> str:
+    """Of a path in an error that is none of what is allowed."""
+    if not name:
+        return "missing"
+    problem = "is another kind of file" if place.is_file() else "is not there"
+    return f"got {shown_path(name)}, which {problem}"

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import ImageSource, open_images
-from lpd_jax.evaluation.file_lists import files_with, first_odd_picture, spread_out
+from lpd_jax.evaluation.file_lists import evenly, files_with, first_odd_picture, spread_out, what_is
 from lpd_jax.evaluation.gaussian_files import DAMAGE
 from lpd_jax.evaluation.stored_arrays import opened_at, read_header
 from lpd_jax.images import center_crop
@@ -25,6 +25,7 @@ from lpd_jax.runtime.picture_files import UnreadablePicture, endings, read_file,
 PICTURES_AT_ONCE = 64
 ARRAYS = "arr_0.npy"  # where ADM's files hold their pictures
 SPLITS = ("train", "validation")
+EVENLY = {"taken": "evenly among all"}  # what a record says where the first ones were not
 WHAT = (
     "allowed are a folder of pictures, an .npz with arr_0, avatars12 and tfds:NAME; of clips, with "
     "network=i3d, a folder and an .npz"
@@ -81,7 +82,7 @@ class FolderSet(PictureSet):
         self.folder, self.image_size, self.field = folder, image_size, field
         names, self.contents = files_with(folder, endings(), field)
         self.names = spread_out(names, num_images)
-        self.taken = {} if names == self.names else {"taken": "evenly among all folders"}
+        self.taken = {} if names == self.names else EVENLY
         if not self.names:
             raise UserError(f"{field}: got {shown_path(folder)}, which holds no pictures; {WHAT}")
         self.count = len(self.names)
@@ -188,23 +189,26 @@ class ArraySet(PictureSet):
 class DataSet(PictureSet):
     """Pictures of a data set, cut as training cuts them."""
 
-    def __init__(self, source: ImageSource):
+    def __init__(self, source: ImageSource, num_images: int = 0):
         self.source, self.count = source, len(source)
+        self.rows = evenly(self.count, num_images)
         self.size = source.shape
         self.class_names = source.class_names
 
     def settings(self) -> dict[str, Any]:
-        said: dict[str, Any] = {"pictures": self.source.description, "count": self.count}
-        if self.source.frame_rate is not None:
-            said["frame_rate"] = self.source.frame_rate
-        return said | {
+        rate = self.source.frame_rate
+        return {
+            "pictures": self.source.description,
+            "count": self.count,
+            **({} if rate is None else {"frame_rate": rate}),
+            **({} if isinstance(self.rows, range) else EVENLY),
             "size": list(self.size),
             "preprocessing": preprocessing(self.source.image_size),
         }
 
     def batches(self, rows: range) -> Iterator[np.ndarray]:
         for part in parts_of(rows):
-            yield np.stack([self.source.view(row, 0)["image"] for row in part])
+            yield np.stack([self.source.view(self.rows[row], 0)["image"] for row in part])
 
 
 class FirstPictures(PictureSet):
@@ -232,7 +236,7 @@ def open_pictures(
         name: a folder, an .npz with `arr_0`, "avatars12" or "tfds:NAME".
         split: of a data set, "train" or "validation".
         image_size: side of ADM's centre crop, for folders and data sets of TFDS.
-        num_images: so many of a folder, the first ones of all else; 0 is all.
+        num_images: so many, evenly among all; of one folder or file the first; 0 is all.
         field: what the user calls it.
 
     Raises:
@@ -260,10 +264,10 @@ def first_pictures(
 
 def _open(name: str, split: str, image_size: int, field: str, num_images: int) -> PictureSet:
     if name == "avatars12":
-        return DataSet(open_images(DataConfig(image_size=image_size), split))
+        return DataSet(open_images(DataConfig(image_size=image_size), split), num_images)
     if name.startswith("tfds:"):
         config = DataConfig(dataset="tfds", name=name.removeprefix("tfds:"), image_size=image_size)
-        return DataSet(open_images(config, split))
+        return DataSet(open_images(config, split), num_images)
     place = located(field, name) if name else None
     if place is not None and place.is_dir():
         return FolderSet(place, image_size, field, num_images)
@@ -271,14 +275,6 @@ def _open(name: str, split: str, image_size: int, field: str, num_images: int) -
         check_uncut(image_size)
         return ArraySet(place, field)
     raise UserError(f"{field}: {what_is(name, place)}; {WHAT}")
-
-
-def what_is(name: str, place: Any) -> str:
-    """Of a path in an error that is none of what is allowed."""
-    if not name:
-        return "missing"
-    problem = "is another kind of file" if place.is_file() else "is not there"
-    return f"got {shown_path(name)}, which {problem}"
 
 
 def check_uncut(image_size: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lpd_jax import bundled
 from lpd_jax.evaluation.judges import I3D_WEIGHT, is_file_of_i3d
 from lpd_jax.evaluation.picture_sets import open_pictures
 from lpd_jax.evaluation.protocol import evaluate
@@ -55,11 +56,21 @@ def test_so_many_of_class_folders_are_of_all_classes(folder, tmp_path):
     some, all_of_them = (open_pictures(str(tmp_path / "classes"), num_images=n) for n in (6, 0))
     taken = some.pictures.names[:6]
     assert [name.split("/")[0] for name in taken] == ["ant", "ant", "cat", "cat", "owl", "owl"]
-    assert some.settings()["taken"] == "evenly among all folders"
+    assert some.settings()["taken"] == "evenly among all"
     assert sorted(some.pictures.names) == all_of_them.names
     assert "taken" not in all_of_them.settings()
     # Of one folder they are the first, which a model may have drawn of its classes in turn.
     assert open_pictures(str(folder), num_images=2).pictures.names[:2] == ["0.png", "1.png"]
+
+
+def test_so_many_of_a_data_set_are_of_all_classes():
+    some = open_pictures("avatars12", split="validation", num_images=24)
+    images_BHWC, labels_B = bundled.load_avatars("validation")
+    rows = np.linspace(0, len(labels_B) - 1, 24).astype(int)
+    assert set(labels_B[rows]) == set(range(12))
+    np.testing.assert_array_equal(next(some.batches(range(24))), images_BHWC[rows])
+    assert some.settings()["taken"] == "evenly among all"
+    assert "taken" not in open_pictures("avatars12", split="validation").settings()
 
 
 def test_a_link_to_nothing_is_named(folder, tmp_path):
