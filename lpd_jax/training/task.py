@@ -21,6 +21,7 @@ from lpd_jax.data.token_cache import (
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.data.token_writer import Exchange
 from lpd_jax.evaluation.fid import check_image_size
+from lpd_jax.evaluation.file_lists import evenly
 from lpd_jax.evaluation.while_training import plan_for, planned_draw
 from lpd_jax.generation.generate import generate_images, image_keys
 from lpd_jax.images import image_grid
@@ -110,10 +111,16 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
         rows = [originals[:half], rebuilt[:half], originals[half:], rebuilt[half:]]
         return image_grid(stills(np.concatenate(rows)), columns=half)
 
-    def draw(params, first, count, sharding):
-        rows = (first + np.arange(count)) % len(validation)
-        images_BHWC = np.stack([validation[int(row)]["image"] for row in rows])
-        return fetch(reconstruct(params, spread(images_BHWC, sharding)))
+    def draw_of(num_images: int) -> Draw:
+        # As the command takes so many: classes may lie one after the other.
+        judged = np.asarray(evenly(len(validation), num_images))
+
+        def draw(params, first, count, sharding):
+            rows = judged[(first + np.arange(count)) % len(validation)]
+            images_BHWC = np.stack([validation[int(row)]["image"] for row in rows])
+            return fetch(reconstruct(params, spread(images_BHWC, sharding)))
+
+        return draw
 
     return Task(
         model,
@@ -122,7 +129,8 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
         loss_function,
         loss_function,
         draw_samples,
-        draw,
+        draw_of(config.fid.num_images),
+        draw_of(config.evaluation.num_images),
         rule=rule,
         summarize=summarize_codes,
     )
