@@ -4,6 +4,7 @@ Letters: B pictures, H height, W width.
 """
 
 import abc
+import contextlib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -150,7 +151,8 @@ class ArraySet(PictureSet):
                 with archive.open(ARRAYS) as file:
                     shape, fortran, dtype = read_header(file)
                 if "arr_1.npy" in names:
-                    with archive.open("arr_1.npy") as file:
+                    # Labels that are no numbers are none.
+                    with archive.open("arr_1.npy") as file, contextlib.suppress(ValueError):
                         self.labels = np.asarray(npy.read_array(file)).ravel()
         except DAMAGE as error:
             problem = " ".join(str(error).split())

@@ -24,17 +24,17 @@ from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet, open_pictures
 from lpd_jax.runtime import buckets, provenance
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.compilation_cache import default_cache_dir
-from lpd_jax.runtime.errors import UserError, shown, shown_path
+from lpd_jax.runtime.errors import UserError, listed, shown, shown_path
 from lpd_jax.runtime.foreign_files import what_instead
 from lpd_jax.runtime.json_files import parse_json
 
 NAMES = {FEATURES: ("mu", "sigma"), SPATIAL: ("mu_s", "sigma_s")}  # as ADM has them
+KNOWN = ("features", "num_images", "about", *(name for pair in NAMES.values() for name in pair))
 MOST_FEATURES = 10_000  # real pictures for precision, recall and the kernel distance, as ADM has
 WANTED = (
     "allowed is an .npz with mu [F] and sigma [F, F], as ADM, torch-fidelity and --make_reference "
     "write it, or with pictures arr_0"
 )
-
 OTHERS = f"a folder of pictures, {AVATARS} and tfds:NAME"
 
 
@@ -210,7 +210,7 @@ def load_reference(
     features_RF = arrays.get("features")
     if features_RF is not None:
         check_features(path, features_RF, judge.widths[FEATURES], field)
-    if has_pictures(path):
+    if "arr_0" in names_in(path):
         pictures = ArraySet(path, field)
         check_pictures(path, pictures, size, judge, field)
         measured = make_reference(pictures, judge)
@@ -218,13 +218,13 @@ def load_reference(
         statistics = measured.statistics | statistics
         about = about | {"pictures_in_file": pictures.count, "size": list(pictures.size)}
     if FEATURES not in statistics:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise UserError(f"{field}: got {shown_path(path)}, which holds {found}; {WANTED}")
+        held = listed(sorted(names_in(path))) or "nothing"
+        raise UserError(f"{field}: got {shown_path(path)}, which holds {held}; {WANTED}")
     return Reference(str(path), digest, statistics, features_RF, about)
 
 
 def read_arrays(path: Any, field: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All arrays of the file but its pictures, and what it says of itself."""
+    """The arrays of the file that we look at, but its pictures, and what it says of itself."""
     if not path.is_file():
         is_folder = " is a folder of no .npz" if path.is_dir() else " is not there"
         raise UserError(f"{field}: got {shown_path(path)}, which{is_folder}; {WANTED}")
@@ -232,7 +232,7 @@ def read_arrays(path: Any, field: str) -> tuple[dict[str, np.ndarray], dict[str,
         raise UserError(f"{field}: got {shown_path(path)}, {reason}")
     try:
         with open(path, "rb") as file, np.load(file) as found:
-            arrays = {name: found[name] for name in found.files if not name.startswith("arr_")}
+            arrays = {name: found[name] for name in found.files if name in KNOWN}
     except DAMAGE as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
@@ -246,9 +246,9 @@ def read_arrays(path: Any, field: str) -> tuple[dict[str, np.ndarray], dict[str,
     return arrays, about if isinstance(about, dict) else {}
 
 
-def has_pictures(path: Any) -> bool:
+def names_in(path: Any) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        return "arr_0.npy" in archive.namelist()
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def check_maker(path: Any, about: Mapping[str, Any], judge: Judge, field: str) -> None:

@@ -285,3 +285,13 @@ def test_evidence_in_parts_is_that_of_all(tmp_path):
         parts.statistics[FEATURES].covariance_FF, want.covariance_FF, atol=1e-12
     )
     np.testing.assert_array_equal(parts.features_BF, rows)
+
+
+def test_arrays_that_nobody_asks_for_may_be_objects(tmp_path):
+    names = np.array(["cat", None], object)
+    images = judging.write_pictures(tmp_path / "p.npz", count=2, arr_1=names, names=names)
+    pictures = open_pictures(str(tmp_path / "p.npz"))
+    assert pictures.labels is None
+    np.testing.assert_array_equal(next(pictures.batches(range(2))), images)
+    reference = references.load_reference(tmp_path / "p.npz", judging.tiny_judge())
+    assert reference.statistics["features"].num_images == 2
