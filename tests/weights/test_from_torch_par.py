@@ -148,6 +148,14 @@ WRAPPERS = {
         "model": weights | {"freqs_cis": np.zeros((20, 4, 2), np.float32)},
         "steps": 1500,
     },
+    "sampled": lambda weights: (
+        weights
+        | {
+            f"layers.{layer}.attention.kv_cache.{name}_cache": np.zeros((2, 2, 20, 4), np.float32)
+            for layer in range(2)
+            for name in "kv"
+        }
+    ),
 }
 
 

@@ -140,6 +140,8 @@ def test_a_moving_average_alone_is_taken(file):
     write_zip(file, {"optimizer": {"model": [1]}, "model_ema": WEIGHTS})
     chex.assert_trees_all_equal(read_state_dict(file, tell=lines.append), WEIGHTS)
     assert lines == [f"{file.name}: took entry 'model_ema', the only one with weights of a model"]
+    read_state_dict(file, lambda names: False, tell=lines.append)  # of a model that nobody knows
+    assert lines[1] == f"{file.name}: took entry 'model_ema'"
 
 
 def test_nothing_is_said_of_a_file_that_is_its_weights(file):

@@ -39,7 +39,7 @@ def find_state_dict(
     models = [entry for entry in found if is_model(_short_names(found[entry]))]
     taken = next((entry for entry in models if entry in allowed), allowed[0])
     others = [entry for entry in models if entry != taken]
-    return clean_names(_check_weights(found[taken])), _say_which(taken, others)
+    return clean_names(_check_weights(found[taken])), _say_which(taken, others, taken in models)
 
 
 def _lies_in(entry: tuple[str, ...], key: str) -> bool:
@@ -47,14 +47,14 @@ def _lies_in(entry: tuple[str, ...], key: str) -> bool:
     return any(".".join(entry[: i + 1]) == key for i in range(len(entry)))
 
 
-def _say_which(taken: tuple[str, ...], others: list[tuple[str, ...]]) -> str:
+def _say_which(taken: tuple[str, ...], others: list[tuple[str, ...]], is_model: bool) -> str:
     if not taken:
         return ""
-    line = f"took entry {shown('.'.join(taken))}, "
+    line = f"took entry {shown('.'.join(taken))}"
     if not others:
-        return line + "the only one with weights of a model"
+        return line + ", the only one with weights of a model" * is_model
     names = ", ".join(repr(".".join(entry)) for entry in others)
-    return f"{line}others with weights of a model are {names}; --key chooses"
+    return f"{line}, others with weights of a model are {names}; --key chooses"
 
 
 def _state_dicts(

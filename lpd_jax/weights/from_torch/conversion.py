@@ -1,5 +1,6 @@
 """Official PyTorch weights to our parameters and back, checked name by name and shape by shape."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -184,9 +185,10 @@ def check_weights(
     """Raises one UserError naming every missing, unexpected, misshapen or non-float weight.
 
     Args:
-        beside: names of what is no weight and may be there.
+        beside: patterns of names of what is no weight and may be there.
     """
-    got = {name: value for name, value in arrays.items() if name not in set(beside)}
+    left_out = re.compile("|".join(beside) or "(?!)")
+    got = {name: value for name, value in arrays.items() if not left_out.fullmatch(name)}
     want = {weight.name: weight.shape for weight in weights}
     wrong_kind = [
         f"{name}: got {value.dtype} values, allowed are floats"

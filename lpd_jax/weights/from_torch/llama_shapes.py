@@ -15,6 +15,9 @@ from lpd_jax.weights.from_torch.state_dict_shapes import (
 PUBLISHED_HEADS = {768: 12, 1024: 16, 1280: 20, 1536: 24, 2560: 40, 2048: 32, 3200: 32, 4096: 32}
 MLP_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # the published one first
 
+# Of a model that has drawn before it was saved, as training scripts do that show samples.
+CACHES = r"layers\.\d+\.attention\.kv_cache\.[kv]_cache"
+
 # Our leaves -> LlamaGen's names.
 NAMES = {
     "class_embed": "cls_embedding.embedding_table.weight",

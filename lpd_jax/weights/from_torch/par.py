@@ -9,8 +9,8 @@ import math
 
 from lpd_jax.models.par_layout import PARConfig
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.weights.from_torch.llama_shapes import NAMES as LLAMAGEN_NAMES
 from lpd_jax.weights.from_torch.llama_shapes import (
+    CACHES,
     by,
     check_published,
     checked_grid,
@@ -18,6 +18,7 @@ from lpd_jax.weights.from_torch.llama_shapes import (
     published_heads,
     told_sizes,
 )
+from lpd_jax.weights.from_torch.llama_shapes import NAMES as LLAMAGEN_NAMES
 from lpd_jax.weights.from_torch.state_dict_shapes import (
     OfficialNames,
     Shapes,
@@ -138,5 +139,5 @@ OFFICIAL = OfficialNames(
     draft=draft_par,
     complete=complete_par,
     weights=par_weights,
-    beside=(ANGLES,),
+    beside=(ANGLES, CACHES),
 )

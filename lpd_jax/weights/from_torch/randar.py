@@ -4,8 +4,13 @@ They are LlamaGen's, with one vector more. Released as safetensors, without a wr
 """
 
 from lpd_jax.models.randar import RandARConfig
+from lpd_jax.weights.from_torch.llama_shapes import (
+    CACHES,
+    complete_any_order,
+    fit_told_mlp,
+    told_sizes,
+)
 from lpd_jax.weights.from_torch.llama_shapes import NAMES as LLAMAGEN_NAMES
-from lpd_jax.weights.from_torch.llama_shapes import complete_any_order, fit_told_mlp, told_sizes
 from lpd_jax.weights.from_torch.state_dict_shapes import (
     OfficialNames,
     Shapes,
@@ -47,4 +52,5 @@ OFFICIAL = OfficialNames(
     draft=draft_randar,
     complete=complete_randar,
     weights=randar_weights,
+    beside=(CACHES,),
 )

@@ -36,7 +36,7 @@ class OfficialNames(NamedTuple):
     complete: (config, shapes, num_heads, grid_size, tell) -> config with what no shape tells; it
         raises UserError for what does not fit, or is not known and was not given.
     weights: (path, shape) of a leaf of ours -> the official weights in it.
-    beside: names of what checkpoints carry along and is no parameter.
+    beside: patterns of names of what checkpoints carry along and is no parameter.
     written_beside: the same, as arrays that official code looks for.
     """
 
