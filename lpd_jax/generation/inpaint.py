@@ -152,7 +152,7 @@ def pixels_per_token(model: Model) -> int:
 def checked_images(images: Any) -> np.ndarray:
     """One or more pictures, uint8 `[B, H, W, 3]`."""
     allowed = "is uint8 [height, width, 3] or [batch, height, width, 3]"
-    images_BHWC = as_array("images", as_arrays(images), allowed)
+    images_BHWC = as_array("images", as_arrays(images, may_turn=False), allowed)
     if images_BHWC.ndim == 3:
         images_BHWC = images_BHWC[None]
     shape = images_BHWC.shape

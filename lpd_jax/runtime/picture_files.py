@@ -229,8 +229,13 @@ def with_scaled_transparency(image: Image.Image, stored: Any) -> Image.Image:
 
 def turned(image: Image.Image, flat: Image.Image) -> Image.Image:
     """The pixels `flat` of a picture, turned as its EXIF data say."""
-    try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged notes of the camera: the picture is whole without them
-        turn = None
+    turn = TURNS.get(orientation(image))
     return flat if turn is None else flat.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """How a picture is to be turned, by its EXIF data: a key of TURNS, or another number if not."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged notes of the camera: the picture is whole without them
+        return 1
