@@ -200,6 +200,7 @@ class Pipeline(Edits):
 
         Args:
             batch_size: pictures at once; None is up to 64. Which are drawn does not depend on it.
+                Of up to 64, smaller requests are filled up: all share one program.
         """
         count, start = len(check_request(request, self.config).labels), 0
         for drawn in self.batches(request, batch_size=batch_size):

@@ -11,11 +11,13 @@ import lpd_jax
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.generation import animation
 from lpd_jax.generation.batches import batch_size_for
-from lpd_jax.generation.request import names_of
+from lpd_jax.generation.request import make_request, names_of
+from lpd_jax.generation.runner import Runner
 from lpd_jax.images import resize_bicubic, to_uint8
 from lpd_jax.models.par_layout import par_order
 from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.pipeline import Pipeline
+from lpd_jax.weights.model_directory import load_model_directory
 from tests import compilations, tiny
 
 pytestmark = pytest.mark.usefixtures("one_scan")
@@ -63,6 +65,34 @@ def test_how_many_are_drawn_at_once_can_be_said(pipe):
     for size in (0, 2.5, "many"):
         with pytest.raises(ValueError, match=f"^batch_size: got {size!r}, allowed are whole"):
             pipe.draw(request, batch_size=size)
+
+
+def test_more_at_once_than_there_are_waste_little(pipe):
+    """Else three pictures would be drawn as a million."""
+    request = pipe.request(LABELS, seed=3)
+    wanted = pipe.draw(request)
+    pipe.compile(request, batch_size=10**6)
+    with compilations.counted() as compiled:
+        drawn = pipe.draw(request, batch_size=10**6)
+    assert not compiled
+    np.testing.assert_array_equal(drawn.tokens, wanted.tokens)
+    few, many = pipe.request([0] * 3), pipe.request([0] * 100, order="raster")
+    at_once = pipe._runner.rows_at_once
+    # Up to 64 they share the program of larger requests.
+    assert [at_once(few, size) for size in (2, 8, 64, 65, 10**6)] == [2, 8, 64, 3, 3]
+    assert [at_once(many, size) for size in (7, 80, 10**6)] == [7, 80, 100]
+
+
+@pytest.mark.devices(2)
+def test_several_devices_draw_by_the_program_that_was_compiled(tmp_path):
+    files = load_model_directory(tiny.write_model_directory(tmp_path / "model"))
+    weights = {part: getattr(files, part) for part in ("transformer", "tokenizer")}
+    runner = Runner(files.config, weights, jax.devices()[:2])
+    request = make_request(files.config, LABELS, seed=3)
+    runner.compile(request, 2)
+    with compilations.counted() as compiled:
+        parts = list(runner.run(request, to_images=True, batch_size=2))
+    assert not compiled and [len(part[0]) for part in parts] == [4, 1]
 
 
 def test_only_a_new_schedule_batch_size_or_kind_of_sampling_compiles(pipe):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lpd_jax.generation.batches import Chunk, batch_size_for, chunks_of
+from lpd_jax.generation.batches import BATCH_SIZES, Chunk, batch_size_for, chunks_of
 from lpd_jax.generation.generate import generate_images, generate_tokens
 from lpd_jax.generation.programs import Programs
 from lpd_jax.generation.request import Request, check_request
@@ -71,14 +71,14 @@ class Runner:
         Args:
             request: any number of pictures.
             to_images: whether the tokenizer decodes them.
-            batch_size: pictures that one device draws at once; None is `batch_size_for` many.
+            batch_size: see `rows_at_once`.
 
         Yields:
             Pictures uint8 `[B, H, W, 3]`, with `to_images` alone, and tokens int32 `[B, N]`.
         """
         left = len(check_request(request, self.config).labels)
-        size = self.num_devices * (batch_size or self.suited(-(-left // self.num_devices), request))
-        chunks = chunks_of(request, size)
+        size = self.rows_at_once(request, batch_size)
+        chunks = self.chunks(request, size)
         running = self.start_next(chunks, request, to_images)
         while started := self.start_next(chunks, request, to_images):
             yield jax.device_get(running)
@@ -95,17 +95,35 @@ class Runner:
         chunk = next(chunks, None)
         if chunk is None:
             return None
-        if self.sharding is not None:
-            chunk = jax.device_put(chunk, self.sharding)
         execute = self.program(request, chunk, to_images)
         return execute(self.params, chunk, request.sampling, request.guidance)
 
     @own_settings()
     def compile(self, request: Request, batch_size: int | None = None) -> None:
         """Compiles what drawing the pictures of such a request needs, if it is not there."""
-        size = batch_size or self.suited(len(request.labels), request)
         self.place()
-        self.program(request, next(chunks_of(request, size)), to_images=True)
+        chunk = next(self.chunks(request, self.rows_at_once(request, batch_size)))
+        self.program(request, chunk, to_images=True)
+
+    def chunks(self, request: Request, size: int) -> Iterator[Chunk]:
+        """`chunks_of`, where they are drawn."""
+        chunks = chunks_of(request, size)
+        if self.sharding is None:
+            return chunks
+        return (jax.device_put(chunk, self.sharding) for chunk in chunks)
+
+    def rows_at_once(self, request: Request, batch_size: int | None) -> int:
+        """How many pictures of a request all devices draw at once.
+
+        Args:
+            batch_size: of one device; None is what suits it. Smaller requests share its program,
+                but where it is larger than what suits any: then they are drawn as what they are.
+        """
+        each = -(-len(request.labels) // self.num_devices)
+        if batch_size is None:
+            return self.num_devices * self.suited(each, request)
+        is_shared = batch_size <= self.suited(BATCH_SIZES[0], request)
+        return self.num_devices * (batch_size if is_shared else min(batch_size, each))
 
     def suited(self, num_images: int, request: Request) -> int:
         """How many of so many pictures, or clips, one device draws at once."""
