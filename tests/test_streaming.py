@@ -44,6 +44,14 @@ def test_no_more_than_two_batches_are_there_at_once(pipe):
     assert live_batches() == 0
 
 
+def test_what_is_given_may_be_written_to(pipe):
+    request = ask(pipe, BATCH + 1)
+    frames = pipe.stream([0], num_steps=2, order="raster", output_size=12)
+    for pictures in (*(part.images for part in pipe.batches(request)), *frames):
+        pictures[..., 0] = 0
+    assert pipe.generate_tokens([0], order="raster").flags.writeable
+
+
 def test_who_stops_early_pays_for_one_batch_more(pipe):
     request = ask(pipe, 50_000)
     stream = pipe.batches(request)

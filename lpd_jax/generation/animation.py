@@ -41,7 +41,7 @@ def replay(model: Model, request: Request, drawn: Any = None) -> Iterator[np.nda
         step_BHWC = next(steps)
         if step_BHWC.shape != images_BHWC.shape:  # the request has an output_size
             pixels_BHWC = resize_bicubic(to_model_range(step_BHWC), images_BHWC.shape[-3:-1])
-            step_BHWC = np.asarray(to_uint8(pixels_BHWC))
+            step_BHWC = np.array(to_uint8(pixels_BHWC))  # JAX's own is read-only
         yield step_BHWC
     yield images_BHWC
 

@@ -81,10 +81,10 @@ class Runner:
         chunks = self.chunks(request, size)
         running = self.start_next(chunks, request, to_images)
         while started := self.start_next(chunks, request, to_images):
-            yield jax.device_get(running)
+            drawn, running = on_host(running), started
+            yield drawn
             left -= size
-            running = started
-        yield tuple(output[:left] for output in jax.device_get(running))
+        yield tuple(output[:left] for output in on_host(running))
 
     @own_settings()  # not around `run`: what is done with a batch in between is the caller's
     def start_next(
@@ -173,3 +173,8 @@ class Runner:
             (*static, jax.tree.structure(arguments)),
             lambda: jax.jit(run).lower(*arguments).compile(),
         )
+
+
+def on_host(outputs: Any) -> tuple[np.ndarray, ...]:
+    """Copies that whoever gets them may write to; what JAX gives is read-only."""
+    return tuple(map(np.array, jax.device_get(outputs)))
