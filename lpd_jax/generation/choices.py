@@ -42,17 +42,21 @@ def takes_choices(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def bound(*arguments: Any, **named_arguments: Any) -> Any:
-        if unknown := named_arguments.keys() - signature.parameters.keys():
-            name = min(unknown)
-            raise TypeError(
-                f"{method.__qualname__}() got an unexpected keyword argument {shown(name)}"
-                f"{nearest(name, signature.parameters)}"
-            )
+        check_names(method.__qualname__, named_arguments, signature.parameters)
         return method(**signature.bind(*arguments, **named_arguments).arguments)
 
     bound.__signature__ = signature  # type: ignore[attr-defined]
     bound.__doc__ = inspect.cleandoc(method.__doc__ or "") + "\n\nChoices:\n" + describe()
     return bound
+
+
+def check_names(method: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises TypeError, as Python does, for an argument that a method does not have."""
+    known = list(known)
+    if unknown := set(names) - set(known):
+        name = min(unknown)
+        hint = nearest(name, known)
+        raise TypeError(f"{method}() got an unexpected keyword argument {shown(name)}{hint}")
 
 
 def describe(names: Iterable[str] = FIELDS) -> str:

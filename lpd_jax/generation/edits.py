@@ -1,9 +1,13 @@
 """Pictures edited by a pipeline: parts drawn anew, and what lies beyond their edges."""
 
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from lpd_jax.generation import inpaint, outpaint
+from lpd_jax.generation.choices import check_names
 from lpd_jax.generation.pillow import as_output, check_output_type
+from lpd_jax.models.settings import FIELDS
 
 
 class Edits:
@@ -36,12 +40,15 @@ class Edits:
         Raises:
             UserError: names the argument, its value and what is allowed.
         """
+        check_arguments("Pipeline.inpaint", inpaint.inpaint, choices)
         check_output_type(output_type)
         edited = inpaint.inpaint(cast(inpaint.Model, self), images_BHWC, labels, **choices)
         return as_output(edited.images_BHWC, output_type)
 
     def edit_class(self, images_BHWC: Any, labels: Any, **choices: Any) -> Any:
         """`inpaint`; the labels are what a region is to become, more guidance insists on them."""
+        named = choices.keys() - {"output_type"}
+        check_arguments("Pipeline.edit_class", inpaint.inpaint, named)
         return self.inpaint(images_BHWC, labels, **choices)
 
     def outpaint(
@@ -60,6 +67,14 @@ class Edits:
             output_type: "numpy" or "pil".
             **choices: what `inpaint` takes, but for mask, box and `ignore_hidden`.
         """
+        check_arguments("Pipeline.outpaint", outpaint.outpaint, choices)
         check_output_type(output_type)
         edited = outpaint.outpaint(cast(inpaint.Model, self), images_BHWC, labels, **choices)
         return as_output(edited.images_BHWC, output_type)
+
+
+def check_arguments(method: str, function: Callable[..., Any], names: Iterable[str]) -> None:
+    """Raises TypeError for what is neither an option of an edit nor a choice of how to draw."""
+    parameters = inspect.signature(function).parameters.values()
+    own = [x.name for x in parameters if x.kind is inspect.Parameter.KEYWORD_ONLY]
+    check_names(method, names, (*own, *FIELDS))

@@ -8,6 +8,7 @@ from lpd_jax.generation import outpaint
 from tests import compilations, tiny
 
 pytestmark = pytest.mark.usefixtures("one_scan")
+HALF = np.tile(np.arange(8) >= 4, (8, 1))
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,19 @@ def test_a_bad_choice_is_one_line_naming_it(pipe, pictures, monkeypatch, changes
     with pytest.raises(ValueError, match=message) as error:
         pipe.outpaint(given.pop("images"), given.pop("labels"), **given)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("outpaint", {"mask": HALF}, r"Pipeline.outpaint\(\) got an unexpected .* 'mask'"),
+        ("outpaint", {"lef": 8}, "argument 'lef'; did you mean 'left'"),
+        ("inpaint", {"box": (0, 0, 2, 2), "sead": 1}, r"Pipeline.inpaint\(\) .* you mean 'seed'"),
+        ("edit_class", {"left": 8}, r"Pipeline.edit_class\(\) got an unexpected .* 'left'"),
+    ],
+)
+def test_an_argument_that_a_method_does_not_have_is_told_as_the_methods(
+    pipe, pictures, method, given, message
+):
+    with pytest.raises(TypeError, match=message):
+        getattr(pipe, method)(pictures, [0], **given)
