@@ -13,6 +13,8 @@ from lpd_jax.models.convolution import Conv3x3
 
 NORM_GROUPS = 32
 NORM_EPSILON = 1e-6
+# Of a grid, whose scores stand in memory at once: 64 MB of a picture. 65,536 places have 17 GB.
+MOST_PLACES = 4096
 
 
 class ResBlock(nn.Module):
@@ -39,12 +41,29 @@ class AttentionBlock(nn.Module):
         q_BTC, k_BTC, v_BTC = (
             nn.Conv(C, (1,), dtype=x_BTC.dtype, name=name)(x_BTC) for name in ("q", "k", "v")
         )
-        scores_BTU = jnp.einsum("BTC,BUC->BTU", q_BTC, k_BTC).astype(jnp.float32) * C**-0.5
-        weights_BTU = jax.nn.softmax(scores_BTU, axis=-1).astype(v_BTC.dtype)
-        x_BTC = jnp.einsum("BTU,BUC->BTC", weights_BTU, v_BTC)
+        x_BTC = attend_in_parts(q_BTC, k_BTC, v_BTC)
         return x_BHWC + nn.Conv(C, (1,), dtype=x_BTC.dtype, name="proj_out")(x_BTC).reshape(
             B, H, W, C
         )
+
+
+def attend_in_parts(q_BTC: jax.Array, k_BUC: jax.Array, v_BUC: jax.Array) -> jax.Array:
+    """`attend`; of many places some at a time, for all their scores are the square of them."""
+    B, T, C = q_BTC.shape
+    if T <= MOST_PLACES:
+        return attend(q_BTC, k_BUC, v_BUC)
+    rows = max(1, MOST_PLACES**2 // T)
+    padded_BTC = jnp.pad(q_BTC, ((0, 0), (0, -T % rows), (0, 0)))
+    parts = padded_BTC.reshape(B, -1, rows, C).swapaxes(0, 1)
+    mixed = jax.lax.map(lambda part_BTC: attend(part_BTC, k_BUC, v_BUC), parts)
+    return mixed.swapaxes(0, 1).reshape(padded_BTC.shape)[:, :T]
+
+
+def attend(q_BTC: jax.Array, k_BUC: jax.Array, v_BUC: jax.Array) -> jax.Array:
+    scale = q_BTC.shape[-1] ** -0.5
+    scores_BTU = jnp.einsum("BTC,BUC->BTU", q_BTC, k_BUC).astype(jnp.float32) * scale
+    weights_BTU = jax.nn.softmax(scores_BTU, axis=-1).astype(v_BUC.dtype)
+    return jnp.einsum("BTU,BUC->BTC", weights_BTU, v_BUC)
 
 
 def middle(x_BHWC: jax.Array, attends: bool = True) -> jax.Array:

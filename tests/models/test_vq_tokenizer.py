@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lpd_jax.images import to_uint8
+from lpd_jax.models import vq_blocks
 from lpd_jax.models.parameters import abstract_params
 from lpd_jax.models.quantizers import unit_length
 from lpd_jax.models.vq_blocks import GroupNorm, fold_pixels, subpixel, unfold_pixels
@@ -50,6 +51,18 @@ def test_encoder_and_quantizer_are_the_official_ones(golden, tokenizer):
     np.testing.assert_allclose(
         tokenizer.lookup(tokens_BHW), channels_last(golden["quantized"]), atol=1e-5
     )
+
+
+def test_scores_of_many_places_never_stand_in_memory_at_once(monkeypatch):
+    """Pictures of 512x512 pixels have 16,384 places where a token is 4 wide: scores of 1 GB."""
+    many = jax.ShapeDtypeStruct((1, 2**14, 8), jnp.float32)
+    for attend, whole in ((vq_blocks.attend, True), (vq_blocks.attend_in_parts, False)):
+        assert ("16384x16384" in jax.jit(attend).lower(many, many, many).as_text()) == whole
+    q_BTC, k_BUC, v_BUC = np.random.default_rng(0).normal(size=(3, 2, 13, 4)).astype(np.float32)
+    wanted_BTC = vq_blocks.attend(q_BTC, k_BUC, v_BUC)
+    monkeypatch.setattr(vq_blocks, "MOST_PLACES", 6)
+    got_BTC = vq_blocks.attend_in_parts(q_BTC, k_BUC, v_BUC)
+    np.testing.assert_allclose(got_BTC, wanted_BTC, atol=1e-6)
 
 
 def test_decoder_is_the_official_one(golden, tokenizer):
