@@ -249,7 +249,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     text = error.detail
     if text == HTTPStatus(error.status_code).phrase:  # of Starlette: it names nothing
-        text = f"address: got {request.method} {shown(request.url.path)}, which is not here"
+        path = shown(request.url.path)
+        text = f"address: got {request.method} {path}, which is not here"
+        if methods := (error.headers or {}).get("Allow"):
+            known = ", ".join(sorted(methods.split(", ")))
+            text = f"method: got {request.method} for {path}, allowed is {known}"
     return JSONResponse({"error": text}, error.status_code, error.headers)
 
 

@@ -69,4 +69,8 @@ def test_every_answer_is_strict_and_sets_no_cookie(client):
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "unsafe" not in headers["content-security-policy"]
     assert client.get("/").content == PAGE.read_bytes()
-    assert client.post("/").status_code == 405
+    answer = client.post("/")
+    assert answer.status_code == 405
+    assert answer.json()["error"] == "method: got POST for '/', allowed is GET, HEAD"
+    answer = client.get("/api/draw")
+    assert answer.json()["error"] == "method: got GET for '/api/draw', allowed is POST"
