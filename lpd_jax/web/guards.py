@@ -59,7 +59,7 @@ class Guard:
         if not self.is_ours(name_of(host)):
             return f"Host: got {shown(host)}, allowed are this machine and the names in --hosts"
         if origin is not None and not self.is_same(origin, host):
-            return f"Origin: got {shown(origin)}, allowed is this page's own"
+            return f"Origin: got {shown(origin)}, allowed are this page's own and those in --hosts"
         site = headers.get("sec-fetch-site", "none")
         if path.startswith("/api") and site not in ("none", "same-origin"):
             return f"Sec-Fetch-Site: got {shown(site)}, allowed is this page's own"

@@ -78,11 +78,24 @@ def client_of(pipes, **options) -> TestClient:
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
 
 
+def below(folder: str, app):
+    """An app as a proxy shows it that has others beside it: in a folder, and nothing elsewhere."""
+
+    async def proxy(scope, receive, send):
+        if scope["type"] == "http":
+            inside = scope["path"].startswith(f"{folder}/")
+            path = scope["path"].removeprefix(folder) if inside else "/not/here"
+            scope = scope | {"path": path}
+        await app(scope, receive, send)
+
+    return proxy
+
+
 @contextlib.contextmanager
-def serving(studio: Studio, **options) -> Iterator[int]:
+def serving(studio: Studio, folder: str = "", **options) -> Iterator[int]:
     """The port of a server on this machine."""
     with listen("127.0.0.1", 0) as sock:
-        server = server_of(make_app(studio, **options))
+        server = server_of(below(folder, make_app(studio, **options)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
         try:

@@ -131,6 +131,16 @@ def drawn_cells(page) -> int:
     )
 
 
+def test_the_page_works_below_the_root_of_a_proxy(browser, open_page):
+    with serving(Studio({"fake": FakePipeline()}), folder="/user/me") as port:
+        page = open_page(f"http://127.0.0.1:{port}/user/me/#label=cat&seed=1")
+        wait_for(page, "^Drawn")
+        np.testing.assert_array_equal(saved(page), picture_of(1, 0))
+        drop(page, "mine.png", base64.b64decode(in_base64(picture_of(2, 2))))
+        page.get_by_role("dialog").get_by_role("button", name="Use").click()
+        wait_for(page, "^Paint a mask")
+
+
 def test_what_is_painted_over_changes_and_what_is_kept_stays(address, open_page):
     page = open_page(f"{address}#label=cat&seed=1")
     wait_for(page, "^Drawn")
