@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import re
 
 import numpy as np
@@ -11,7 +12,7 @@ import lpd_jax
 from lpd_jax.web.studio import Classifier, Studio
 from tests import tiny
 from tests.web.browsers import NoBrowser, open_browser
-from tests.web.fakes import FakePipeline, bomb, in_base64, picture_of, pixels, serving
+from tests.web.fakes import CONFIG, FakePipeline, bomb, in_base64, picture_of, pixels, serving
 
 CELL = 2  # pixels of the tiny model, whose pictures have 4x4 cells
 PATIENCE = 120_000  # milliseconds that a picture may take, where many share the cores
@@ -129,6 +130,24 @@ def drawn_cells(page) -> int:
           return all.filter(Boolean).length;
         }"""
     )
+
+
+def test_a_number_is_a_class_even_where_another_is_called_so(browser, open_page):
+    """Folders 0 to 10, in the order of their names."""
+    pipe = FakePipeline()
+    pipe.config = dataclasses.replace(CONFIG, class_names=("0", "10", "1"))
+    pipe.class_names = list(pipe.config.class_names)
+    with serving(Studio({"digits": pipe})) as port:
+        page = open_page(f"http://127.0.0.1:{port}/#label=1&seed=4")
+        wait_for(page, "^Drawn")
+        np.testing.assert_array_equal(saved(page), picture_of(4, 2))
+        page.locator("#label").select_option(label="10")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        page.wait_for_url("**label=10**")
+        wait_for(page, "^Drawn")
+        np.testing.assert_array_equal(saved(page), picture_of(4, 1))
+        page.locator("#gallery button").first.click()
+        assert page.locator("#label").input_value() == "1"
 
 
 def test_the_page_works_below_the_root_of_a_proxy(browser, open_page):
