@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import lpd_jax
+from lpd_jax.models.settings import Generation
 from lpd_jax.web.studio import Classifier, Studio
+from lpd_jax.weights.directory_config import DirectoryConfig
 from tests import tiny
 from tests.web.browsers import NoBrowser, open_browser
 from tests.web.fakes import CONFIG, FakePipeline, bomb, in_base64, picture_of, pixels, serving
@@ -273,6 +275,19 @@ def test_hostile_files_are_refused_in_one_line_and_the_page_goes_on(address, ope
         assert not page.get_by_role("dialog").is_visible()
         page.get_by_role("button", name="Draw", exact=True).click()
         wait_for(page, "^Drawn")
+
+
+def test_a_model_that_cannot_edit_takes_no_picture(browser, open_page):
+    pipe = FakePipeline()
+    generation = Generation(order="region", guidance_schedule="linear")
+    names = tuple(tiny.CLASS_NAMES)
+    pipe.config = DirectoryConfig(tiny.PAR, tiny.VQ, (8, 8), names, generation)
+    with serving(Studio({"par": pipe})) as port:
+        page = open_page(f"http://127.0.0.1:{port}/")
+        wait_for(page, "^Drawn")
+        drop(page, "mine.png", base64.b64decode(in_base64(picture_of(0, 0))))
+        wait_for(page, "^picture: got a file, allowed is none: This model draws clips, or in one")
+        assert not page.get_by_role("dialog").is_visible()
 
 
 def test_a_picture_of_ones_own_is_cut_and_repainted(address, open_page):
