@@ -51,8 +51,10 @@ def as_arrays(images: Any, may_turn: bool = True) -> Any:
             got = ", ".join("x".join(map(str, shape[:3])) for shape in sorted(shapes))
             raise UserError(f"images: got clips of {got} pixels, allowed is one size")
         return np.stack(clips)
-    if not is_list or not all(isinstance(image, Image.Image) for image in images):
+    if not is_list or not any(isinstance(image, Image.Image) for image in images):
         return images
+    if not all(isinstance(image, Image.Image) for image in images):  # arrays stand among them
+        return [as_arrays(x, may_turn)[0] if isinstance(x, Image.Image) else x for x in images]
     pictures = [read_upright("images", image, WHITE, may_turn) for image in images]
     check_one_size("images", pictures)
     return np.stack([np.asarray(picture) for picture in pictures])

@@ -60,3 +60,13 @@ def test_a_mask_is_of_a_picture_that_surely_lies_as_it_is_shown(pipe, photo):
         square = np.zeros((8, 8, 3), np.uint8)
         with pytest.raises(ValueError, match=f"^mask: {REFUSED}"):
             pipe.inpaint(square, [0], mask=image)
+
+
+def test_pictures_of_pillow_and_arrays_may_stand_in_one_list(pipe, photo):
+    with Image.open(photo) as image:
+        upright_HWC = np.asarray(ImageOps.exif_transpose(image))
+        clear = Image.new("RGBA", (6, 8))  # transparent: white, as in files
+        white_HWC = np.full((8, 6, 3), 255, np.uint8)
+        got = pipe.encode([upright_HWC, image, clear])
+        wanted = pipe.encode(np.stack([upright_HWC, upright_HWC, white_HWC]))
+        np.testing.assert_array_equal(got, wanted)
