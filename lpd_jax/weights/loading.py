@@ -14,7 +14,7 @@ from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
-from lpd_jax.weights.saved_runs import saved_params
+from lpd_jax.weights.saved_runs import newest_step, saved_params
 
 # What may differ between the model that weights come from and the model that starts from them.
 FREE_FIELDS = ("grid_size", "num_classes", "label_drop_rate", "token_drop_rate", "dropout_rate")
@@ -40,11 +40,13 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     if not path:
         raise UserError(f"{field}: missing; {allowed}")
     folder = reachable(field, path)
-    if (folder / CONFIG_FILE).is_file():
+    checkpoints = folder / CHECKPOINTS_FOLDER
+    # Of a run that was exported into its own workdir the run counts, which may be further.
+    if newest_step(checkpoints) is None and (folder / CONFIG_FILE).is_file():
         files = load_model_directory(folder)
         model, params = getattr(files.config, part), getattr(files, part)
-    elif (folder / CHECKPOINTS_FOLDER).is_dir():
-        params, saved = saved_params(folder / CHECKPOINTS_FOLDER)
+    elif checkpoints.is_dir():
+        params, saved = saved_params(checkpoints)
         model = config_from_dict(saved["model"], f"{field}: {path}: model")
     else:
         raise UserError(f"{field}: got {shown_path(path)}, which is neither; {allowed}")

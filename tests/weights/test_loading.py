@@ -43,6 +43,19 @@ def test_a_run_and_a_model_directory_are_read_alike(directory, workdir):
     assert load_weights(directory, "tokenizer", "tokenizer").config == tiny.VQ
 
 
+def test_of_a_run_that_was_exported_into_its_own_workdir_the_run_counts(tmp_path):
+    tiny.write_model_directory(tmp_path)  # of an earlier step
+    (tmp_path / "checkpoints").mkdir()
+    assert load_weights(str(tmp_path), "transformer", "init_from").config == tiny.LPD
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    config = config_to_json(tiny.LPD, TrainConfig(num_steps=1, batch_size=1))
+    newest = tiny.random_params(tiny.LPD, seed=5)
+    checkpoints.save(1, {"params": newest}, {}, config)
+    checkpoints.close()
+    params = load_weights(str(tmp_path), "transformer", "init_from").params
+    chex.assert_trees_all_equal(params, newest)
+
+
 def test_a_bucket_is_read_like_a_folder(directory, workdir):
     """Both of them, by the names that they would have in buckets called `models` and `run`."""
     for path, seed in ((directory, 0), (workdir, 5)):
