@@ -32,6 +32,8 @@ FREE_FIELDS = (
     "compute.loss_chunk",
     "compute.accumulate_steps",
     "data.path",
+    "data.lists",
+    "data.bad_images",  # else no run could follow the advice that it ends with
     "data.num_threads",
     "optimizer.warmup_steps",  # both follow from how long, where a config leaves them to the data
     "optimizer.cosine_steps",

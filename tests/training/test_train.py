@@ -263,6 +263,18 @@ def test_a_workdir_of_another_config_is_refused_by_the_fields(tmp_path):
     assert differing == "model.num_layers (there 2, here 3); seed (there 0, here 5)"
 
 
+def test_what_lies_elsewhere_or_is_damaged_meanwhile_is_no_other_run():
+    saved = config_to_json(toy.MODEL, toy.config(2))
+    clips = {"dataset": "clips", "path": "clips", "image_size": 8, "lists": "lists"}
+    saved["data"] |= clips
+    wanted = json.loads(json.dumps(saved))
+    wanted["data"] |= {"path": "moved/clips", "lists": "moved/lists", "bad_images": "skip"}
+    check_same_config(wanted, saved)
+    wanted["data"]["list_number"] = 2
+    with pytest.raises(ValueError, match="differing: data.list_number .there 1, here 2.$"):
+        check_same_config(wanted, saved)
+
+
 def test_fields_added_after_a_run_began_count_as_their_defaults():
     wanted = json.loads(json.dumps(config_to_json(toy.MODEL, toy.config(2))))
     saved = json.loads(json.dumps(wanted))
