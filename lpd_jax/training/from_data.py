@@ -9,8 +9,9 @@ from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.pictures import image_shape, open_images
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.models.family import tokenizer_of
+from lpd_jax.runtime.arguments import as_number, is_finite
 from lpd_jax.runtime.buckets import located
-from lpd_jax.runtime.config_fields import from_mapping
+from lpd_jax.runtime.config_fields import from_mapping, listed_items
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.training.optimizer import REST
 from lpd_jax.weights.loading import load_weights
@@ -33,7 +34,7 @@ def fill_in(mapping: Mapping[str, Any]) -> dict[str, Any]:
     model, epochs = filled.get("model"), filled.pop("num_epochs", None)
     if not isinstance(model, dict):
         return filled  # `read_config` says what is wrong
-    missing = [name for name in ("num_classes", "codebook_size") if model.get(name) == 0]
+    missing = [name for name in ("num_classes", "codebook_size") if whole(model.get(name)) == 0]
     open_grid = "grid_size" in model and not any(sides(model["grid_size"]))
     if epochs is not None or missing or open_grid:
         facts = read_facts(filled, wants_tokens=open_grid or "codebook_size" in missing)
@@ -47,7 +48,14 @@ def fill_in(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sides(grid_size: Any) -> tuple[Any, ...]:
-    return tuple(grid_size) if isinstance(grid_size, tuple | list) else (grid_size,)
+    items = listed_items(grid_size)
+    return tuple(items) if isinstance(items, tuple | list) else (items,)
+
+
+def whole(value: Any) -> int | None:
+    """A whole number of whatever type configs may have them in; None for anything else."""
+    number = as_number(value)
+    return number if isinstance(number, int) else None
 
 
 def read_facts(config: Mapping[str, Any], wants_tokens: bool) -> dict[str, Any]:
@@ -75,22 +83,24 @@ def fill_in_steps(config: dict[str, Any], epochs: Any, num_images: int) -> None:
             f"num_epochs: got {shown(epochs)} beside num_steps {shown(config['num_steps'])}, "
             "allowed is one of the two"
         )
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < 1e9:
+    passes = as_number(epochs) if is_finite(epochs) else None
+    if passes is None or not 0 < passes < 1e9:
         raise UserError(f"num_epochs: got {shown(epochs)}, allowed are numbers above 0")
-    batch_size = config.get("batch_size")
-    if not isinstance(batch_size, int) or batch_size < 1:
+    batch_size = whole(config.get("batch_size"))
+    if batch_size is None or batch_size < 1:
         config["num_steps"] = 1  # `read_config` says what is wrong, and not that this is missing
         return
     config["batch_size"] = min(batch_size, largest_batch(config, num_images))
-    config["num_steps"] = max(1, round(epochs * num_images / config["batch_size"]))
+    config["num_steps"] = max(1, round(passes * num_images / config["batch_size"]))
 
 
 def largest_batch(config: Mapping[str, Any], num_images: int) -> int:
     """How many images of a small set all devices, and the parts of a step, take in equal shares."""
     sections = {name: config.get(name) for name in ("mesh", "compute")}
     given = {name: x if isinstance(x, Mapping) else {} for name, x in sections.items()}
-    tensor, parts = given["mesh"].get("tensor", 1), given["compute"].get("accumulate_steps", 1)
-    if not all(isinstance(x, int) and x > 0 for x in (tensor, parts)):
+    tensor = whole(given["mesh"].get("tensor", 1))
+    parts = whole(given["compute"].get("accumulate_steps", 1))
+    if tensor is None or parts is None or min(tensor, parts) < 1:
         return num_images  # `read_config` says so
     shares = max(1, jax.device_count() // tensor) * parts
     return num_images // shares * shares or num_images
@@ -98,9 +108,10 @@ def largest_batch(config: Mapping[str, Any], num_images: int) -> int:
 
 def fill_in_cosine(config: dict[str, Any]) -> None:
     """`optimizer.cosine_steps` of REST as a number: all after a warm-up of a tenth at most."""
-    optimizer, num_steps = config.get("optimizer"), config.get("num_steps")
-    if not isinstance(optimizer, dict) or optimizer.get("cosine_steps") != REST:
+    optimizer, num_steps = config.get("optimizer"), whole(config.get("num_steps"))
+    if not isinstance(optimizer, dict) or whole(optimizer.get("cosine_steps")) != REST:
         return
-    if isinstance(num_steps, int) and isinstance(warmup := optimizer.get("warmup_steps", 0), int):
+    warmup = whole(optimizer.get("warmup_steps", 0))
+    if num_steps is not None and warmup is not None:
         optimizer["warmup_steps"] = warmup = min(warmup, int(WARMUP_SHARE * num_steps))
         optimizer["cosine_steps"] = max(0, num_steps - warmup)

@@ -1,5 +1,6 @@
 """What a config leaves open is read off its data."""
 
+import numpy as np
 import pytest
 
 from lpd_jax.training.config import read_config
@@ -53,6 +54,24 @@ def test_classes_codebook_grid_and_steps_come_from_the_data(root, tokenizer):
         read_config(fill_in(config(root, tokenizer, batch_size=0)))
 
 
+def test_numbers_of_numpy_are_numbers(root, tokenizer):
+    """A batch size of NumPy made a run of one step of it."""
+    given = config(root, tokenizer, batch_size=2, mesh={"tensor": 1}, num_epochs=3)
+    theirs = config(
+        root,
+        tokenizer,
+        batch_size=np.int64(2),
+        mesh={"tensor": np.int32(1)},
+        num_epochs=np.int64(3),
+        optimizer={"warmup_steps": np.int64(100), "cosine_steps": np.int64(-1)},
+    )
+    theirs["model"] |= {"num_classes": np.int64(0), "grid_size": np.zeros(2, int)}
+    assert read_config(fill_in(theirs)) == read_config(fill_in(given))
+    steps = {"num_steps": np.int64(50), "num_epochs": None}
+    filled = fill_in(config(root, tokenizer, **steps))
+    assert filled["optimizer"]["cosine_steps"] == 45
+
+
 def test_a_config_that_leaves_nothing_open_is_not_touched():
     whole = {"model": {"family": "lpd", "num_classes": 3}, "num_steps": 5, "data": {"path": "gone"}}
     assert fill_in(whole) == whole
@@ -64,6 +83,8 @@ def test_a_config_that_leaves_nothing_open_is_not_touched():
     [
         ({"num_steps": 3}, "^num_epochs: got 30 beside num_steps 3, allowed is one of the two"),
         ({"num_epochs": -1}, "^num_epochs: got -1, allowed are numbers above 0"),
+        ({"num_epochs": True}, "^num_epochs: got True, allowed are numbers above 0"),
+        ({"num_epochs": float("nan")}, "^num_epochs: got nan, allowed are numbers above 0"),
         ({"num_epochs": "many"}, "^num_epochs: got 'many', allowed are numbers above 0"),
         ({"tokenizer": ""}, "^tokenizer: missing"),
         (
