@@ -38,7 +38,7 @@ from lpd_jax.training.picture_judges import (
 from lpd_jax.training.preemption import Preemption
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
 from lpd_jax.training.progress import Progress
-from lpd_jax.training.resume import check_same_classes, check_same_tokenizer
+from lpd_jax.training.resume import check_same_learned
 from lpd_jax.training.run_record import record_start
 from lpd_jax.training.start import find_start
 from lpd_jax.training.task import Task, make_task
@@ -101,14 +101,11 @@ def train(
         stack.enter_context(place.sole_writer())
         start = find_start(model, config, place)
         judges = open_judges(model, config, place.local)
-        task = make_task(model, config, place.local, place)
+        learned = functools.partial(check_same_learned, start.saved, config.tokenizer, place.path)
+        task = make_task(model, config, place.local, place, learned)
         rule = task.rule or one_optimizer_of(task, config)
         init = fresh_state(model, rule)
         needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
-        if start.saved is not None:
-            check_same_tokenizer(config.tokenizer, task.tokenizer, place.path, start.saved)
-            if task.tokenizer:  # tokenizers learn of no class
-                check_same_classes(task.training.class_names, place.path)
         validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
         batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
         checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)

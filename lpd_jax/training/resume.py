@@ -67,6 +67,26 @@ def check_same_config(wanted: dict[str, Any], saved: dict[str, Any]) -> None:
         raise UserError(f"workdir: got a run of another config; differing: {'; '.join(differing)}")
 
 
+def check_same_learned(
+    saved: dict[str, Any] | None,
+    path: str,
+    folder: epath.Path | pathlib.Path,
+    digest: str,
+    class_names: Sequence[str],
+) -> None:
+    """Raises UserError where a transformer would go on with other tokens, or other classes.
+
+    Args:
+        saved: the config of the workdir's checkpoint; None: it has none.
+        path, digest: of the tokenizer of now.
+        folder: the workdir.
+        class_names: of the data, one a class, or none.
+    """
+    if saved is not None:
+        check_same_tokenizer(path, digest, folder, saved)
+        check_same_classes(class_names, folder)
+
+
 def check_same_tokenizer(
     path: str, digest: str, folder: epath.Path | pathlib.Path, saved: dict[str, Any]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +48,8 @@ TOKENS_FOLDER = "tokens"  # in the workdir of a run that encodes images itself
 # (parameters, first, count, sharding) -> uint8 [count, H, W, 3]: images first, first + 1, ... of an
 # endless row that stays the same; on all devices, where the sharding of a batch is given.
 Draw = Callable[[Any, int, int, jax.sharding.NamedSharding | None], np.ndarray]
+# (digest of the tokenizer, names of the classes): raises UserError for those that do not fit.
+CheckLearned = Callable[[str, Sequence[str]], None]
 
 
 class Task(NamedTuple):
@@ -67,18 +69,27 @@ class Task(NamedTuple):
     summarize: Callable[[dict], dict] = dict  # mean metrics of the validation set -> numbers
 
 
+def any_fit(digest: str, class_names: Sequence[str]) -> None:
+    """Of a run that has learned nothing yet."""
+
+
 def make_task(
-    model: Any, config: TrainConfig, workdir: pathlib.Path, exchange: Exchange | None = None
+    model: Any,
+    config: TrainConfig,
+    workdir: pathlib.Path,
+    exchange: Exchange | None = None,
+    check_learned: CheckLearned = any_fit,
 ) -> Task:
     """The task of a model: pictures for a tokenizer, their tokens for a transformer.
 
     Args:
         workdir: local; gets tokens that the run encodes itself.
         exchange: see `write_token_cache`.
+        check_learned: of a transformer, called before any image is encoded.
     """
     if is_tokenizer(model):
         return tokenizer_task(model, config)
-    return token_task(model, config, workdir, exchange)
+    return token_task(model, config, workdir, exchange, check_learned)
 
 
 def tokenizer_task(model: Any, config: TrainConfig) -> Task:
@@ -141,6 +152,7 @@ def token_task(
     config: TrainConfig,
     workdir: pathlib.Path,
     exchange: Exchange | None = None,
+    check_learned: CheckLearned = any_fit,
 ) -> Task:
     """Predict tokens; samples are pictures of every class, drawn as the model will draw."""
     tokenizer = load_weights(config.tokenizer, "tokenizer", "tokenizer")
@@ -162,7 +174,7 @@ def token_task(
         return image_grid(images, columns=NUM_SAMPLES // 2)
 
     digest = weights_digest(tokenizer.params, tokenizer.config)
-    training, validation = open_tokens(model, config, tokenizer, workdir, exchange)
+    training, validation = open_tokens(model, config, tokenizer, workdir, exchange, check_learned)
     losses = training_loss, validation_loss
     size = None if plan is None else plan.size
     return Task(model, training, validation, *losses, draw_samples, draw, judged, size, digest)
@@ -237,6 +249,7 @@ def open_tokens(
     tokenizer: Weights,
     workdir: pathlib.Path,
     exchange: Exchange | None = None,
+    check_learned: CheckLearned = any_fit,
 ) -> list[TokenSource]:
     """Both splits as tokens: from the cache that the config names, or from images, encoded now.
 
@@ -254,11 +267,13 @@ def open_tokens(
         check_splits(*(cache.settings for cache in caches))
         for cache in caches:
             check_cache(cache.settings, model, digest)
+        check_learned(digest, caches[0].class_names)
         return caches
     views = {"train": "mirror" if data.random_views else "one", "validation": "one"}
     jobs = {split: plan_cache(tokenizer, data, split, views[split]) for split in SPLITS}
     for job in jobs.values():
         check_cache(job.settings, model, digest)
+    check_learned(digest, jobs["train"].settings.class_names)
     folders = [workdir / TOKENS_FOLDER / split for split in SPLITS]
     for folder, job in zip(folders, jobs.values(), strict=True):
         options: dict[str, Any] = {"num_threads": data.num_threads, "exchange": exchange}

@@ -26,6 +26,7 @@ from lpd_jax.data.token_plan import images_at_once, plan_cache, write_token_cach
 from lpd_jax.images import adm_center_crop
 from lpd_jax.models.pixels import encode_images, most_at_once
 from lpd_jax.runtime.disk_faults import DiskError
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.locks import writing_to
 from lpd_jax.training import task
 from lpd_jax.training.config import TrainConfig
@@ -514,6 +515,21 @@ def test_a_run_encodes_its_images_once_and_a_cache_needs_none(root, tmp_path, mo
     split = dataclasses.replace(data, train_split="validation")
     with pytest.raises(ValueError, match="^data.random_views: got True, but the token cache holds"):
         open_tokens(split)
+
+
+def test_what_a_run_has_not_learned_is_refused_before_it_is_encoded(root, tmp_path):
+    """To make room for it, the run's own tokens had to be deleted first."""
+
+    def refuse(digest, class_names):
+        assert digest == weights_digest(TOKENIZER.params, TOKENIZER.config)
+        assert list(class_names) == list(photos.CLASSES)
+        raise UserError("tokenizer: another")
+
+    data = config(root, random_views=True)
+    arguments = (tiny.LPD, train_config(data), TOKENIZER, tmp_path / "run", None)
+    with pytest.raises(UserError, match="^tokenizer: another"):
+        task.open_tokens(*arguments, refuse)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_option_that_came_later_names_only_the_tokenizers_that_use_it():

@@ -21,7 +21,12 @@ def move(tmp_path, monkeypatch):
     def run(path, digest, num_steps, class_names=()):
         task = toy.make_task()._replace(tokenizer=digest)
         task.training.class_names = class_names
-        monkeypatch.setattr(loop, "make_task", lambda *_: task)
+
+        def make_task(*arguments):
+            arguments[-1](digest, class_names)
+            return task
+
+        monkeypatch.setattr(loop, "make_task", make_task)
         return train(toy.MODEL, toy.config(num_steps, tokenizer=path), tmp_path / "run")
 
     return run
