@@ -1,5 +1,6 @@
 """A folder of class folders of image files: the class is the rank of its folder's name."""
 
+import collections
 import hashlib
 import os
 import pathlib
@@ -43,9 +44,9 @@ class FolderPictures:
     Every file that Pillow reads by its ending is a picture; hidden files and folders are not.
 
     In the second case a hash of its path decides which split an image belongs to: a share is for
-    validation, and stays so whatever other images come or go; of few images one at least. The
-    split "all" has every image. Classes are numbered as the training folder's class folders are
-    sorted.
+    validation, and stays so whatever other images come or go; of few images one at least, and not
+    all of a class where any has more than one. The split "all" has every image. Classes are
+    numbered as the training folder's class folders are sorted.
     """
 
     noun = "images"
@@ -87,7 +88,7 @@ class FolderPictures:
         self.num_classes = len(self.class_names)
         self.files, self.labels = self.list_files()
         if part in ("train", "validation"):
-            held_out = held_out_rows(self.files, validation_share)
+            held_out = held_out_rows(self.files, self.labels, validation_share)
             rows = [i for i in range(len(self.files)) if (i in held_out) == (part == "validation")]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
@@ -226,15 +227,23 @@ def holds_splits(folder: pathlib.Path) -> bool:
     return 0 < len(of_training) < len(splits)
 
 
-def held_out_rows(files: Sequence[str], share: float) -> set[int]:
-    """Which images are for validation: those whose hash is in the share; of two or more, one."""
-    places = [place_of(file) for file in files]
+def held_out_rows(files: Sequence[str], labels: Sequence[int], share: float) -> set[int]:
+    """Which images are for validation: those whose hash is in the share, of two or more one.
+
+    A class of which all would be keeps one to learn from.
+    """
+    places, counts = [place_of(file) for file in files], collections.Counter(labels)
     rows = {i for i, place in enumerate(places) if place < share}
-    if not rows and len(files) > 1:
-        return {places.index(min(places))}
-    if len(rows) == len(files) > 1:
-        rows.remove(places.index(max(places)))
-    return rows
+    left = counts - collections.Counter(labels[i] for i in rows)
+    # From the last place on, as those that a smaller share would not hold out.
+    for i in sorted(rows, key=lambda row: places[row], reverse=True):
+        if not left[labels[i]]:
+            rows.remove(i)
+            left[labels[i]] = 1
+    if rows or len(files) < 2:
+        return rows
+    of_more = [i for i, label in enumerate(labels) if counts[label] > 1]
+    return {min(of_more or range(len(files)), key=lambda row: places[row])}
 
 
 def place_of(file: str) -> float:

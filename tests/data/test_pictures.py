@@ -114,18 +114,30 @@ def test_class_folders_alone_are_parted_the_same_way_whatever_is_added(tmp_path)
 
 
 def test_of_few_images_each_split_has_one(tmp_path):
-    photos.write_folder(tmp_path, 1)
-    for share, held_out in ((0.001, 1), (0.999, 2)):
+    photos.write_folder(tmp_path, 2)
+    for share, held_out in ((0.001, 1), (0.999, 3)):
         parts = [
             FolderPictures(str(tmp_path), split, validation_share=share).files
             for split in ("train", "validation")
         ]
-        assert [len(files) for files in parts] == [3 - held_out, held_out]
+        assert [len(files) for files in parts] == [6 - held_out, held_out]
         assert not set(parts[0]) & set(parts[1])
     with pytest.raises(
         ValueError, match="^data.validation_share: got 1.0, allowed are numbers betw"
     ):
         folder_config(tmp_path, validation_share=1.0)
+
+
+def test_a_class_is_never_held_out_as_a_whole(tmp_path):
+    """Of a hundred classes with a picture each, five were never learned."""
+    for number in range(100):
+        (tmp_path / f"class_{number:02d}").mkdir()
+        Image.fromarray(photos.pixels(number)).save(tmp_path / f"class_{number:02d}" / "0.png")
+    Image.fromarray(photos.pixels(100)).save(tmp_path / "class_40" / "1.png")
+    training, validation = (FolderPictures(str(tmp_path), x) for x in ("train", "validation"))
+    assert set(training.labels) == set(range(100)) and validation.labels == [40]
+    several = FolderPictures(str(tmp_path), "validation", validation_share=0.999)
+    assert several.labels == [40]
 
 
 def test_what_is_an_image_and_what_is_not(tmp_path):
