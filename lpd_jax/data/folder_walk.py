@@ -37,6 +37,7 @@ class Walk:
         left_out: how many files of each ending are no pictures.
         passed_by: links that lead to where the walk is or was.
         beside: pictures that lie in no class folder.
+        to_nothing: links whose folder, if it was one, is not there.
         field: what the user calls the folder.
     """
 
@@ -45,6 +46,7 @@ class Walk:
     left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     passed_by: list[str] = dataclasses.field(default_factory=list)
     beside: list[str] = dataclasses.field(default_factory=list)
+    to_nothing: list[str] = dataclasses.field(default_factory=list)
     field: str = "data.path"
 
 
@@ -127,19 +129,26 @@ def walk_folder(
 
 def note_file(walk: Walk, name: str, entry: os.DirEntry, path: str) -> None:
     """A picture by its name, or one more that is left out."""
-    # A link to nothing is a picture that is missing: reading it says so.
     is_missing = entry.is_symlink() and not os.path.exists(entry)
+    if is_missing and ending_of(path) not in walk.endings:
+        walk.to_nothing.append(path)
+        return
+    # A link to nothing is a picture that is missing: reading it says so.
     note(walk, name, path, is_file=is_missing or entry.is_file())
 
 
 def note(walk: Walk, name: str, path: str, is_file: bool = True) -> None:
-    ending = os.path.splitext(path)[1].lower()
+    ending = ending_of(path)
     if not is_file:  # reading it might never end
         walk.left_out["pipe or device"] += 1
     elif ending in walk.endings:
         walk.files[name].append(path)
     else:
         walk.left_out[printable(ending) or "no ending"] += 1
+
+
+def ending_of(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def visible_entries(folder: pathlib.Path, field: str = "data.path") -> list[os.DirEntry]:
@@ -207,12 +216,15 @@ def class_name(folder_name: str) -> str:
     return unicodedata.normalize("NFC", printable(folder_name))
 
 
-def files_beside(folder: pathlib.Path, known_endings: Collection[str]) -> list[str]:
-    """Names of the pictures that lie in a folder of class folders, in none of them."""
+def note_beside(walk: Walk, folder: pathlib.Path) -> None:
+    """Notes what lies in a folder of class folders, in none of them: pictures, links to nothing."""
     if is_bucket(folder):
-        return []
-    names = (entry.name for entry in visible_entries(folder) if not is_folder(entry))
-    return [name for name in names if os.path.splitext(name)[1].lower() in known_endings]
+        return
+    others = [entry for entry in visible_entries(folder, walk.field) if not is_folder(entry)]
+    walk.beside += [x.name for x in others if ending_of(x.name) in walk.endings]
+    rest = [x for x in others if ending_of(x.name) not in walk.endings]
+    # First, since it may be a class whose disk is not there.
+    walk.to_nothing[:0] = [x.name for x in rest if not os.path.exists(x)]
 
 
 def subfolder(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -242,6 +254,11 @@ def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
     if walk.beside:
         first = printable(walk.beside[0])
         yield f"{len(walk.beside)} {wanted} left out, which lie in no class folder, such as {first}"
+    if walk.to_nothing:
+        yield (
+            f"{len(walk.to_nothing)} links left out, which lead to nothing, such as "
+            f"{printable(walk.to_nothing[0])}"
+        )
     if walk.passed_by:
         count = len(walk.passed_by)
         yield (

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.folder_walk import (
     class_folders,
-    files_beside,
     folder_names,
     is_hidden,
+    note_beside,
     subfolder,
     tell,
     walk_classes,
@@ -144,7 +144,7 @@ class FolderPictures:
             )
         names_of_all = [name for names in present.values() for name in names]
         walk = walk_classes(self.folder, names_of_all, self.endings)
-        walk.beside = files_beside(self.folder, self.endings)
+        note_beside(walk, self.folder)
         numbers = {name: number for number, name in enumerate(self.class_names)}
         files: list[str] = []
         labels: list[int] = []

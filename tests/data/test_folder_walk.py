@@ -61,12 +61,15 @@ def test_links_to_what_lies_elsewhere_are_followed_once(root, caplog):
     assert said(caplog)[0].endswith("such as ant/two")
 
 
-def test_links_to_nothing_and_to_themselves_are_no_folders(root):
+def test_links_to_nothing_and_to_themselves_are_no_folders(root, caplog):
+    (root / "train" / "dog").symlink_to(root / "unplugged" / "dog")
     (root / "train" / "self").symlink_to(root / "train" / "self")
     (root / "train" / "ant" / "self").symlink_to(root / "train" / "ant" / "self")
     (root / "train" / "ant" / "nowhere").symlink_to(root / "nowhere")
     (root / "train" / "ant" / "9.png").symlink_to(root / "nowhere.png")
     assert files(root) == sorted([*ORDINARY, "ant/9.png"])  # a picture that is missing
+    words = "4 links left out, which lead to nothing, such as dog"
+    assert [line.split(": ", 2)[2] for line in said(caplog)] == [words]
     source = open_images(DataConfig("folder", path=str(root), image_size=8), "train")
     with pytest.raises(ValueError, match="^image .*ant/9.png: missing or damaged"):
         source[2]
