@@ -63,6 +63,8 @@ class ListedClips:
         listed = "\n".join([*self.class_names, *self.files])
         digest = hashlib.sha256(listed.encode()).hexdigest()[:16]
         self.description = f"{name}{number:02d}, list of files {digest}"
+        if not is_bucket(self.root):  # a program may change its folder
+            self.root = self.root.absolute()
 
     def rows(self, file: str, least: int) -> list[list[str]]:
         """The words of each line of a list; UserError where a line has too few."""

@@ -207,7 +207,7 @@ def check_apart(field: str, output: str | os.PathLike, config: DataConfig) -> No
     names = [config.train_split, config.validation_split, *SPLIT_FOLDERS["validation"], "train"]
     splits = [subfolder(root, name) for name in names if name]
     for folder in [split for split in splits if class_folders(split)] or [root]:
-        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(folder))
+        inside = os.path.relpath(os.path.realpath(located(field, output)), os.path.realpath(folder))
         if inside.split(os.sep)[0] != os.pardir and not is_hidden(inside.replace(os.sep, "/")):
             raise UserError(
                 f"{field}: got {shown_path(output)}, which would be a class of the data in "

@@ -113,7 +113,7 @@ def test_a_folder_without_splits_is_split_by_the_clips_names(folder, caplog):
     assert "1 file left out, no clips: .txt (1)" in caplog.text
 
 
-def test_lists_of_ucf101_say_which_clip_is_of_which_split(folder, tmp_path):
+def test_lists_of_ucf101_say_which_clip_is_of_which_split(folder, tmp_path, monkeypatch):
     root, lists = folder / "train", tmp_path / "ucfTrainTestlist"
     lists.mkdir()
     (lists / "classInd.txt").write_text("1 jump\r\n2 wave\r\n")
@@ -125,6 +125,11 @@ def test_lists_of_ucf101_say_which_clip_is_of_which_split(folder, tmp_path):
     assert train.description.endswith(", 17 frames at 8 a second")
     test = open_clips(str(root), "validation", lists=str(lists), list_number=2, size=32)
     assert test.read(0)[1] == 1
+    with monkeypatch.context() as patches:  # a program may change its folder
+        patches.chdir(root)
+        near = open_clips(".", "validation", lists=str(lists), list_number=2, size=32)
+        patches.chdir(tmp_path)
+        assert near.read(0)[1] == 1
     with pytest.raises(BadImage, match=r"^clip .*jump/gone.avi: missing, damaged or too short"):
         test.read(1)
     for wrong, message in (

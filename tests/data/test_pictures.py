@@ -235,6 +235,8 @@ def test_a_damaged_or_missing_image_is_named(split_folders):
         (".", "run", True),  # beside the splits
         (".", "val/run", False),
         (".", "train/run", False),
+        ("~/train", "~/train/run", False),
+        ("~/train", "~/run", True),
     ],
 )
 def test_a_run_among_the_class_folders_is_refused(
@@ -242,6 +244,7 @@ def test_a_run_among_the_class_folders_is_refused(
 ):
     """Its own samples would be a class."""
     monkeypatch.chdir(split_folders)
+    monkeypatch.setenv("HOME", str(split_folders))
     with contextlib.nullcontext() if is_apart else pytest.raises(UserError, match="^workdir: got "):
         check_apart("workdir", output, folder_config(data))
 
