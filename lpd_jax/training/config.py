@@ -54,11 +54,12 @@ class TrainConfig:
     """One run.
 
     `tokenizer` makes the transformer's tokens, `init_from` holds weights that a fresh run starts
-    from instead of random ones (a resumed run ignores it): each a model directory, or the workdir
-    of a run. With `init_from` the class table is made anew where the number of classes is another,
-    or where `new_classes` says that they are other classes. `generation` is how a transformer
-    draws, also in the model directory made of it. `num_size_lists` lists of group sizes are drawn
-    for a pass over a batch, each for an equal part of it; LPD's published runs have one a GPU.
+    from instead of random ones (a resumed run ignores it): each a model directory, the workdir of
+    a run, or the name of a bundled model. With `init_from` the class table is made anew where the
+    number of classes is another, or where `new_classes` says that they are other classes.
+    `generation` is how a transformer draws, also in the model directory made of it.
+    `num_size_lists` lists of group sizes are drawn for a pass over a batch, each for an equal part
+    of it; LPD's published runs have one a GPU.
     A share `locality_share` of LPD's training orders are locality-aware; the others are random, as
     published.
     Of a tokenizer only `trained_parts` learn, top names of its parameters such as `decoder`; () is

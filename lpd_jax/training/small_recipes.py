@@ -40,7 +40,7 @@ def avatars_transformer_run(run: str, family: str, **fields: Any) -> ConfigDict:
         raise UserError(f"config: got {shown(run)} after the colon, allowed are {allowed}")
     num_steps, cosine_steps, sizes = AVATARS_RUNS[run]
     config = avatars_run(num_steps, batch_size=32)
-    config.tokenizer = "lpd_jax/bundled/model"
+    config.tokenizer = "avatars12"
     config.model = avatars_transformer(family, **{**sizes, **fields})
     config.compute.products = "bfloat16"
     config.optimizer = avatars_optimizer(
@@ -140,7 +140,7 @@ def clips_transformer_run() -> ConfigDict:
     config = clips_run(num_steps=2500, batch_size=16)
     config.data.random_views = True  # each clip and its mirror image
     config.compute.products = "bfloat16"
-    config.tokenizer = "lpd_jax/bundled/clips"
+    config.tokenizer = "clips"
     config.optimizer = avatars_optimizer(learning_rate=5e-3, cosine_steps=1250, weight_decay=0.02)
     config.optimizer.name = "muon"
     config.ema_decay = 0.999

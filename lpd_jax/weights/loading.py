@@ -12,6 +12,7 @@ from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
+from lpd_jax.weights.hub import BUNDLED_MODELS, bundled_folder
 from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 from lpd_jax.weights.saved_runs import newest_step, saved_params
@@ -26,10 +27,11 @@ class Weights(NamedTuple):
 
 
 def load_weights(path: str, part: str, field: str) -> Weights:
-    """One model of a model directory, or of a training run's workdir.
+    """One model of a model directory, of a training run's workdir, or of a bundled model.
 
     Args:
-        path: the folder, local or of a bucket (`gs://...`).
+        path: the folder, local or of a bucket (`gs://...`), or the bundled model's name, where no
+            folder of that name holds a model.
         part: "transformer" or "tokenizer".
         field: the config field that holds the path, for errors.
 
@@ -41,6 +43,8 @@ def load_weights(path: str, part: str, field: str) -> Weights:
         raise UserError(f"{field}: missing; {allowed}")
     folder = reachable(field, path)
     checkpoints = folder / CHECKPOINTS_FOLDER
+    if path in BUNDLED_MODELS and not checkpoints.is_dir() and not (folder / CONFIG_FILE).is_file():
+        folder = bundled_folder(path)
     # Of a run that was exported into its own workdir the run counts, which may be further.
     if newest_step(checkpoints) is None and (folder / CONFIG_FILE).is_file():
         files = load_model_directory(folder)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lpd_jax.models.family import config_to_dict
+from lpd_jax.models.video_tokenizer import VideoConfig
+from lpd_jax.models.vq_tokenizer import VQConfig
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig, config_to_json
 from lpd_jax.weights.checkpoint import Checkpoints
@@ -41,6 +43,15 @@ def test_a_run_and_a_model_directory_are_read_alike(directory, workdir):
         assert config == tiny.LPD
         chex.assert_trees_all_equal(params, tiny.random_params(tiny.LPD, seed=seed))
     assert load_weights(directory, "tokenizer", "tokenizer").config == tiny.VQ
+
+
+def test_a_bundled_model_is_found_by_its_name_wherever_a_command_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()  # somebody's data
+    for name, there in (("avatars12", VQConfig), ("clips", VideoConfig)):
+        assert isinstance(load_weights(name, "tokenizer", "tokenizer").config, there)
+    tiny.write_model_directory(tmp_path / "clips")  # somebody's model
+    assert load_weights("clips", "tokenizer", "tokenizer").config == tiny.VQ
 
 
 def test_of_a_run_that_was_exported_into_its_own_workdir_the_run_counts(tmp_path):
