@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 from absl import flags
@@ -18,7 +19,9 @@ LAUNCHERS = {
     "OMPI_COMM_WORLD_RANK": "Open MPI",
     "TPU_WORKER_ID": "Cloud TPU",
     "MEGASCALE_COORDINATOR_ADDRESS": "Cloud TPU multislice",
+    "JOB_COMPLETION_INDEX": "a Kubernetes job",
 }
+POD = "KUBERNETES_SERVICE_HOST"  # set in all of them, such as those of a notebook
 
 
 def define_host_flags() -> None:
@@ -65,6 +68,7 @@ def initialize(
         UserError: only some of the three, an address without a port, or a launcher's job that
             cannot be joined.
     """
+    variables = os.environ if environment is None else environment
     given = (bool(coordinator_address), num_processes > 0, process_id >= 0)
     if any(given):
         if not all(given) or process_id >= num_processes:
@@ -77,15 +81,20 @@ def initialize(
             raise UserError(
                 f"coordinator_address: got {shown(coordinator_address)}, allowed is host:port"
             )
-        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        choices: dict[str, Any] = {}
+        if POD in variables:  # JAX would ask Kubernetes all the same, which need not answer
+            choices = {"cluster_detection_method": "deactivate"}
+        jax.distributed.initialize(coordinator_address, num_processes, process_id, **choices)
         return
-    variables = os.environ if environment is None else environment
     launchers = [name for variable, name in LAUNCHERS.items() if variable in variables]
     try:
         jax.distributed.initialize()
     # ValueError: JAX knows no launcher, or not all three. RuntimeError: a launcher's answer is of
-    # no use, or the coordinator cannot be reached.
-    except (ValueError, RuntimeError) as error:
+    # no use, or the coordinator cannot be reached. Of a pod, whatever the package of Kubernetes
+    # raises where the pod is of no job or may not ask.
+    except Exception as error:
+        if not (POD in variables or isinstance(error, ValueError | RuntimeError)):
+            raise
         # Alone is how most runs are; but one process of a job must never train for itself.
         if expects_others(variables):
             raise UserError(
@@ -93,7 +102,7 @@ def initialize(
                 f"cannot join the others ({error}), allowed are --coordinator_address, "
                 "--num_processes and --process_id"
             ) from error
-        if isinstance(error, RuntimeError):
+        if isinstance(error, RuntimeError) and POD not in variables:
             raise
 
 
@@ -102,4 +111,6 @@ def expects_others(variables: Mapping[str, str]) -> bool:
     counts = [variables.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")]
     hosts = variables.get("TPU_WORKER_HOSTNAMES", "")
     several_slices = "MEGASCALE_COORDINATOR_ADDRESS" in variables
-    return any(count not in ("", "1") for count in counts) or "," in hosts or several_slices
+    several = any(count not in ("", "1") for count in counts) or "," in hosts or several_slices
+    # Nothing says how many pods a job has: the first may be the only one.
+    return several or variables.get("JOB_COMPLETION_INDEX", "0") != "0"

@@ -14,8 +14,8 @@ def calls(monkeypatch):
     """What JAX is asked to join; without arguments it finds no cluster."""
     made = []
 
-    def initialize(*arguments):
-        made.append(arguments)
+    def initialize(*arguments, **choices):
+        made.append((*arguments, *choices.values()))
         if not arguments:
             raise ValueError("coordinator_address should be defined.")
 
@@ -36,7 +36,13 @@ def test_some_of_them_are_refused(calls, given):
 
 
 @pytest.mark.parametrize(
-    "variables", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, {"TPU_WORKER_HOSTNAMES": "one"}]
+    "variables",
+    [
+        {},
+        {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"},
+        {"TPU_WORKER_HOSTNAMES": "one"},
+        {processes.POD: "10.0.0.1", "JOB_COMPLETION_INDEX": "0"},
+    ],
 )
 def test_alone_is_fine(calls, variables):
     processes.initialize(environment=variables)
@@ -49,6 +55,7 @@ def test_alone_is_fine(calls, variables):
         ({"SLURM_PROCID": "1", "SLURM_NTASKS": "16"}, "Slurm"),
         ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
         ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "a,b"}, "Cloud TPU"),
+        ({processes.POD: "10.0.0.1", "JOB_COMPLETION_INDEX": "1"}, "a Kubernetes job"),
     ],
 )
 def test_one_of_many_never_trains_for_itself(calls, variables, name):
@@ -64,6 +71,26 @@ def test_what_a_launcher_says_and_jax_cannot_use_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"Open MPI that cannot join the others \(Could not parse"):
         processes.initialize(environment={"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"})
     with pytest.raises(RuntimeError, match="^Could not parse"):  # alone, it is a defect
+        processes.initialize(environment={})
+
+
+class ConfigError(Exception):
+    """As the package of Kubernetes raises, of a class of its own."""
+
+
+@pytest.mark.parametrize("error", [ConfigError("no token"), RuntimeError("only supports Job")])
+def test_a_pod_that_is_of_no_job_is_alone(monkeypatch, error):
+    def initialize(*arguments, cluster_detection_method=None):
+        if cluster_detection_method != "deactivate":
+            raise error
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    pod = {processes.POD: "10.0.0.1"}
+    processes.initialize(environment=pod)
+    processes.initialize("host:1234", 1, 0, environment=pod)
+    with pytest.raises(UserError, match="a Kubernetes job that cannot join the others .(no|only)"):
+        processes.initialize(environment=pod | {"JOB_COMPLETION_INDEX": "1"})
+    with pytest.raises(type(error)):  # elsewhere it is a defect
         processes.initialize(environment={})
 
 
