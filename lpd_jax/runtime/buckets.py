@@ -4,6 +4,8 @@ What cannot take a bucket enters by `as_path`, which says so.
 """
 
 import contextlib
+import glob
+import os
 import pathlib
 import re
 import shutil
@@ -13,7 +15,7 @@ from os import PathLike
 from typing import Any
 
 from etils import epath
-from etils.epath import backend
+from etils.epath import backend, gpath
 
 from lpd_jax.runtime.arguments import as_path, is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
@@ -22,10 +24,21 @@ from lpd_jax.runtime.errors import UserError, shown_path
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}
 
 
+class LocalPath(gpath.PosixGPath):
+    """A path of this machine whose own name is no pattern, in what Orbax makes of it, too.
+
+    Brackets in the name of a folder, "run [1]", hid from Orbax what it had written there.
+    """
+
+    def glob(self, pattern: str) -> Iterator["LocalPath"]:
+        yield from map(self._new, glob.glob(os.path.join(glob.escape(str(self)), pattern)))
+
+
 def absolute(folder: str | PathLike) -> epath.Path:
     """A local folder from the root on, or that of a bucket as it is."""
-    path = epath.Path(folder)
-    return path if is_bucket(folder) else epath.Path(path.expanduser().absolute())
+    if is_bucket(folder):
+        return epath.Path(folder)
+    return LocalPath(LocalPath(folder).expanduser().absolute())
 
 
 def located(field: str, path: str | PathLike, allowed: str = "a path") -> Any:

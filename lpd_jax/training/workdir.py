@@ -51,7 +51,7 @@ class Workdir:
         if path == "":  # as a path, it would be the current folder
             raise UserError("workdir: got '', allowed is a path")
         self.path = buckets.reachable("workdir", path)
-        check_utf8("workdir", self.path)
+        check_name("workdir", self.path)
         self.checkpoints = self.path / CHECKPOINTS_FOLDER
         self.mirror = Mirror(self.path, RESUMED) if buckets.is_bucket(path) else None
         self.local = pathlib.Path(self.path) if self.mirror is None else self.mirror.local
@@ -101,11 +101,12 @@ class Workdir:
             self.mirror.close()
 
 
-def check_utf8(name: str, folder: epath.Path) -> None:
-    """Raises UserError for a path that is no text, to which no checkpoint could be written."""
-    if printable(str(folder)) != str(folder):
+def check_name(name: str, folder: epath.Path) -> None:
+    """Raises UserError for a path to which no checkpoint could be written, or not read again."""
+    if printable(str(folder)) != str(folder) or "\\" in str(folder):
         raise UserError(
-            f"{name}: got {shown_path(folder)}, allowed are paths of UTF-8 from the root on"
+            f"{name}: got {shown_path(folder)}, allowed are paths of UTF-8 from the root on, "
+            "without a backslash"
         )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
-from etils import epath
 from jax.experimental import multihost_utils
 
 from lpd_jax.runtime.buckets import absolute
@@ -69,7 +68,7 @@ class Checkpoints:
         self.folder, self.keep, self.keep_every = absolute(folder), keep, keep_every
         self.copies = Copies(self.folder, max(keep, 2), items) if is_copied(folder) else None
         if self.copies is not None:
-            self.folder = epath.Path(self.copies.local)
+            self.folder = absolute(self.copies.local)
         options = ocp.CheckpointManagerOptions(
             create=not read_only,
             read_only=read_only,

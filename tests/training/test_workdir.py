@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import os
 import pathlib
 import threading
 
@@ -13,6 +14,7 @@ from lpd_jax.data.batches import DataConfig, Share
 from lpd_jax.data.token_cache import open_token_cache
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.evaluation.fid import measure_training_images
+from lpd_jax.runtime.errors import UserError
 from lpd_jax.training.config import TrainConfig
 from lpd_jax.training.task import make_task
 from lpd_jax.training.workdir import Workdir, read_class_names, write_data
@@ -51,6 +53,12 @@ def test_on_a_disk_everything_is_written_in_place(tmp_path):
     assert pathlib.Path(workdir.checkpoints) == tmp_path / "run" / "checkpoints"
     workdir.close()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["runs\\a", b"caf\xe9"])
+def test_a_name_that_no_checkpoint_comes_back_from_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="^workdir: got .*, allowed are paths of UTF-8 .*backslash"):
+        Workdir(tmp_path / os.fsdecode(name))
 
 
 def test_a_bucket_gets_what_is_new(bucket):

@@ -1,6 +1,7 @@
 """Checkpoints: kept, read without their optimizer, and restored onto other meshes."""
 
 import asyncio
+import contextlib
 
 import chex
 import jax
@@ -76,6 +77,14 @@ def test_a_process_reads_parameters_onto_a_device_of_its_own(folder, monkeypatch
     monkeypatch.setattr(jax, "local_devices", lambda *_, **__: [own])
     params, _ = saved_params(folder)
     assert params["head"]["kernel"].devices() == {own}
+
+
+def test_the_name_of_a_folder_is_no_pattern(tmp_path):
+    """Orbax looked for what it had written in a folder called "run 1", and merged nothing."""
+    folder = tmp_path / "run [1]" / "a?b*"
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.save(1, make_state(1), {}, {})
+    chex.assert_trees_all_equal(saved_params(folder)[0], make_state(1)["params"])
 
 
 def test_an_unfinished_checkpoint_does_not_count(tmp_path):
