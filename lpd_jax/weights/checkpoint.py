@@ -91,7 +91,8 @@ class Checkpoints:
             self.stack.callback(self.copies.close)
         if not read_only and jax.process_index() == 0:
             remove_unfinished(self.folder)  # of a run that was killed
-        with writing("the folder of checkpoints", self.folder):
+        making = writing("the folder of checkpoints", self.folder)
+        with contextlib.nullcontext() if read_only else making:
             self.manager = ocp.CheckpointManager(
                 self.folder, options=options, item_handlers=handlers
             )

@@ -1,7 +1,9 @@
 """What a run has saved, read without the run: parameters, config, the newest step."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Any
 
 import orbax.checkpoint as ocp
 
@@ -9,6 +11,8 @@ from lpd_jax.runtime.buckets import absolute
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.weights.checkpoint import Checkpoints, log_damage
 from lpd_jax.weights.checkpoint_copies import committed_steps, is_copied
+
+TRIES = 5  # of reading what a run replaces meanwhile
 
 
 def saved_params(
@@ -27,11 +31,8 @@ def saved_params(
     """
     if newest_step(folder) is None:
         raise UserError(f"checkpoint folder: got {shown_path(folder)}, which holds no checkpoint")
-    checkpoints = Checkpoints(folder, read_only=True)
-    try:
-        return checkpoints.newest_readable(checkpoints.read_params, warn)[1]
-    finally:
-        checkpoints.close()
+    params_and_config: tuple[dict, dict] = read_newest(folder, Checkpoints.read_params, warn)
+    return params_and_config
 
 
 def saved_config(folder: str | PathLike) -> dict:
@@ -40,11 +41,30 @@ def saved_config(folder: str | PathLike) -> dict:
     Raises:
         UserError: the folder holds no checkpoint, or none whose config can be read.
     """
-    checkpoints = Checkpoints(folder, read_only=True, items=["config"])
+    config: dict = read_newest(folder, Checkpoints.read_config, lambda text: None, items=["config"])
+    return config
+
+
+def read_newest(
+    folder: str | PathLike,
+    read: Callable[[Checkpoints, int], Any],
+    warn: Callable[[str], None],
+    items: Sequence[str] = (),
+    tries: int = TRIES,
+) -> Any:
+    """What `read` gives of the newest step, while the run may go on and replace its checkpoints."""
+    newest, warnings = newest_step(folder), list[str]()
     try:
-        return checkpoints.newest_readable(checkpoints.read_config, warn=lambda text: None)[1]
-    finally:
-        checkpoints.close()
+        with contextlib.closing(Checkpoints(folder, read_only=True, items=items)) as opened:
+            found = opened.newest_readable(lambda step: read(opened, step), warnings.append)[1]
+    except (UserError, FileNotFoundError) as error:
+        was_replaced = isinstance(error, FileNotFoundError) or newest_step(folder) != newest
+        if tries == 1 or not was_replaced:
+            raise
+        return read_newest(folder, read, warn, items, tries - 1)
+    for text in warnings:
+        warn(text)
+    return found
 
 
 def newest_step(folder: str | PathLike) -> int | None:

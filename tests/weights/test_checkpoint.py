@@ -240,6 +240,27 @@ def test_no_read_outlives_the_one_that_failed(tmp_path, monkeypatch):
     assert 0 < restored < len(left) and not any(left)
 
 
+def test_what_a_run_replaces_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
+    """Export of a run that goes on, and keeps one checkpoint, failed now and then."""
+    read, warned = Checkpoints.read_params, []
+    with contextlib.closing(Checkpoints(tmp_path, keep=1)) as run:
+
+        def save(step):
+            run.save(step, make_state(step), {}, {"seed": step})
+            run.wait()
+
+        def read_slowly(checkpoints, step):
+            if step == 1:
+                save(2)
+            return read(checkpoints, step)
+
+        save(1)
+        monkeypatch.setattr(Checkpoints, "read_params", read_slowly)
+        params, config = saved_params(tmp_path, warned.append)
+    assert config == {"seed": 2} and not warned
+    chex.assert_trees_all_equal(params, make_state(2)["params"])
+
+
 def test_some_checkpoints_stay_for_good(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, keep_every=2)
     for step in (1, 2, 3, 4, 5):
