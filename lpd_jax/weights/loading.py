@@ -15,7 +15,7 @@ from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.hub import BUNDLED_MODELS, bundled_folder
 from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
-from lpd_jax.weights.saved_runs import newest_step, saved_params
+from lpd_jax.weights.saved_runs import newest_step, saved_config, saved_params
 
 # What may differ between the model that weights come from and the model that starts from them.
 FREE_FIELDS = ("grid_size", "num_classes", "label_drop_rate", "token_drop_rate", "dropout_rate")
@@ -45,8 +45,7 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     checkpoints = folder / CHECKPOINTS_FOLDER
     if path in BUNDLED_MODELS and not checkpoints.is_dir() and not (folder / CONFIG_FILE).is_file():
         folder = bundled_folder(path)
-    # Of a run that was exported into its own workdir the run counts, which may be further.
-    if newest_step(checkpoints) is None and (folder / CONFIG_FILE).is_file():
+    if (folder / CONFIG_FILE).is_file() and not holds_run_of(part, checkpoints):
         files = load_model_directory(folder)
         model, params = getattr(files.config, part), getattr(files, part)
     elif checkpoints.is_dir():
@@ -57,6 +56,14 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     if model is None or is_tokenizer(model) != (part == "tokenizer"):
         raise UserError(f"{field}: got {shown_path(path)}, which holds no {part}; {allowed}")
     return Weights(model, jax.tree.map(np.asarray, params))
+
+
+def holds_run_of(part: str, checkpoints: Any) -> bool:
+    """Whether a run of that part has saved here; it was started in a model directory then."""
+    if newest_step(checkpoints) is None:
+        return False
+    trained = config_from_dict(saved_config(checkpoints)["model"])
+    return is_tokenizer(trained) == (part == "tokenizer")
 
 
 def initial_params(
