@@ -19,7 +19,7 @@ from typing import NoReturn
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
@@ -197,7 +197,7 @@ class _SectionsParser(flags.ArgumentParser):
 
     def parse(self, argument: str) -> object:
         config = self.file_parser.parse(argument)
-        if isinstance(config, Mapping):
+        if isinstance(config, Mapping | FrozenConfigDict):
             config = ConfigDict(config)
         if isinstance(config, ConfigDict):
             config.unlock()  # new fields are for who reads it to refuse

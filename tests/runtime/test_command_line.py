@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from lpd_jax.runtime.command_line import _SectionsParser, one_line
 from tests import tiny
@@ -185,14 +185,14 @@ def test_a_long_argument_gives_a_line_that_a_person_can_read(script, argument):
     assert len(result.stderr) < 900
 
 
-@pytest.mark.parametrize("kind", [dict, ConfigDict])
+@pytest.mark.parametrize("kind", [dict, ConfigDict, FrozenConfigDict])
 def test_a_config_of_any_kind_takes_fields_and_sections_that_it_lacks(monkeypatch, kind):
     monkeypatch.setattr(sys, "argv", ["tool.py", "--config=a.py", "--config.every.log=1"])
     parser = _SectionsParser(flags.ArgumentParser())
     parser.file_parser.parse = lambda _: kind({"model": {"width": 8}})
     config = parser.parse("a.py")
-    config.every.log = 1
-    assert config.to_dict() == {"model": {"width": 8}, "every": {"log": 1}}
+    config.every.log, config.model.width = 1, 9
+    assert config.to_dict() == {"model": {"width": 9}, "every": {"log": 1}}
 
 
 def test_an_unknown_config_field_is_named_with_the_known_ones(script):
