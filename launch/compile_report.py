@@ -140,7 +140,12 @@ def compile_drawing(
     if layers is None:
         return compile_decoding(model, *options)
     tpu_slice = options[-1]
-    return compile_few(lambda small: compile_decoding(small, *options), model, layers, tpu_slice)
+
+    def compile_small(small: Any) -> ProgramNeeds:
+        share = small.num_layers / model.num_layers
+        return compile_decoding(small, *options, layers_share=share)
+
+    return compile_few(compile_small, model, layers, tpu_slice)
 
 
 if __name__ == "__main__":

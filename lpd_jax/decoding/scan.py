@@ -6,6 +6,7 @@ group, Q query rows, V codebook, R rows of the batch that the model sees: B, or 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def decode_tokens(
     sampling: Sampling,
     guidance: Guidance,
     num_segments: int | None = None,
-    cut_again: bool = False,
+    unseen_bytes: float = math.inf,
     keep_logits: bool = False,
     known: Known | None = None,
     pad_queries: bool = False,
@@ -75,7 +76,8 @@ def decode_tokens(
         schedule: tokens per step; static.
         num_segments: consecutive scans that the schedule is cut into. More of them pad less and
             compile longer. None takes `step_table.NUM_SEGMENTS`.
-        cut_again: where scans are long and the cache is large, in more scans; see `segments`.
+        unseen_bytes: where scans are long and the cache is large, in more scans; see
+            `cut_schedule`.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
@@ -93,9 +95,15 @@ def decode_tokens(
     if num_segments is None:
         num_segments = step_table.NUM_SEGMENTS
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
-    per_slot = bytes_of_slot(cache) if cut_again else 0
     segments = cut_schedule(
-        schedule, num_segments, num_tokens, known, strips, pad_queries, per_slot
+        schedule,
+        num_segments,
+        num_tokens,
+        known,
+        strips,
+        pad_queries,
+        bytes_of_slot(cache),
+        unseen_bytes,
     )
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
     noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))

@@ -47,6 +47,7 @@ def cut_schedule(
     strips: RowStrips,
     pad_queries: bool,
     bytes_of_slot: int = 0,
+    unseen_bytes: float = math.inf,
 ) -> tuple[Segment, ...]:
     """The scans that draw a schedule, one after another, with room for their rows.
 
@@ -56,8 +57,8 @@ def cut_schedule(
         known: tokens that are there before the first step.
         strips: in which the device computes rows.
         pad_queries: whether the model takes more queries than a step draws.
-        bytes_of_slot: of the cache; scans in which many of them are read in vain are cut again. 0
-            leaves them.
+        bytes_of_slot: of the cache.
+        unseen_bytes: a long scan is cut again, if its steps read more that none of them looks at.
 
     Raises:
         UserError: another number of tokens than the image has, no room for those that are not
@@ -65,7 +66,7 @@ def cut_schedule(
     """
     segments = checked_segments(schedule, num_segments, num_tokens, known, strips)
     if known is None:
-        segments = in_parts(segments, schedule, bytes_of_slot)
+        segments = in_parts(segments, schedule, bytes_of_slot, unseen_bytes)
     return with_room(segments, schedule, known, pad_queries)
 
 
@@ -95,7 +96,10 @@ def checked_segments(
 
 
 def in_parts(
-    segments: tuple[Segment, ...], schedule: GroupSchedule, bytes_of_slot: int
+    segments: tuple[Segment, ...],
+    schedule: GroupSchedule,
+    bytes_of_slot: int,
+    unseen_bytes: float = UNSEEN_BYTES,
 ) -> tuple[Segment, ...]:
     """The same, long scans over a large cache in parts, which each grow it.
 
@@ -103,19 +107,21 @@ def in_parts(
     """
     parts: list[Segment] = []
     for one in segments:
-        count = num_parts(one, schedule, bytes_of_slot)
+        count = num_parts(one, schedule, bytes_of_slot, unseen_bytes)
         cuts = [one.first_step + i * one.num_steps // count for i in range(count + 1)]
         for first, end in itertools.pairwise(cuts):
             parts.append(make_segment(schedule, first, end, parts[-1].num_slots if parts else 0))
     return tuple(parts)
 
 
-def num_parts(segment: Segment, schedule: GroupSchedule, bytes_of_slot: int) -> int:
+def num_parts(
+    segment: Segment, schedule: GroupSchedule, bytes_of_slot: int, unseen_bytes: float
+) -> int:
     """How many scans a segment is worth."""
     steps = slice(segment.first_step, segment.first_step + segment.num_steps)
     seen_S = make_step_table(schedule).query_end_S[steps]
     unseen = bytes_of_slot * float((segment.num_slots - seen_S).sum())
-    count = min(MOST_PARTS, segment.num_steps // LEAST_STEPS, math.ceil(unseen / UNSEEN_BYTES))
+    count = min(MOST_PARTS, segment.num_steps // LEAST_STEPS, math.ceil(unseen / unseen_bytes))
     return max(1, count)
 
 

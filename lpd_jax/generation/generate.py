@@ -4,6 +4,7 @@ Letters: B images, N tokens per image, H height, W width, C channels, R rows the
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.scan import Known, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.schedule import GroupSchedule
+from lpd_jax.decoding.segments import UNSEEN_BYTES
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.pixels import decode_images
 from lpd_jax.models.transformer_family import TransformerConfig
@@ -32,7 +34,15 @@ def keys_of(seed: int, index_B: jax.Array | np.ndarray) -> jax.Array:
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "schedule", "num_segments", "keep_logits", "dtype")
+    jax.jit,
+    static_argnames=(
+        "config",
+        "schedule",
+        "num_segments",
+        "unseen_bytes",
+        "keep_logits",
+        "dtype",
+    ),
 )
 def generate_ranked_tokens(
     config: TransformerConfig,
@@ -45,6 +55,7 @@ def generate_ranked_tokens(
     sampling: Sampling,
     guidance: Guidance,
     num_segments: int | None = None,
+    unseen_bytes: float = UNSEEN_BYTES,
     keep_logits: bool = False,
     dtype: Any = jnp.float32,
     known: Known | None = None,
@@ -71,7 +82,7 @@ def generate_ranked_tokens(
         sampling=sampling,
         guidance=guidance,
         num_segments=family.num_segments(num_segments),
-        cut_again=num_segments is None,
+        unseen_bytes=unseen_bytes if num_segments is None else math.inf,
         keep_logits=keep_logits,
         known=known,
         pad_queries=family.pads_queries,
@@ -97,8 +108,9 @@ def generate_tokens(
         keys_B: one key per image, from `image_keys`.
         **choices: `schedule` (tokens per step; static), `sampling` (temperature, top-k, top-p),
             `guidance` (scale and its schedule), `num_segments` (see `decode_tokens`; None is the
-            family's), `dtype` (what the transformer computes in; sampling stays in float32), and
-            `known` (tokens of the first ranks, of families that draw in any order).
+            family's, and more where `unseen_bytes` asks for them), `dtype` (what the transformer
+            computes in; sampling stays in float32), and `known` (tokens of the first ranks, of
+            families that draw in any order).
     """
     tokens_BN, _ = generate_ranked_tokens(config, params, labels_B, order_BN, keys_B, **choices)
     return to_raster(tokens_BN, order_BN)

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lpd_jax.decoding.segments import UNSEEN_BYTES
 from lpd_jax.generation.generate import generate_images
 from lpd_jax.models.family import family_of, is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.parameters import abstract_params, count_params
@@ -128,6 +129,7 @@ def compile_decoding(
     generation: Generation,
     batch_per_device: int,
     tpu_slice: Slice,
+    layers_share: float = 1.0,
 ) -> ProgramNeeds:
     """Compiles a whole schedule with the tokenizer's decoder, the batch over all devices.
 
@@ -136,13 +138,16 @@ def compile_decoding(
     Args:
         model, tokenizer: their configs.
         generation: of `how_to_draw`; the transformer computes in bfloat16 whatever it says.
+        layers_share: of the layers of the model that it stands for, whose cache decides on scans.
 
     Raises:
         UserError: libtpu or the plugin for GPUs is missing, or nothing fits into the memory.
     """
     while True:
         try:
-            return compile_schedule(model, tokenizer, generation, batch_per_device, tpu_slice)
+            return compile_schedule(
+                model, tokenizer, generation, batch_per_device, tpu_slice, layers_share
+            )
         except DoesNotFit:
             if batch_per_device == 1:
                 raise
@@ -155,6 +160,7 @@ def compile_schedule(
     generation: Generation,
     batch_per_device: int,
     tpu_slice: Slice,
+    layers_share: float = 1.0,
 ) -> ProgramNeeds:
     """Compiles the decode just as it is asked for; DoesNotFit is what it says."""
     mesh = slice_mesh(tpu_slice, MeshConfig())
@@ -166,6 +172,7 @@ def compile_schedule(
         guidance=generation.guidance,
         output_size=generation.output_size,
         dtype=jnp.bfloat16,
+        unseen_bytes=UNSEEN_BYTES * layers_share,
     )
 
     def run(params: Any, tokenizer_params: Any, labels_B, order_BN, keys_B) -> jax.Array:

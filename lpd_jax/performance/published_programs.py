@@ -5,6 +5,7 @@ layers twice and continued by a line; train steps are those of the configs, whol
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ def compile_decodes(
         for device in slices:
             try:
                 needs = compile_few(
-                    lambda small, device=device: compile_picture(small, device),  # type: ignore[misc]
+                    functools.partial(compile_picture, of=model, device=device),
                     model,
                     LAYERS,
                     device,
@@ -65,11 +66,12 @@ def compile_decodes(
             yield Program("decode", name, device.title, needs)
 
 
-def compile_picture(model: TransformerConfig, device: Slice) -> ProgramNeeds:
-    """One, in the steps that the family draws in, with guidance."""
-    generation = transformer_of(model).defaults().updated({"guidance_scale": GUIDED})
-    tokenizer = find_tokenizer(tokenizer_beside(model, None))
-    return compile_decoding(model, tokenizer, generation, 1, device)
+def compile_picture(small: Any, of: Any, device: Slice) -> ProgramNeeds:
+    """One, in the steps that the family draws in, with guidance, by a model with fewer layers."""
+    generation = transformer_of(of).defaults().updated({"guidance_scale": GUIDED})
+    share = small.num_layers / of.num_layers
+    tokenizer = find_tokenizer(tokenizer_beside(of, None))
+    return compile_decoding(small, tokenizer, generation, 1, device, share)
 
 
 def compile_train_steps(

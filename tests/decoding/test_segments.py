@@ -43,8 +43,8 @@ def test_short_scans_stay():
 
 def test_nothing_is_cut_where_tokens_are_known():
     known = segments.Known(np.zeros((1, 8), np.int32), scan.make_step_table(RASTER))
-    choices = RASTER, 1, 576, known, RowStrips(), False
-    assert cut_schedule(*choices, 10**9) == cut_schedule(*choices, 0)
+    choices = RASTER, 1, 576, known, RowStrips(), False, 10**9
+    assert cut_schedule(*choices, 1.0) == cut_schedule(*choices)
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -73,9 +73,7 @@ def test_parts_draw_the_same(parallel, monkeypatch):
 
     plain = jax.lax.scan
     (tokens_BN, logits_BNV), few = draw()
-    monkeypatch.setattr(segments, "UNSEEN_BYTES", 1.0)
-    jax.clear_caches()  # the limits are no part of the program's key
-    (cut_tokens_BN, cut_logits_BNV), more = draw()
+    (cut_tokens_BN, cut_logits_BNV), more = draw(unseen_bytes=1.0)
     assert more > few
     np.testing.assert_array_equal(cut_tokens_BN, tokens_BN)
     np.testing.assert_allclose(cut_logits_BNV, logits_BNV, atol=1e-5)

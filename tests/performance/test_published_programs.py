@@ -26,7 +26,8 @@ def compiled(monkeypatch):
     """What was asked for, with the models that are asked for compiled into nothing."""
     asked = []
 
-    def compile_picture(model, tokenizer, generation, batch, device):
+    def compile_picture(model, tokenizer, generation, batch, device, layers_share):
+        assert 0 < layers_share < 1
         asked.append((model.num_layers, generation.guidance_scale, batch, device.title))
         if model.num_layers == 4 and model.embed_dim > 1500:
             raise published_programs.DoesNotFit("memory: too small")
