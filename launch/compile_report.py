@@ -139,11 +139,11 @@ def compile_drawing(
     """The decode, of the whole model or of two with few layers."""
     if layers is None:
         return compile_decoding(model, *options)
-    tpu_slice = options[-1]
+    tokenizer, generation, batch, tpu_slice = options
 
     def compile_small(small: Any) -> ProgramNeeds:
         share = small.num_layers / model.num_layers
-        return compile_decoding(small, *options, layers_share=share)
+        return compile_decoding(small, tokenizer, generation, batch, tpu_slice, share)
 
     return compile_few(compile_small, model, layers, tpu_slice)
 
