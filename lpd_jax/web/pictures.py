@@ -18,7 +18,7 @@ from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.picture_files import UnreadablePicture, formats, read_picture
 
 MOST_BYTES = 2**24  # of an upload
-MOST_PIXELS = 2**24  # of an upload; cameras of 16 megapixels give as many
+MOST_PIXELS = 2**25  # of an upload; telephones give 24 million
 TYPES = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 LONGEST_SIDE = 1024  # of a picture that the page is given back to cut
 MOST_FRAMES = 64
