@@ -11,21 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lpd_jax.models.factors import (
-    ROWS_BY_COLUMNS,
-    ROWS_BY_ROWS,
-    halves_as_second_are_faster,
-    multiply,
-    rows_first,
-    weights_first,
-)
-
 # Rows that weights by output multiply as the second factor: beyond, they are as fast as the first.
 # In float32 it is cut into strips, and rows that do not fill the last cost as much as a whole one
 # and more.
 MOST_TURNED, TURNED_STRIP, MOST_TURNED_HALVES = 128, 16, 64
 # One row in bfloat16 takes XLA for CPUs ten times as long as two: it has no kernel for it.
 LEAST_HALVES = 2
+ROWS_BY_COLUMNS, ROWS_BY_ROWS = (((1,), (0,)), ((), ())), (((1,), (1,)), ((), ()))
 
 
 def plain_product(rows: jax.Array, weights_DF: jax.Array, *_: Any, **__: Any) -> jax.Array:
@@ -55,20 +47,22 @@ def summed_wide(x_RD: jax.Array, w_DF: jax.Array) -> jax.Array:
 def product_by_output(rows: jax.Array, weights_FD: jax.Array) -> jax.Array:
     """Rows `[..., D]` by weights that lie by output: the same as `plain_product` by input.
 
-    Few rows are the second factor, so that the weights are read in one go; in bfloat16 only where
-    that is faster.
+    Few rows are the second factor, so that the weights are read in one go.
     """
     x_RD = to_matrix(rows)
     num_rows, dtype = len(x_RD), jnp.promote_types(rows.dtype, weights_FD.dtype)
     if dtype == jnp.bfloat16:
-        num_padded = max(num_rows, LEAST_HALVES)
-        turned = num_rows <= MOST_TURNED_HALVES and halves_as_second_are_faster()
+        turned, num_padded = num_rows <= MOST_TURNED_HALVES, max(num_rows, LEAST_HALVES)
     else:
         turned, num_padded = 1 < num_rows <= MOST_TURNED, num_rows
         if turned and num_rows > TURNED_STRIP // 2:
             num_padded += -num_rows % TURNED_STRIP
-    product = weights_first if turned else rows_first
-    y_RF = product(pad_rows(x_RD, num_padded), weights_FD)[:num_rows]
+    if turned:
+        y_FR = multiply(weights_FD, pad_rows(x_RD, num_padded), ROWS_BY_ROWS)
+        # Seen through, XLA would swap the factors back.
+        y_RF = lax.optimization_barrier(y_FR).T[:num_rows]
+    else:
+        y_RF = multiply(x_RD, weights_FD, ROWS_BY_ROWS)
     return y_RF.astype(dtype).reshape(*rows.shape[:-1], -1)
 
 
@@ -108,6 +102,7 @@ def gradient_of_product(kept: Any, dy_RF: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 rounded_product.defvjp(keep_for_gradient, gradient_of_product)
+multiply = functools.partial(lax.dot_general, preferred_element_type=jnp.float32)
 
 
 def wide_einsum(spec: str, left: jax.Array, right: jax.Array) -> jax.Array:

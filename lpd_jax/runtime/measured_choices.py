@@ -4,18 +4,14 @@ import contextlib
 import functools
 import json
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lpd_jax.runtime import provenance
 from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.compilation_cache import default_cache_dir
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.json_files import read_json
-
-TRIAL_REPEATS = 5
 
 
 @functools.cache
@@ -46,14 +42,3 @@ def known_numbers(file: Path) -> dict[str, float]:
     if not isinstance(found, dict):
         return {}
     return {key: value for key, value in found.items() if isinstance(value, float) and value > 0}
-
-
-def least_seconds(runs: Sequence[Callable[[], Any]]) -> list[float]:
-    """Of several runs of JAX in turns, so that a busy machine slows all."""
-    seconds: list[list[float]] = [[] for _ in runs]
-    for _ in range(1 + TRIAL_REPEATS):
-        for run, taken in zip(runs, seconds, strict=True):
-            start = time.perf_counter()
-            run().block_until_ready()
-            taken.append(time.perf_counter() - start)
-    return [min(taken[1:]) for taken in seconds]
