@@ -25,7 +25,7 @@ from lpd_jax.runtime.errors import UserError
 
 # A scan is cut into parts where its steps read so much of the cache that none of them looks at,
 # each part of so many steps: another scan takes a second or more to compile.
-UNSEEN_BYTES, LEAST_STEPS, MOST_PARTS = 8e9, 32, 4
+UNSEEN_BYTES, LEAST_STEPS, MOST_PARTS = 32e9, 32, 4
 
 
 class Known(NamedTuple):

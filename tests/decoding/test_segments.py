@@ -23,9 +23,9 @@ RASTER = GroupSchedule((1,) * 576)
     "bytes_of_slot, slots",
     [
         (0, [577]),
-        (10_000, [577]),  # 1.7 GB in vain are not worth a scan
-        (100_000, [193, 385, 577]),  # 16.6 GB
-        (10**7, [145, 289, 433, 577]),  # not more than four
+        (100_000, [577]),  # 16.6 GB in vain are not worth a scan
+        (400_000, [193, 385, 577]),  # 66 GB
+        (10**8, [145, 289, 433, 577]),  # not more than four
     ],
 )
 def test_scans_are_cut_by_what_they_read_in_vain(bytes_of_slot, slots):
