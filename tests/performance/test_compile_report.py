@@ -135,14 +135,15 @@ def test_a_batch_that_does_not_fit_is_cut_into_parts(monkeypatch):
 def test_a_decode_that_does_not_fit_is_halved(enough, want, monkeypatch):
     tried = []
 
-    def compile_schedule(model, tokenizer, generation, batch_per_device, tpu_slice):
+    def compile_schedule(model, tokenizer, generation, batch_per_device, tpu_slice, share):
+        assert share == 0.5
         tried.append(batch_per_device)
         if batch_per_device > enough:
             raise DoesNotFit("memory: too much")
 
     monkeypatch.setattr(compile_report, "compile_schedule", compile_schedule)
     with contextlib.nullcontext() if enough else pytest.raises(DoesNotFit):
-        compile_decoding(tiny.LPD, tiny.VQ, Generation(), 4, SLICE)
+        compile_decoding(tiny.LPD, tiny.VQ, Generation(), 4, SLICE, 0.5)
     assert tried == want
 
 
