@@ -182,7 +182,7 @@ def describe(peer: Peer | None) -> dict[str, Any]:
     return {
         "device": provenance.device_name(),
         "busy before": f"{provenance.load_average():.2g} processes",
-        "versions": ", ".join(f"{name} {text}" for name, text in provenance.versions().items()),
+        "versions": provenance.version_line(),
         "peer": peer.name if peer else "none",
         "commit": provenance.git_commit(),
         "command": " ".join(["python launch/benchmark.py", *sys.argv[1:]]),

@@ -23,13 +23,9 @@ product a kernel of Triton and once with every one of cuBLASLt: a card measures 
 
 import os
 
-# Before JAX starts: no TPU is looked for, libtpu asks no metadata server, and others may use it.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-# Nor kept: programs for devices that are not there cannot be read again.
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
+from lpd_jax.performance.absent_devices import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT | dict(os.environ))
 
 from typing import Any
 

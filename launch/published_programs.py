@@ -14,13 +14,9 @@ many parts as fit. `compile_report.py` compiles one config, with all choices.
 
 import os
 
-# Before JAX starts: no TPU is looked for, libtpu asks no metadata server, and others may use it.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-# Nor kept: programs for devices that are not there cannot be read again.
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
+from lpd_jax.performance.absent_devices import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT | dict(os.environ))
 
 import importlib.util
 import itertools
@@ -111,9 +107,8 @@ def read_run(file: Path) -> tuple[Any, TrainConfig]:
 
 def describe() -> dict[str, Any]:
     """What the table depends on."""
-    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     return {
-        "versions": versions,
+        "versions": provenance.version_line(),
         "compiled on": provenance.device_name(),
         "commit": provenance.git_commit(),
         "command": shlex.join(["python", "launch/published_programs.py", *sys.argv[1:]]),

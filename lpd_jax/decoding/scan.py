@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding import step_table
 from lpd_jax.decoding.sampling import Guidance, Sampling, apply_guidance, noise_keys, sample_with
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.segments import Known, cut_schedule
@@ -76,39 +75,26 @@ def decode_tokens(
         schedule: tokens per step; static.
         num_segments: consecutive scans that the schedule is cut into. More of them pad less and
             compile longer. None takes `step_table.NUM_SEGMENTS`.
-        unseen_bytes: where scans are long and the cache is large, in more scans; see
-            `cut_schedule`.
+        unseen_bytes: long scans that read more of the cache in vain are cut again.
         keep_logits: also return the guided logits.
         known: tokens of the first ranks, fed in one pass by the first step. A step then draws what
             `known.table` says, and at most what the schedule says.
         pad_queries: whether the model takes more queries than a step draws, as the device may like.
         row_strip: rows of the batch in whose multiples the model computes: cuts heed it.
 
-    Returns:
-        Tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` (of the tokens that the
-        schedule draws) or None.
-
-    Raises:
-        UserError: as `cut_schedule` raises it.
+    Returns tokens int32 `[B, N]` in generation order, and logits `[B, N, V]` (of the tokens that
+    the schedule draws) or None. Raises UserError as `cut_schedule` does.
     """
     num_tokens = order_BN.shape[1]
-    if num_segments is None:
-        num_segments = step_table.NUM_SEGMENTS
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
+    unseen_slots = unseen_bytes / bytes_of_slot(cache)
     segments = cut_schedule(
-        schedule,
-        num_segments,
-        num_tokens,
-        known,
-        strips,
-        pad_queries,
-        bytes_of_slot(cache),
-        unseen_bytes,
+        schedule, num_segments, num_tokens, known, strips, pad_queries, unseen_slots
     )
     positions_BM, state, table = first_state(cache, order_BN, segments, schedule, known)
-    noise_keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
+    keys_BM = noise_keys(keys_B, jnp.arange(positions_BM.shape[1]))
     draw = functools.partial(
-        draw_group, step, positions_BM, noise_keys_BM, num_tokens, sampling, guidance
+        draw_group, step, positions_BM, keys_BM, num_tokens, sampling, guidance
     )
     tokens_BM, logits_BNV = draw_segments(draw, state, table, segments, schedule, keep_logits)
     return tokens_BM[:, 1 : 1 + num_tokens], logits_BNV

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lpd_jax.decoding import step_table
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.decoding.step_table import (
@@ -41,32 +42,33 @@ class Known(NamedTuple):
 
 def cut_schedule(
     schedule: GroupSchedule,
-    num_segments: int,
+    num_segments: int | None,
     num_tokens: int,
     known: Known | None,
     strips: RowStrips,
     pad_queries: bool,
-    bytes_of_slot: int = 0,
-    unseen_bytes: float = math.inf,
+    unseen_slots: float = math.inf,
 ) -> tuple[Segment, ...]:
     """The scans that draw a schedule, one after another, with room for their rows.
 
     Args:
-        num_segments: at most so many, and one more with known tokens.
+        num_segments: at most so many, and one more with known tokens. None is
+            `step_table.NUM_SEGMENTS`.
         num_tokens: of an image.
         known: tokens that are there before the first step.
         strips: in which the device computes rows.
         pad_queries: whether the model takes more queries than a step draws.
-        bytes_of_slot: of the cache.
-        unseen_bytes: a long scan is cut again, if its steps read more that none of them looks at.
+        unseen_slots: a long scan is cut again, if its steps read more that none of them looks at.
 
     Raises:
         UserError: another number of tokens than the image has, no room for those that are not
             known, or less than one segment.
     """
+    if num_segments is None:
+        num_segments = step_table.NUM_SEGMENTS
     segments = checked_segments(schedule, num_segments, num_tokens, known, strips)
     if known is None:
-        segments = in_parts(segments, schedule, bytes_of_slot, unseen_bytes)
+        segments = in_parts(segments, schedule, unseen_slots)
     return with_room(segments, schedule, known, pad_queries)
 
 
@@ -96,10 +98,7 @@ def checked_segments(
 
 
 def in_parts(
-    segments: tuple[Segment, ...],
-    schedule: GroupSchedule,
-    bytes_of_slot: int,
-    unseen_bytes: float = UNSEEN_BYTES,
+    segments: tuple[Segment, ...], schedule: GroupSchedule, unseen_slots: float
 ) -> tuple[Segment, ...]:
     """The same, long scans over a large cache in parts, which each grow it.
 
@@ -107,21 +106,19 @@ def in_parts(
     """
     parts: list[Segment] = []
     for one in segments:
-        count = num_parts(one, schedule, bytes_of_slot, unseen_bytes)
+        count = num_parts(one, schedule, unseen_slots)
         cuts = [one.first_step + i * one.num_steps // count for i in range(count + 1)]
         for first, end in itertools.pairwise(cuts):
             parts.append(make_segment(schedule, first, end, parts[-1].num_slots if parts else 0))
     return tuple(parts)
 
 
-def num_parts(
-    segment: Segment, schedule: GroupSchedule, bytes_of_slot: int, unseen_bytes: float
-) -> int:
+def num_parts(segment: Segment, schedule: GroupSchedule, unseen_slots: float) -> int:
     """How many scans a segment is worth."""
     steps = slice(segment.first_step, segment.first_step + segment.num_steps)
     seen_S = make_step_table(schedule).query_end_S[steps]
-    unseen = bytes_of_slot * float((segment.num_slots - seen_S).sum())
-    count = min(MOST_PARTS, segment.num_steps // LEAST_STEPS, math.ceil(unseen / unseen_bytes))
+    unseen = int((segment.num_slots - seen_S).sum())
+    count = min(MOST_PARTS, segment.num_steps // LEAST_STEPS, math.ceil(unseen / unseen_slots))
     return max(1, count)
 
 

@@ -18,6 +18,11 @@ KERNEL_SECONDS, BANDWIDTH_SHARE = 2.1e-6, 0.72
 MORE_OUTSIDE_SECONDS = 2e-6  # of a kernel that the host starts by itself
 
 
+COLUMNS = (
+    "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
+    "memory GB", "model TFLOP", "sent GB", "async",
+    "arithmetic s", "links s", "total s", "efficiency", "utilisation",
+)  # fmt: skip
 KERNEL_COLUMNS = (
     "kernels", "a step", "a layer", "outside graphs", "casts + copies", "float32 products",
     "attention", "moved GB",
@@ -151,17 +156,18 @@ def program_bytes(compiled: Any) -> int:
 
 def table(rows: list[ProgramNeeds]) -> list[str]:
     """Programs as lines of a Markdown table."""
-    header = [
-        "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
-        "memory GB", "model TFLOP", "sent GB", "async",
-        "arithmetic s", "links s", "total s", "efficiency", "utilisation",
-    ]  # fmt: skip
     of_gpus = any(row.kernels for row in rows)
     return markdown_table(
-        header + list(KERNEL_COLUMNS) * of_gpus,
+        COLUMNS + KERNEL_COLUMNS * of_gpus,
         [cells(row) + cells_of_kernels(row) * of_gpus for row in rows],
         num_texts=3,
     )
+
+
+def cells_by_column(row: ProgramNeeds) -> dict[str, str]:
+    """All cells of a program, by the heads of their columns."""
+    columns = zip(COLUMNS + KERNEL_COLUMNS, cells(row) + cells_of_kernels(row), strict=True)
+    return dict(columns)
 
 
 def cells_of_kernels(row: ProgramNeeds) -> list[str]:

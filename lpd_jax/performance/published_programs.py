@@ -15,7 +15,7 @@ from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside
 from lpd_jax.performance.by_layers import compile_few
 from lpd_jax.performance.compile_report import compile_decoding, compile_training
 from lpd_jax.performance.presets import GUIDED
-from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds
+from lpd_jax.performance.program_needs import DoesNotFit, ProgramNeeds, cells_by_column
 from lpd_jax.performance.topology import Slice
 from lpd_jax.runtime.markdown import markdown_table
 from lpd_jax.training.config import TrainConfig
@@ -114,7 +114,7 @@ def to_json(programs: Sequence[Program], protocol: Mapping[str, Any]) -> dict[st
 def progress_line(program: Program) -> str:
     """One program by itself, on a line."""
     pairs = zip(COLUMNS[program.kind], row_of(program), strict=True)
-    return ", ".join(f"{column} {cell}" for column, cell in pairs if cell)
+    return ", ".join(f"{column} {cell}" for column, cell in pairs if cell not in (None, "-"))
 
 
 def row_of(program: Program) -> list[str | None]:
@@ -124,46 +124,18 @@ def row_of(program: Program) -> list[str | None]:
 
 def cells_of(program: Program) -> dict[str, str]:
     """Texts by the heads of their columns."""
-    needs = program.needs
-    names = dict.fromkeys(("model", "config"), f"`{program.name}`")
-    names |= dict.fromkeys(("device", "devices"), program.target)
+    needs, names = program.needs, ("model", "config", "device", "devices")
+    named = dict(zip(names, [f"`{program.name}`"] * 2 + [program.target] * 2, strict=True))
     if needs is None:
-        return names | {"memory GB": "does not fit"}
-    return names | cells_of_device(needs) | cells_of_kernels(needs)
-
-
-def cells_of_device(needs: ProgramNeeds) -> dict[str, str]:
-    hidden, exposed = needs.seconds
-    low, high = (f"{100 * share:.0f}" for share in needs.utilization)
+        return named | {"memory GB": "does not fit"}
+    cells = cells_by_column(needs)
     return {
+        **cells,
+        **named,
         "layers": needs.model.partition("(")[2].rstrip(")"),
         "steps": str(needs.num_steps),
-        "compile s": f"{needs.compile_seconds:.0f}",
-        "memory GB": f"{needs.memory_bytes / 1e9:.2f}",
-        "images per device": f"{needs.batch_per_device:g}",
-        "parts": str(needs.parts),
-        "mesh": "x".join(map(str, needs.mesh)),
-        "sent GB": f"{needs.sent_bytes / 1e9:.2f}",
-        "ms": f"{1e3 * hidden:.3g}",
-        "s a step": f"{hidden:.3f} to {exposed:.3f}",
-        "utilisation": f"{low} % to {high} %",
-    }
-
-
-def cells_of_kernels(needs: ProgramNeeds) -> dict[str, str]:
-    """Of a GPU; nothing of a TPU."""
-    kernels, kinds, outside = needs.kernels, needs.kinds, needs.outside_graphs
-    if kernels is None or kinds is None:
-        return {}
-    step, layer = needs.kernels_a_step, needs.kernels_a_layer
-    return {
-        "kernels a step": f"{step:.4g}" if step else "",
-        "a layer": f"{layer:.4g}" if layer else "",
-        "kernels": f"{kernels.launches:,}",
-        "in all": f"{kernels.launches:,}",
-        "outside graphs": f"{outside.once} + {outside.a_turn}" if outside else "",
-        "casts + copies": f"{kinds.casts} + {kinds.copies}",
-        "float32 products": str(kinds.float32_products),
-        "attention": kinds.attention.removeprefix("__cudnn$"),
-        "moved GB": f"{kernels.moved_bytes / 1e9:.2f}",
+        "ms": f"{1e3 * needs.seconds[0]:.3g}",
+        "s a step": cells["total s"],
+        "kernels a step": cells["a step"],
+        "in all": cells["kernels"],
     }

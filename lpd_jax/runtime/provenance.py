@@ -35,6 +35,11 @@ def versions() -> dict[str, str]:
     }
 
 
+def version_line() -> str:
+    """The same on a line."""
+    return ", ".join(f"{name} {text}" for name, text in versions().items())
+
+
 def device_name() -> str:
     """The device that JAX computes on; of a CPU, the cores that this process may use."""
     device = jax.devices()[0]
