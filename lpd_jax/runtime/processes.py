@@ -69,18 +69,8 @@ def initialize(
             cannot be joined.
     """
     variables = os.environ if environment is None else environment
-    given = (bool(coordinator_address), num_processes > 0, process_id >= 0)
-    if any(given):
-        if not all(given) or process_id >= num_processes:
-            raise UserError(
-                "coordinator_address, num_processes, process_id: got "
-                f"{shown(coordinator_address)}, {num_processes}, {process_id}, allowed are all "
-                "three, with process_id from 0 to num_processes - 1"
-            )
-        if not coordinator_address.rpartition(":")[2].isdecimal():
-            raise UserError(
-                f"coordinator_address: got {shown(coordinator_address)}, allowed is host:port"
-            )
+    if coordinator_address or num_processes > 0 or process_id >= 0:
+        check_address(coordinator_address, num_processes, process_id)
         choices: dict[str, Any] = {}
         if POD in variables:  # JAX would ask Kubernetes all the same, which need not answer
             choices = {"cluster_detection_method": "deactivate"}
@@ -104,6 +94,20 @@ def initialize(
             ) from error
         if isinstance(error, RuntimeError) and POD not in variables:
             raise
+
+
+def check_address(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Raises UserError unless all three are given, and fit."""
+    if not coordinator_address or not 0 <= process_id < num_processes:
+        raise UserError(
+            "coordinator_address, num_processes, process_id: got "
+            f"{shown(coordinator_address)}, {num_processes}, {process_id}, allowed are all "
+            "three, with process_id from 0 to num_processes - 1"
+        )
+    if not coordinator_address.rpartition(":")[2].isdecimal():
+        raise UserError(
+            f"coordinator_address: got {shown(coordinator_address)}, allowed is host:port"
+        )
 
 
 def expects_others(variables: Mapping[str, str]) -> bool:

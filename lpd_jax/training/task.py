@@ -100,16 +100,12 @@ def tokenizer_task(model: Any, config: TrainConfig) -> Task:
     check_clips(config, len(family.axes) > 2)
     check_image_size(config.fid, image_size(config.data))
     training, validation = (open_images(config.data, split) for split in SPLITS)
-    if config.fid.num_images > len(validation):
-        raise UserError(
-            f"fid.num_images: got {config.fid.num_images}, allowed is at most the "
-            f"{len(validation)} validation images, which a tokenizer is judged by"
-        )
-    if config.evaluation.num_images > len(validation):
-        raise UserError(
-            f"evaluation.num_images: got {config.evaluation.num_images}, allowed is at most the "
-            f"{len(validation)} validation images, which a tokenizer is judged by"
-        )
+    for section in ("fid", "evaluation"):
+        if (count := getattr(config, section).num_images) > len(validation):
+            raise UserError(
+                f"{section}.num_images: got {count}, allowed is at most the {len(validation)} "
+                "validation images, which a tokenizer is judged by"
+            )
     rule, loss_function = tokenizer_updates(family, config)
     shown = np.linspace(0, len(validation) - 1, NUM_SAMPLES).astype(int).tolist()
     originals = np.stack([validation[i]["image"] for i in shown])
