@@ -57,7 +57,7 @@ def main() -> None:
         raise UserError("output: missing; allowed is the beginning of the names of two files")
     outputs = [check_output_file("output", f"{OUTPUT.value}.{kind}") for kind in ("json", "md")]
     models = chosen_models()
-    slices, train_slices = map(slices_of, (TOPOLOGY.value, TRAIN_TOPOLOGY.value))
+    slices, train_slices = map(slices_of, (TOPOLOGY, TRAIN_TOPOLOGY))
     if not slices and not train_slices:
         raise UserError("topology: got an empty list, allowed is at least one")
     configs = [CONFIGS / f"{name}.py" for name in models]
@@ -92,8 +92,9 @@ def chosen_models() -> dict[str, Any]:
     return {name: known[name] for name in names}
 
 
-def slices_of(names: list[str]) -> list[Slice]:
-    return [found for name in names for found in find_slices(name, MATRIX_PRODUCTS.value)]
+def slices_of(flag: flags.FlagHolder[list[str]]) -> list[Slice]:
+    found = [find_slices(name, MATRIX_PRODUCTS.value, flag.name) for name in flag.value]
+    return list(itertools.chain.from_iterable(found))
 
 
 def read_run(file: Path) -> tuple[Any, TrainConfig]:

@@ -82,15 +82,17 @@ class Slice(NamedTuple):
         return dict(PRODUCTS[self.products]) if self.products else {}
 
 
-def find_slices(name: str, products: Sequence[str] = tuple(PRODUCTS)) -> list[Slice]:
+def find_slices(
+    name: str, products: Sequence[str] = tuple(PRODUCTS), field: str = "topology"
+) -> list[Slice]:
     """What a name stands for: a TPU slice, or GPUs once for each kind of matrix products."""
-    found = find_slice(name)
+    found = find_slice(name, field)
     if found.chip.platform != "gpu":
         return [found]
     return [found._replace(products=kind) for kind in products]
 
 
-def find_slice(name: str) -> Slice:
+def find_slice(name: str, field: str = "topology") -> Slice:
     """By its name: "v5e-16" has 16 chips; "v5p-512" has 512 cores, which is 256 chips; "8xh100".
 
     Raises:
@@ -107,7 +109,7 @@ def find_slice(name: str) -> Slice:
         if chips in shapes:
             return Slice(name, chip, shapes[chips])
     raise UserError(
-        f"topology: got {shown(name)}, allowed are names such as v5e-16, v6e-64, v5p-512, h100 or "
+        f"{field}: got {shown(name)}, allowed are names such as v5e-16, v6e-64, v5p-512, h100 or "
         f"8xa100 ({', '.join(CHIPS)}; 2D slices of {', '.join(map(str, SHAPES_2D))} chips, "
         f"machines of {', '.join(map(str, GPU_COUNTS))} GPUs)"
     )

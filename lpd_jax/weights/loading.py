@@ -12,7 +12,7 @@ from lpd_jax.runtime.buckets import reachable
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
-from lpd_jax.weights.hub import BUNDLED_MODELS, bundled_folder
+from lpd_jax.weights.hub import BUNDLED_MODELS, bundled_folder, holds_a_model
 from lpd_jax.weights.model_directory import CONFIG_FILE, load_model_directory
 from lpd_jax.weights.parameters import check_same_shapes, shapes_of, wanted_shapes
 from lpd_jax.weights.saved_runs import newest_step, saved_config, saved_params
@@ -42,9 +42,9 @@ def load_weights(path: str, part: str, field: str) -> Weights:
     if not path:
         raise UserError(f"{field}: missing; {allowed}")
     folder = reachable(field, path)
-    checkpoints = folder / CHECKPOINTS_FOLDER
-    if path in BUNDLED_MODELS and not checkpoints.is_dir() and not (folder / CONFIG_FILE).is_file():
+    if path in BUNDLED_MODELS and not holds_a_model(folder):
         folder = bundled_folder(path)
+    checkpoints = folder / CHECKPOINTS_FOLDER
     if (folder / CONFIG_FILE).is_file() and not holds_run_of(part, checkpoints):
         files = load_model_directory(folder)
         model, params = getattr(files.config, part), getattr(files, part)

@@ -11,6 +11,7 @@ WRONG = [
     (["--output=r", "--models=lpd_m"], "models: got 'lpd_m', allowed are arpg_l,"),
     (["--output=r", "--models="], "models: got an empty list, allowed is at least one"),
     (["--output=r", "--topology=v9-1"], "topology: got 'v9-1', allowed are names such as"),
+    (["--output=r", "--train_topology=9xh100"], "train_topology: got '9xh100', allowed are names"),
     (
         ["--output=r", "--topology=", "--train_topology="],
         "topology: got an empty list, allowed is at least one",
