@@ -87,7 +87,7 @@ def decode_tokens(
     """
     num_tokens = order_BN.shape[1]
     strips = RowStrips(row_strip, len(order_BN) * (2 if guidance.active else 1))
-    unseen_slots = unseen_bytes / bytes_of_slot(cache)
+    unseen_slots = unseen_bytes / max(1, bytes_of_slot(cache))  # a family may have no cache
     segments = cut_schedule(
         schedule, num_segments, num_tokens, known, strips, pad_queries, unseen_slots
     )
