@@ -23,6 +23,8 @@ class DeviceChoices(NamedTuple):
     row_multiple: rows of an image in a step are padded to it, where the family can.
     products_apart: products of the same rows stay apart. XLA for GPUs would join the small ones,
         and to that end copy their weights, one behind the other, in every step.
+    unseen_bytes: a scan is cut again where its steps read so much of the cache that none of them
+        looks at. Another scan takes one to a few seconds to compile.
     """
 
     flash_attention: bool = False
@@ -30,6 +32,7 @@ class DeviceChoices(NamedTuple):
     size_multiple: int = 1
     row_multiple: int = 1
     products_apart: bool = False
+    unseen_bytes: float = 32e9
 
     def padded(self, size: int) -> int:
         """As many slots or rows, or more that nobody looks at."""
@@ -42,6 +45,8 @@ class Device(NamedTuple):
 
 
 PLAIN = DeviceChoices()
+# Memory of 10 to 30 GB/s reads them in a fraction of a second, an accelerator's in milliseconds.
+CPU = DeviceChoices(unseen_bytes=8e9)
 # Guidance doubles rows, and cuBLASLt asks for multiples of 8: others it has padded by a copy, in
 # every layer and step.
 NVIDIA = DeviceChoices(one_write=True, size_multiple=8, row_multiple=4, products_apart=True)
@@ -50,6 +55,8 @@ NVIDIA = DeviceChoices(one_write=True, size_multiple=8, row_multiple=4, products
 def device_choices() -> DeviceChoices:
     """Those for the device that the trace in hand is compiled for."""
     device = target_device()
+    if device.platform == "cpu":
+        return CPU
     if device.platform != "gpu" or not device.compute_capability:
         return PLAIN
     return NVIDIA._replace(flash_attention=device.compute_capability >= LEAST_CUDNN)

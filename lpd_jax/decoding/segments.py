@@ -24,9 +24,8 @@ from lpd_jax.decoding.step_table import (
 )
 from lpd_jax.runtime.errors import UserError
 
-# A scan is cut into parts where its steps read so much of the cache that none of them looks at,
-# each part of so many steps: another scan takes a second or more to compile.
-UNSEEN_BYTES, LEAST_STEPS, MOST_PARTS = 32e9, 32, 4
+# A scan that grows its cache is cut into so many parts, of so many steps: each is compiled.
+LEAST_STEPS, MOST_PARTS = 32, 4
 
 
 class Known(NamedTuple):

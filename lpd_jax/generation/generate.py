@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.scan import Known, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.schedule import GroupSchedule
-from lpd_jax.decoding.segments import UNSEEN_BYTES
 from lpd_jax.models.family import transformer_of
 from lpd_jax.models.pixels import decode_images
 from lpd_jax.models.transformer_family import TransformerConfig
@@ -55,7 +55,7 @@ def generate_ranked_tokens(
     sampling: Sampling,
     guidance: Guidance,
     num_segments: int | None = None,
-    unseen_bytes: float = UNSEEN_BYTES,
+    unseen_bytes: float | None = None,
     keep_logits: bool = False,
     dtype: Any = jnp.float32,
     known: Known | None = None,
@@ -65,6 +65,10 @@ def generate_ranked_tokens(
     Takes what `generate_tokens` takes.
     """
     family = transformer_of(config)
+    if num_segments is not None:
+        unseen_bytes = math.inf
+    elif unseen_bytes is None:
+        unseen_bytes = device_choices().unseen_bytes
     if known is not None and not family.any_order:
         raise UserError(
             f"known: got tokens, allowed is None: {family.title} draws in one order only"
@@ -82,7 +86,7 @@ def generate_ranked_tokens(
         sampling=sampling,
         guidance=guidance,
         num_segments=family.num_segments(num_segments),
-        unseen_bytes=unseen_bytes if num_segments is None else math.inf,
+        unseen_bytes=unseen_bytes,
         keep_logits=keep_logits,
         known=known,
         pad_queries=family.pads_queries,
@@ -108,9 +112,9 @@ def generate_tokens(
         keys_B: one key per image, from `image_keys`.
         **choices: `schedule` (tokens per step; static), `sampling` (temperature, top-k, top-p),
             `guidance` (scale and its schedule), `num_segments` (see `decode_tokens`; None is the
-            family's, and more where `unseen_bytes` asks for them), `dtype` (what the transformer
-            computes in; sampling stays in float32), and `known` (tokens of the first ranks, of
-            families that draw in any order).
+            family's, and more where a scan reads more than `unseen_bytes` in vain; None is the
+            device's), `dtype` (what the transformer computes in; sampling stays in float32), and
+            `known` (tokens of the first ranks, of families that draw in any order).
     """
     tokens_BN, _ = generate_ranked_tokens(config, params, labels_B, order_BN, keys_B, **choices)
     return to_raster(tokens_BN, order_BN)

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lpd_jax.decoding.segments import UNSEEN_BYTES
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.generation.generate import generate_images
 from lpd_jax.models.family import family_of, is_tokenizer, tokenizer_of, transformer_of
 from lpd_jax.models.parameters import abstract_params, count_params
@@ -172,11 +172,12 @@ def compile_schedule(
         guidance=generation.guidance,
         output_size=generation.output_size,
         dtype=jnp.bfloat16,
-        unseen_bytes=UNSEEN_BYTES * layers_share,
     )
 
     def run(params: Any, tokenizer_params: Any, labels_B, order_BN, keys_B) -> jax.Array:
-        return draw(model, params, tokenizer, tokenizer_params, labels_B, order_BN, keys_B)[0]
+        drawn_by = model, params, tokenizer, tokenizer_params
+        unseen_bytes = device_choices().unseen_bytes * layers_share
+        return draw(*drawn_by, labels_B, order_BN, keys_B, unseen_bytes=unseen_bytes)[0]
 
     params = [
         params_everywhere(config, dtype, mesh)

@@ -24,13 +24,13 @@ RASTER = GroupSchedule((1,) * 576)
     "bytes_of_slot, slots",
     [
         (0, [577]),
-        (100_000, [577]),  # 16.6 GB in vain are not worth a scan
-        (400_000, [193, 385, 577]),  # 66 GB
-        (10**8, [145, 289, 433, 577]),  # not more than four
+        (25_000, [577]),  # 4.2 GB in vain are not worth a scan
+        (100_000, [193, 385, 577]),  # 16.6 GB
+        (10**7, [145, 289, 433, 577]),  # not more than four
     ],
 )
 def test_scans_are_cut_by_what_they_read_in_vain(bytes_of_slot, slots):
-    unseen_slots = segments.UNSEEN_BYTES / bytes_of_slot if bytes_of_slot else math.inf
+    unseen_slots = 8e9 / bytes_of_slot if bytes_of_slot else math.inf
     parts = in_parts(make_segments(RASTER, 1), RASTER, unseen_slots)
     assert [one.num_slots for one in parts] == slots
     assert [one.first_step for one in parts] == [576 * i // len(slots) for i in range(len(slots))]
