@@ -115,6 +115,8 @@ def describe() -> dict[str, Any]:
         "command": shlex.join(["python", "launch/published_programs.py", *sys.argv[1:]]),
         "kernels": "2.1 microseconds each, one after another; bytes at 72 % of the data sheet's "
         "bandwidth; arithmetic at half of the peak, or what the bytes need where that is longer",
+        "TPUs": "at least so long: all weights are read in each step at the data sheet's "
+        "bandwidth, or the arithmetic where that is longer",
         "train steps": "totals with all that is sent asynchronously hidden, and with nothing",
     }
 

@@ -98,10 +98,19 @@ def to_markdown(programs: Sequence[Program], protocol: Mapping[str, Any]) -> str
     for kind, title in titles.items():
         rows = [row_of(one) for one in programs if one.kind == kind]
         if rows:
-            lines += [f"## {title}", "", *markdown_table(COLUMNS[kind], rows, NUM_TEXTS), ""]
+            table = markdown_table(*told_columns(COLUMNS[kind], rows), NUM_TEXTS)
+            lines += [f"## {title}", "", *table, ""]
     lines += ["## Protocol", ""]
     lines += [f"- {name}: {value}" for name, value in protocol.items()]
     return "\n".join(lines) + "\n"
+
+
+def told_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[str | None]]
+) -> tuple[list[str], list[list[str | None]]]:
+    """The columns that say something in some row, and their cells: of TPUs no kernels are known."""
+    told = [i for i in range(len(columns)) if any(row[i] not in (None, "-") for row in rows)]
+    return [columns[i] for i in told], [[row[i] for i in told] for row in rows]
 
 
 def to_json(programs: Sequence[Program], protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def test_a_table_has_a_row_for_each_program_that_fits_or_not(compiled):
     assert progress_line(rows[2]) == (
         "config `llamagen_7b`, devices 8xh100, cuBLASLt, memory GB does not fit"
     )
+    of_tpus = to_markdown(rows[1:2], {}).splitlines()
+    assert of_tpus[6] == "| model | device | layers | steps | compile s | memory GB | ms |"
     numbers = to_json(rows, {})["programs"]
     assert [one["needs"] is None for one in numbers] == [False, False, True, False]
     assert numbers[0]["needs"]["memory_bytes"] == needs.memory_bytes
