@@ -22,7 +22,7 @@ from lpd_jax import bundled, images
 from lpd_jax.generation import inpaint, outpaint
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.crops import Crop
-from lpd_jax.generation.masks import box_mask
+from lpd_jax.generation.masks import box_mask, light_parts
 from lpd_jax.generation.model_help import model_help
 from lpd_jax.generation.request import names_of, resolve_labels
 from lpd_jax.models.family import tokenizer_of
@@ -191,7 +191,9 @@ def read_options(command: str, crops: list[Crop]) -> dict[str, Any]:
     options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*JOINING, *own)}
     options |= read_flags(CHOICES)
     if options.get("mask") is not None:
-        options["mask"] = cropped_mask(images.read_mask("mask", options["mask"]), crops)
+        options["mask"] = cropped_mask(
+            light_parts(images.read_mask("mask", options["mask"])), crops
+        )
     if options.get("box") is not None:
         options["box"] = [parse_whole("box", text) for text in options["box"]]
         if crops and options.get("mask") is None:
@@ -200,16 +202,28 @@ def read_options(command: str, crops: list[Crop]) -> dict[str, Any]:
 
 
 def cropped_mask(mask_HW: np.ndarray, crops: list[Crop]) -> np.ndarray:
-    """Of whole pictures: cut as they were, one each. Of the model's picture: as it is."""
+    """Of whole pictures: cut as they were, one each. Of the model's picture: as it is.
+
+    Args:
+        mask_HW: bool.
+        crops: of the pictures; none where they were not cut.
+    """
     if not crops or list(mask_HW.shape) == [crops[0].size] * 2:
-        return mask_HW > 127
+        return mask_HW
     for crop in crops:
         if mask_HW.shape != crop.picture:
             raise UserError(
                 f"mask: got {mask_HW.shape} pixels, allowed are those of the picture, "
                 f"{crop.picture}, or of the model, {(crop.size, crop.size)}"
             )
-    return np.stack([crop.mask(mask_HW) for crop in crops])
+    mask_BSS = np.stack([crop.mask(mask_HW) for crop in crops])
+    if not mask_BSS.any():
+        raise UserError(
+            f"mask: got {shown_path(str(flags.FLAGS['mask'].value))}, whose light part lies beside the "
+            f"square that is cut out of the {mask_HW.shape[0]}x{mask_HW.shape[1]} picture, or is "
+            "less than half a pixel of it; allowed are masks that reach into it"
+        )
+    return mask_BSS
 
 
 def cropped_boxes(box: list[int], crops: list[Crop]) -> np.ndarray:
