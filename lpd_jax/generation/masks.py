@@ -31,9 +31,7 @@ def pixel_mask(
         UserError: both or none, a mask of another size or type or of nothing, a box that leaves the
             picture.
     """
-    if (mask is None) == (box is None):
-        got = "none" if mask is None else "both"
-        raise UserError(f"mask, box: got {got}, allowed is one of them")
+    check_one_of(mask, box)
     if box is not None:
         return box_mask(box, image_size)[None]
     allowed = (
@@ -56,6 +54,13 @@ def pixel_mask(
     if mask_BHW.shape[1:] == image_size:
         return mask_BHW
     return to_pixels(mask_BHW, image_size[0] // grid_size[0])
+
+
+def check_one_of(mask: Any, box: Any) -> None:
+    """Raises UserError for both descriptions of what to repaint, or none."""
+    if (mask is None) == (box is None):
+        got = "none" if mask is None else "both"
+        raise UserError(f"mask, box: got {got}, allowed is one of them")
 
 
 def light_parts(greys: np.ndarray) -> np.ndarray:

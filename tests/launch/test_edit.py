@@ -129,6 +129,8 @@ WRONG = [
     (["inpaint", "--input=IN/a.png", "--labels=0", "--left=2"], ["left", "inpaint"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,2,2"], ["box", "outpaint"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=3"], ["left: got 3"]),
+    (["outpaint", "--input=IN/a.png", "--labels=0"], ["top, bottom, left, right: got 0 for each"]),
+    (["inpaint", "--input=IN/me, too.png", "--labels=0"], ["'IN/me', which", "in double quotes"]),
     (["inpaint", "--output=x.jpg"], ["output", "'x.jpg'", ".png"]),
     (
         ["inpaint", "--output=x.png", "--comparison=x.png"],
@@ -183,6 +185,7 @@ def refusals(model, inputs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: " ".join(WRONG[case][0]))
-def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case, inputs):
     # Some are found when the model has been loaded, which is told.
-    one_process.check_refusal(refusals[case]._replace(out=""), WRONG[case][1])
+    told = [text.replace("IN/", f"{inputs}/") for text in WRONG[case][1]]
+    one_process.check_refusal(refusals[case]._replace(out=""), told)
