@@ -84,8 +84,7 @@ class Server:
             Route("/api/model", self.model),
             Route("/api/picture", self.picture, methods=["POST"]),
             *(Route(f"/api/{kind}", self.asked(kind), methods=["POST"]) for kind in asks.KINDS),
-            Route("/api/jobs/{job}", self.job),
-            Route("/api/jobs/{job}", self.cancel, methods=["DELETE"]),
+            Route("/api/jobs/{job}", self.job, methods=["GET", "DELETE"]),
             Route("/api/jobs/{job}/{file}", self.file),
         ]
 
@@ -147,10 +146,13 @@ class Server:
         )
 
     async def job(self, request: Request) -> Response:
-        return await self.answer(self.find(request), wait_of(request))
+        """How it stands; or its end, for DELETE.
 
-    async def cancel(self, request: Request) -> Response:
+        Of two routes of one address a wrong method would be told the methods of the first.
+        """
         job = self.find(request)
+        if request.method != "DELETE":
+            return await self.answer(job, wait_of(request))
         self.jobs.cancel(job)
         return JSONResponse({"job": job.id, "state": job.state})
 
