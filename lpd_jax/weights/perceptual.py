@@ -24,6 +24,7 @@ from lpd_jax.weights.public_files import read_public_file
 
 EFFICIENTNET_LITE0, VGG16 = NETWORKS = ("efficientnet_lite0", "vgg16")
 SHORT_NAMES = {"efficientnet": EFFICIENTNET_LITE0}  # as networks that judge are called
+NAMES = (*NETWORKS, *SHORT_NAMES)
 SMALLEST = 16  # pixels of a short side; the deepest taps are a sixteenth of it and less
 
 
