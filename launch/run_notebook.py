@@ -117,9 +117,21 @@ def execute(notebook: Any) -> None:
         try:
             client.execute()
         except CellExecutionError as error:
-            raise UserError(f"notebook: a cell failed: {error.ename}: {error.evalue}") from None
+            cell = failed_cell(notebook)
+            raise UserError(f"notebook: {cell} failed: {error.ename}: {error.evalue}") from None
         except (CellTimeoutError, DeadKernelError) as error:
             raise UserError(f"notebook: {one_line(error)[:300]}") from None
+
+
+def failed_cell(notebook: Any) -> str:
+    """Which one ended in an error: its number, all kinds counted from the top, and how it begins.
+
+    Those after it may hold errors of an earlier run.
+    """
+    for number, cell in enumerate(notebook.cells, 1):
+        if any(output["output_type"] == "error" for output in cell.get("outputs", ())):
+            return f"cell {number}, {shown(cell.source.strip().partition(chr(10))[0])},"
+    return "a cell"
 
 
 def still_pictures(notebook: Any) -> list[Image.Image]:

@@ -47,11 +47,12 @@ with command_line.imports_of("train"):
     from lpd_jax.studies.clip_material import validation_clips
     from lpd_jax.studies.model_entries import Entry
 
-MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
+MODELS, SEEDS, NUM_REPEATS, CACHES = model_entries.define_flags(
+    "clip", ["0"], "Each draws all clips anew.", num_repeats=3
+)
 NUM_CLIPS = flags.DEFINE_integer(
     "num_clips", 1200, "Of each draw; equally many per class.", upper_bound=10**5
 )
-SEEDS = flags.DEFINE_list("seeds", ["0"], "Each draws all clips anew.")
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size",
     None,
@@ -59,13 +60,9 @@ BATCH_SIZE = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=10**5,
 )
-NUM_REPEATS = flags.DEFINE_integer(
-    "num_repeats", 3, "Times that each draws one clip.", lower_bound=1, upper_bound=10**4
-)
 SENSITIVITY = flags.DEFINE_bool(
     "sensitivity", False, "Measure anew what known damage to real clips does to the distance."
 )
-CACHES = flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines.")
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(clips_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/clips", "Beginning of the names of the files.")
 

@@ -45,18 +45,15 @@ with command_line.imports_of("train"):
     )
     from lpd_jax.studies.model_entries import Entry
 
-MODELS = flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order.")
+MODELS, SEEDS, NUM_REPEATS, CACHES = model_entries.define_flags(
+    "picture", None, "Each draws all pictures anew. Default: that of --seed.", num_repeats=5
+)
 LPD_STEPS = flags.DEFINE_list(
     "lpd_steps", None, "Decoding steps of all models of any order that name none themselves."
 )
 NUM_IMAGES = flags.DEFINE_integer(
     "num_images", 2004, "Of each draw; equally many per class.", upper_bound=10**6
 )
-SEEDS = flags.DEFINE_list("seeds", None, "Each draws all pictures anew. Default: that of --seed.")
-NUM_REPEATS = flags.DEFINE_integer(
-    "num_repeats", 5, "Times that each draws one picture.", lower_bound=1, upper_bound=10**4
-)
-CACHES = flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines.")
 CHOICES = define_flags(leave_out=FIELDS.keys() - set(avatars_study.CHOICES))
 OUTPUT = flags.DEFINE_string("output", "results/methods", "Beginning of the names of the files.")
 

@@ -51,6 +51,7 @@ def test_a_failing_cell_fails_and_writes_nothing(tmp_path):
     result = tiny.run_python(SCRIPT, *options, cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and "KeyError: 'of this cell'" in result.stderr
+    assert """cell 2, "raise KeyError('of this cell')", failed""" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.ipynb"]
 
 

@@ -282,7 +282,9 @@ def test_masks_of_pillow_are_read_as_those_of_files(pipe):
     light_first.paste(0, (0, 0, 4, 4))
     clear = Image.new("RGBA", grey.size)
     clear.paste((255, 255, 255, 255), (0, 0, 4, 4))
-    for mask in (grey, grey.convert("1"), light_first, grey.convert("RGB"), clear, [light_first]):
+    soft = Image.fromarray(np.where(mask_HW, 128, 127).astype(np.uint8))  # the noise of a JPEG
+    masks = (grey, grey.convert("1"), light_first, grey.convert("RGB"), clear, [light_first], soft)
+    for mask in masks:
         np.testing.assert_array_equal(pipe.inpaint(drawn, [0], mask=mask, seed=2), painted)
 
 

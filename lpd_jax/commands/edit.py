@@ -12,6 +12,7 @@ beside.
 
 import itertools
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lpd_jax import bundled, images
 from lpd_jax.generation import inpaint, outpaint
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.generation.crops import Crop
-from lpd_jax.generation.masks import box_mask
+from lpd_jax.generation.masks import box_mask, check_one_of, light_parts
 from lpd_jax.generation.model_help import model_help
 from lpd_jax.generation.request import names_of, resolve_labels
 from lpd_jax.models.family import tokenizer_of
@@ -153,6 +154,7 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[Crop]
             raise UserError("input: got an empty list, allowed are picture files")
         if flags.FLAGS["bundled"].present:
             raise UserError("input, bundled: got both, allowed is one of them")
+        check_there(INPUT.value)
         pictures, crops = zip(*(read_picture(path, size) for path in INPUT.value), strict=True)
         if len({picture.shape for picture in pictures}) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in map(np.shape, pictures))
@@ -169,6 +171,16 @@ def read_pictures(command: str, size: list[int]) -> tuple[np.ndarray, list[Crop]
     if not rows or not 0 <= min(rows) <= max(rows) < len(images_BHWC):
         raise UserError(f"bundled: got {rows}, allowed are numbers 0 to {len(images_BHWC) - 1}")
     return images_BHWC[rows], [], labels or labels_B[rows].tolist()
+
+
+def check_there(paths: list[str]) -> None:
+    """Raises UserError for one of several files that is not there: it may be half of a name."""
+    for path in paths if len(paths) > 1 else ():
+        if not located("input", path).exists():
+            raise UserError(
+                f"input: got {shown_path(path)}, which does not exist; allowed are picture files, "
+                "a name with a comma in double quotes of its own: --input='\"a, b.png\"'"
+            )
 
 
 def read_picture(path: str, size: list[int]) -> tuple[np.ndarray, Crop]:
@@ -189,9 +201,12 @@ def read_options(command: str, crops: list[Crop]) -> dict[str, Any]:
         if flags.FLAGS[name].present:
             raise UserError(f"{name}: got one for {command}, allowed is none")
     options: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*JOINING, *own)}
+    check_something_to_paint(command, options)
     options |= read_flags(CHOICES)
     if options.get("mask") is not None:
-        options["mask"] = cropped_mask(images.read_mask("mask", options["mask"]), crops)
+        options["mask"] = cropped_mask(
+            light_parts(images.read_mask("mask", options["mask"])), crops
+        )
     if options.get("box") is not None:
         options["box"] = [parse_whole("box", text) for text in options["box"]]
         if crops and options.get("mask") is None:
@@ -199,17 +214,40 @@ def read_options(command: str, crops: list[Crop]) -> dict[str, Any]:
     return options
 
 
+def check_something_to_paint(command: str, options: Mapping[str, Any]) -> None:
+    """Raises UserError where nothing says what to paint, before the weights are read."""
+    if command != "outpaint":
+        check_one_of(options["mask"], options["box"])
+    elif not any(options[side] for side in outpaint.SIDES):
+        raise UserError(
+            f"{', '.join(outpaint.SIDES)}: got 0 for each, allowed is to add pixels at one or more"
+        )
+
+
 def cropped_mask(mask_HW: np.ndarray, crops: list[Crop]) -> np.ndarray:
-    """Of whole pictures: cut as they were, one each. Of the model's picture: as it is."""
+    """Of whole pictures: cut as they were, one each. Of the model's picture: as it is.
+
+    Args:
+        mask_HW: bool.
+        crops: of the pictures; none where they were not cut.
+    """
     if not crops or list(mask_HW.shape) == [crops[0].size] * 2:
-        return mask_HW > 127
+        return mask_HW
     for crop in crops:
         if mask_HW.shape != crop.picture:
             raise UserError(
                 f"mask: got {mask_HW.shape} pixels, allowed are those of the picture, "
                 f"{crop.picture}, or of the model, {(crop.size, crop.size)}"
             )
-    return np.stack([crop.mask(mask_HW) for crop in crops])
+    mask_BSS = np.stack([crop.mask(mask_HW) for crop in crops])
+    if not mask_BSS.any():
+        got = shown_path(str(flags.FLAGS["mask"].value))
+        raise UserError(
+            f"mask: got {got}, whose light part lies beside the square that is cut out of "
+            f"the {mask_HW.shape[0]}x{mask_HW.shape[1]} picture, or is less than half a pixel of "
+            "it; allowed are masks that reach into it"
+        )
+    return mask_BSS
 
 
 def cropped_boxes(box: list[int], crops: list[Crop]) -> np.ndarray:

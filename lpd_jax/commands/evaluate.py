@@ -29,7 +29,7 @@ from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.perceptual import NETWORKS, PerceptualConfig, load_perceptual
+from lpd_jax.weights.perceptual import NAMES, PerceptualConfig, load_perceptual
 
 with command_line.imports_of("train"):
     from lpd_jax.data.clip_folder import NUM_LISTS
@@ -74,7 +74,7 @@ TOKENIZER = flags.DEFINE_string(
     "tokenizer", "", "Judge what it makes of --pictures; of a token cache, decode that."
 )
 PERCEPTUAL = flags.DEFINE_enum(
-    "perceptual", "", ["", *NETWORKS], "With --tokenizer: a perceptual distance too."
+    "perceptual", "", ["", *NAMES], "With --tokenizer: a perceptual distance too."
 )
 REFERENCE = flags.DEFINE_string("reference", "", "An .npz, a folder of pictures or a data set.")
 MAKE_REFERENCE = flags.DEFINE_string("make_reference", None, "Write this .npz of --pictures.")
@@ -277,11 +277,12 @@ def asked_pictures(judge: Judge) -> PictureSet:
         refuse([IMAGE_SIZE.name, PERCEPTUAL.name], why)
         return first_pictures(TokenPictures(open_token_cache(name), tokenizer, name), count, name)
     originals = originals_for(judge)
-    distance = None
+    distance, name_of_distance = None, ""
     if PERCEPTUAL.value:
-        loss = load_perceptual(PerceptualConfig(network=PERCEPTUAL.value))
+        config = PerceptualConfig(network=PERCEPTUAL.value)
+        loss, name_of_distance = load_perceptual(config), config.network
         distance = jax.tree_util.Partial(loss.distance, loss.params)
-    return RebuiltPictures(tokenizer, TOKENIZER.value, originals, distance, PERCEPTUAL.value)
+    return RebuiltPictures(tokenizer, TOKENIZER.value, originals, distance, name_of_distance)
 
 
 def is_token_cache(name: str) -> bool:

@@ -261,7 +261,7 @@ def open_folder(
 ) -> PictureSink:
     """Takes pictures, or clips, one a file."""
     if pipe.config.draws_clips:
-        return ClipFolder(folder, facts["frame_rate"])
+        return ClipFolder(folder, facts["frame_rate"], len(request.labels))
     return PictureFolder(folder, request, facts)
 
 

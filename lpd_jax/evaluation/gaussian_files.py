@@ -57,9 +57,8 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
             mean_F, covariance_FF = (np.asarray(arrays[x], np.float64) for x in ("mu", "sigma"))
             num_images = int(arrays["num_images"]) if "num_images" in arrays else 0
     except DAMAGE as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{field}: got {shown_path(path)}, which cannot be read ({problem}); {allowed}"
+            f"{field}: got {shown_path(path)}, {unreadable(path, error)}; {allowed}"
         ) from None
     if mean_F.ndim != 1 or covariance_FF.shape != (mean_F.size,) * 2:
         raise UserError(
@@ -69,6 +68,17 @@ def load_statistics(path: str | os.PathLike, field: str = "statistics") -> Stati
     if problem := problem_of(mean_F, covariance_FF):
         raise UserError(f"{field}: got {shown_path(path)}, {problem}; {allowed}")
     return Statistics(mean_F, covariance_FF, num_images)
+
+
+def unreadable(path: Any, error: Exception) -> str:
+    """What is wrong with a file that NumPy did not read as an .npz.
+
+    Of what is no archive NumPy says that it is pickled, and how to load it, unsafely.
+    """
+    if not zipfile.is_zipfile(path):
+        return "which cannot be read: it is no .npz, or one that is cut off"
+    problem = " ".join(str(error).split()) or type(error).__name__
+    return f"which cannot be read ({problem})"
 
 
 def check_features(path: Any, features_RF: np.ndarray, width: int, field: str) -> None:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lpd_jax.data.batches import Source
+from lpd_jax.evaluation.file_lists import evenly
 from lpd_jax.evaluation.judges import FeatureNetwork
 from lpd_jax.evaluation.metrics import RunningStatistics, frechet_distance
 from lpd_jax.generation.batches import pad_rows
@@ -85,7 +86,7 @@ def measure_reconstruction(
     distance: Distance | None = None,
     num_images: int | None = None,
 ) -> ReconstructionReport:
-    """Encodes and decodes the first pictures of a source, on this process's devices.
+    """Encodes and decodes pictures of a source, on this process's devices.
 
     Args:
         tokenizer: config and parameters.
@@ -94,7 +95,7 @@ def measure_reconstruction(
         network: whose features the Fréchet distance is of.
         network_name: what the report calls it.
         distance: how far apart two pictures look; weights are bound by `jax.tree_util.Partial`.
-        num_images: so many; None is all.
+        num_images: so many, evenly among all, as the command takes them; None is all.
 
     Raises:
         UserError: fewer than two pictures, more than there are, or a size that is no whole grid.
@@ -111,9 +112,11 @@ def measure_reconstruction(
     real, rebuilt = RunningStatistics(), RunningStatistics()
     sums: dict[str, float] = {}
     counts_V = np.zeros(tokenizer.config.codebook_size)
+    rows = evenly(len(source), count)[:count]
     for first in range(0, count, batch_size):
-        rows = range(first, min(first + batch_size, count))
-        images_BHWC = np.stack([source.view(row, 0)["image"] for row in rows])
+        images_BHWC = np.stack(
+            [source.view(row, 0)["image"] for row in rows[first : first + batch_size]]
+        )
         drawn_BHWC, tokens, numbers = rebuild(images_BHWC)
         for name, value_B in numbers.items():
             sums[name] = sums.get(name, 0.0) + float(value_B.astype(np.float64).sum())

@@ -18,7 +18,7 @@ import numpy as np
 
 from lpd_jax.evaluation.clip_sets import ClipChoices, check_same_images, open_clip_set
 from lpd_jax.evaluation.gaussian import RunningStatistics, Statistics
-from lpd_jax.evaluation.gaussian_files import DAMAGE, check_features, problem_of
+from lpd_jax.evaluation.gaussian_files import DAMAGE, check_features, problem_of, unreadable
 from lpd_jax.evaluation.judges import AVATARS, FEATURES, SPATIAL, Judge, is_bundled
 from lpd_jax.evaluation.picture_sets import ArraySet, PictureSet, open_pictures
 from lpd_jax.runtime import buckets, provenance
@@ -234,9 +234,8 @@ def read_arrays(path: Any, field: str) -> tuple[dict[str, np.ndarray], dict[str,
         with open(path, "rb") as file, np.load(file) as found:
             arrays = {name: found[name] for name in found.files if name in KNOWN}
     except DAMAGE as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{field}: got {shown_path(path)}, which cannot be read ({problem}); {WANTED}"
+            f"{field}: got {shown_path(path)}, {unreadable(path, error)}; {WANTED}"
         ) from None
     text = arrays.pop("about", None)
     try:

@@ -92,17 +92,6 @@ def run_sweep(
         said = {"pictures": pictures.settings(), **parts}
         sets[key_of(said)], alike = pictures, key_of(said, FREE)  # of two that are one, one
     wanted = suites_for(judge, suites)
-
-    def write_rows() -> list[Record]:
-        """The table of all that is finished, whatever ends the sweep and whoever draws beside."""
-        found = finished_records(folder, wanted)
-        mine = [found[key] for key in sets if key in found]
-        others = [record for key, record in found.items() if key not in sets]
-        records = mine + [record for record in others if key_of(record, FREE) == alike]
-        if jax.process_index() == 0:
-            write_table(folder / TABLE_FILE, list(map(row_of, records)))
-        return records
-
     known = finished_records(folder, wanted)
     for key, pictures in tqdm(sets.items(), "sweep", unit="point", disable=None):
         if key in known:
@@ -112,8 +101,31 @@ def run_sweep(
         wait_for_all("point")
         if jax.process_index() == 0:
             drop_features(place)
-        write_rows()
-    return write_rows()
+        write_finished(folder, wanted, sets, alike)
+    return write_finished(folder, wanted, sets, alike)
+
+
+def write_finished(
+    folder: Any, suites: Collection[str], asked: Collection[str], alike: str
+) -> list[Record]:
+    """Writes the table of all that is finished, whatever ends the sweep and whoever draws beside.
+
+    Args:
+        folder: of the sweep.
+        suites: that a record has.
+        asked: keys of the points of this sweep, in their order.
+        alike: the key that all points of the table share.
+
+    Returns:
+        The records of the table, those of `asked` first.
+    """
+    found = finished_records(folder, suites)
+    mine = [found[key] for key in asked if key in found]
+    others = [record for key, record in found.items() if key not in asked]
+    records = mine + [record for record in others if key_of(record, FREE) == alike]
+    if jax.process_index() == 0:
+        write_table(folder / TABLE_FILE, list(map(row_of, records)))
+    return records
 
 
 def key_of(parts: Mapping[str, Any], free: Collection[str] = ()) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lpd_jax.generation.picture_sinks import PictureSink, make_folder
+from lpd_jax.generation.picture_sinks import PictureSink, make_folder, tell_of_others
 from lpd_jax.images import image_grid, labelled_grid
 from lpd_jax.runtime.clip_files import import_av, write_clip
 
@@ -31,10 +31,11 @@ def contact_sheet(clips_BTHWC: np.ndarray, names: Sequence[str]) -> np.ndarray:
 class ClipFolder(PictureSink):
     """000000.mp4, 000001.mp4, ..."""
 
-    def __init__(self, folder: Any, frame_rate: float):
+    def __init__(self, folder: Any, frame_rate: float, count: int):
         """Args:
         folder: made where it is not there; clips of the same numbers are replaced.
         frame_rate: frames a second.
+        count: clips that will come.
 
         Raises:
             UserError: a folder that cannot be made or written to, or no PyAV.
@@ -42,6 +43,7 @@ class ClipFolder(PictureSink):
         import_av()
         self.folder, self.frame_rate, self.count = folder, frame_rate, 0
         make_folder(folder)
+        tell_of_others(folder, count, self.name_of)
 
     def add(self, images_BHWC: np.ndarray) -> None:
         for clip_THWC in images_BHWC:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lpd_jax.generation.masks import box_mask
+from lpd_jax.generation.masks import LIGHT, box_mask
 from lpd_jax.runtime.errors import UserError, shown
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
@@ -42,13 +42,13 @@ class Crop(NamedTuple):
         return top, left, bottom - top, right - left
 
     def mask(self, mask_HW: np.ndarray) -> np.ndarray:
-        """A mask of the whole picture, greys uint8 `[H, W]`, of the square: bool `[S, S]`.
+        """A mask of the whole picture, bool `[H, W]`, of the square: bool `[S, S]`.
 
         A pixel of the square is repainted where half of what it covers is.
         """
         side = min(self.picture)
         top, left = ((length - side) / 2 for length in self.picture)
-        painted = Image.fromarray(np.where(mask_HW > 127, 255, 0).astype(np.uint8))
+        painted = Image.fromarray(np.where(mask_HW, 255, 0).astype(np.uint8))
         area = (left, top, left + side, top + side)
         square = painted.resize((self.size, self.size), Image.Resampling.BOX, box=area)
-        return np.asarray(square) > 127
+        return np.asarray(square) > LIGHT

@@ -25,7 +25,7 @@ class Edits:
             images_BHWC: uint8, of the model's size; one `[H, W, 3]` or many, or Pillow's.
             labels: class numbers or names, one or many, of what is drawn.
             mask: bool or uint8, True or not 0 where to repaint: pixels `[H, W]`, tokens `[h, w]`,
-                or one an image; or Pillow's, of which black is kept.
+                or one an image; or Pillow's pictures, light where to repaint (greys above 127).
             box: or (top, left, height, width) in pixels.
             ignore_hidden: for pictures with nothing of use under the mask: the tokenizer, which
                 looks at a picture as a whole, sees edge pixels continued there, and then, to paint

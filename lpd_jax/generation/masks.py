@@ -12,6 +12,8 @@ from lpd_jax.generation.pillow import as_greys
 from lpd_jax.runtime.arguments import as_array
 from lpd_jax.runtime.errors import UserError, shown
 
+LIGHT = 127  # soft edges and the noise of a JPEG file are grey: darker greys keep
+
 
 def pixel_mask(
     mask: Any, box: Sequence[int] | None, image_size: tuple[int, ...], grid_size: tuple[int, ...]
@@ -20,7 +22,7 @@ def pixel_mask(
 
     Args:
         mask: bool or uint8 (0 keeps) of pixels `[H, W]`, of tokens `[h, w]`, or one an image; or
-            Pillow's, of which black keeps.
+            pictures of Pillow, see `light_parts`.
         box: (top, left, height, width) in pixels.
         image_size: (height, width) in pixels.
         grid_size: the same in tokens.
@@ -29,16 +31,15 @@ def pixel_mask(
         UserError: both or none, a mask of another size or type or of nothing, a box that leaves the
             picture.
     """
-    if (mask is None) == (box is None):
-        got = "none" if mask is None else "both"
-        raise UserError(f"mask, box: got {got}, allowed is one of them")
+    check_one_of(mask, box)
     if box is not None:
         return box_mask(box, image_size)[None]
     allowed = (
         f"is bool or uint8, {image_size} pixels or {grid_size} tokens, for all images or one an "
         "image"
     )
-    mask = as_greys(mask)
+    if (greys := as_greys(mask)) is not mask:
+        mask = light_parts(greys)
     mask_BHW = as_array("mask", mask, allowed)
     if mask_BHW.ndim == 2:
         mask_BHW = mask_BHW[None]
@@ -53,6 +54,29 @@ def pixel_mask(
     if mask_BHW.shape[1:] == image_size:
         return mask_BHW
     return to_pixels(mask_BHW, image_size[0] // grid_size[0])
+
+
+def check_one_of(mask: Any, box: Any) -> None:
+    """Raises UserError for both descriptions of what to repaint, or none."""
+    if (mask is None) == (box is None):
+        got = "none" if mask is None else "both"
+        raise UserError(f"mask, box: got {got}, allowed is one of them")
+
+
+def light_parts(greys: np.ndarray) -> np.ndarray:
+    """What a picture of a mask, of greys uint8 of any shape, repaints: bool of that shape.
+
+    Raises:
+        UserError: a picture without anything light.
+    """
+    light = greys > LIGHT
+    if not light.any():
+        raise UserError(
+            f"mask: got a picture whose lightest grey is {greys.max(initial=0)} of 255, allowed is "
+            f"one with greys above {LIGHT}, which are repainted; what is transparent is black, and "
+            "of colours their grey counts"
+        )
+    return light
 
 
 def box_mask(box: Sequence[int], image_size: tuple[int, ...]) -> np.ndarray:

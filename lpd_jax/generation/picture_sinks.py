@@ -6,8 +6,10 @@ Letters: B images, H height, W width.
 import abc
 import contextlib
 import json
+import logging
+import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +23,8 @@ from lpd_jax.runtime.atomic_files import replacing_file
 from lpd_jax.runtime.buckets import is_bucket
 from lpd_jax.runtime.errors import UserError, shown_path
 from lpd_jax.version import __version__
+
+logger = logging.getLogger(__name__)
 
 TEXT_KEY = "lpd_jax"  # of the text chunk of a PNG
 
@@ -56,6 +60,28 @@ def make_folder(folder: Any) -> None:
         ) from None
 
 
+def tell_of_others(folder: Any, count: int, name_of: Callable[[int], str]) -> None:
+    """A line on numbered files that an earlier, longer run left and this one does not replace.
+
+    Whoever judges or learns the folder would take them for pictures of this run.
+
+    Args:
+        folder: that is written to; of a bucket nobody looks.
+        count: files that are written.
+        name_of: what the file of a number is called.
+    """
+    if is_bucket(folder):
+        return
+    suffix = os.path.splitext(name_of(0))[1]
+    numbers = (int(file.stem) for file in folder.glob(f"*{suffix}") if file.stem.isdecimal())
+    if others := [number for number in numbers if number >= count]:
+        logger.warning(
+            "output_dir: %s holds %d files of an earlier run as well, numbered %06d to %06d: they "
+            "stay",
+            *(shown_path(folder), len(others), min(others), max(others)),
+        )
+
+
 class PictureFolder(PictureSink):
     """000000.png, 000001.png, ...: each says in a text chunk how it was drawn."""
 
@@ -70,6 +96,7 @@ class PictureFolder(PictureSink):
         """
         self.folder, self.request, self.facts, self.count = folder, request, facts, 0
         make_folder(folder)
+        tell_of_others(folder, len(request.labels), self.name_of)
 
     def add(self, images_BHWC: np.ndarray) -> None:
         for image_HWC in images_BHWC:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from absl import flags
+
 from lpd_jax.models.settings import Generation
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.studies import models_study, steps_study
@@ -11,6 +13,36 @@ from lpd_jax.training.export import load_models
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.model_directory import ModelFiles
 from lpd_jax.weights.parameters import weights_digest
+
+flags.disclaim_key_flags()  # they are those of the script that asks for them: --help shows them
+
+
+def define_flags(
+    thing: str, seeds: list[str] | None, seeds_help: str, num_repeats: int
+) -> tuple[flags.FlagHolder, flags.FlagHolder, flags.FlagHolder, flags.FlagHolder]:
+    """Defines what all comparisons of models are asked by.
+
+    Args:
+        thing: what a model draws, "picture".
+        seeds: the default of --seeds.
+        seeds_help: what is said of it.
+        num_repeats: the default of --num_repeats.
+
+    Returns:
+        --models, --seeds, --num_repeats, --caches.
+    """
+    return (
+        flags.DEFINE_list("models", None, "[LABEL=]DIR[@STEPS] of each, in the table's order."),
+        flags.DEFINE_list("seeds", seeds, seeds_help),
+        flags.DEFINE_integer(
+            "num_repeats",
+            num_repeats,
+            f"Times that each draws one {thing}.",
+            lower_bound=1,
+            upper_bound=10**4,
+        ),
+        flags.DEFINE_list("caches", None, "OUTPUT_cache.json of studies on other machines."),
+    )
 
 
 class Entry(NamedTuple):

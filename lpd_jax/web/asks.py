@@ -4,7 +4,6 @@ Letters: H height, W width, h w cells of tokens.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from lpd_jax.models.settings import FIELDS
 from lpd_jax.runtime.arguments import as_array, check_choice, check_flag
 from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.errors import UserError, shown
+from lpd_jax.runtime.json_files import parse_json
 from lpd_jax.web import pictures
 
 KINDS = ("draw", "inpaint", "edit_class", "outpaint")
@@ -50,15 +50,16 @@ class Ask:
 
 def read_object(content: bytes) -> dict[str, Any]:
     """The JSON object of a request's body; UserError for anything else."""
-
-    def refuse(text: str) -> None:
-        raise ValueError(f"{text} is no number of JSON")
-
     try:
-        value = json.loads(content, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:  # deep nesting ends in the latter
-        problem = "JSON that is nested too deep" if isinstance(error, RecursionError) else error
-        raise UserError(f"body: got {problem}, allowed is a JSON object") from None
+        value = parse_json(content)
+    except UnicodeDecodeError:
+        raise UserError(
+            "body: got bytes that are no UTF-8, allowed is a JSON object, not compressed"
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"body: got what cannot be read ({error}), allowed is a JSON object"
+        ) from None
     if not isinstance(value, dict):
         raise UserError(f"body: got {shown(value)}, allowed is a JSON object")
     return value
@@ -77,12 +78,14 @@ def read_ask(kind: str, body: Mapping[str, Any], pipes: Mapping[str, Any]) -> As
     """
     for name in body:
         check_known(name, (*COMMON, *FIELDS_OF[kind]))
+    # Clients write null for what they leave out.
+    body = {name: value for name, value in body.items() if value is not None}
     model = check_choice("model", body.get("model", next(iter(pipes))), pipes)
     pipe = pipes[model]
     label = body.get("label")
     if label is None or isinstance(label, list):
         raise UserError(f"label: got {shown(label)}, allowed is one class, by number or name")
-    choices = {name: body[name] for name in CHOICES if body.get(name) is not None}
+    choices = {name: body[name] for name in CHOICES if name in body}
     if not isinstance(choices.get("order", ""), str):
         raise UserError(f"order: got {shown(choices['order'])}, allowed is the name of one")
     if choices.get("num_steps") == len(pipe.config.generation.group_sizes or ()):

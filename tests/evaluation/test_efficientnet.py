@@ -170,8 +170,9 @@ def test_bad_sizes_are_refused():
 
 def test_a_training_run_finds_the_network_by_its_name(seeded, monkeypatch):
     monkeypatch.setattr(fid, "load_efficientnet", lambda: seeded[1])
-    assert fid.load_network("efficientnet_lite0") is seeded[1]
-    fid.check_image_size(fid.FIDConfig(10, "efficientnet_lite0"), 256)  # takes any size
+    for name in ("efficientnet", "efficientnet_lite0"):  # as the command calls it, and configs
+        assert fid.load_network(name) is seeded[1]
+        fid.check_image_size(fid.FIDConfig(10, name), 256)  # takes any size
 
 
 def test_no_device_rounds_what_it_multiplies():

@@ -132,6 +132,8 @@ def test_wrong_references_say_what_they_are(tmp_path, monkeypatch):
     (tmp_path / "text.npz").write_text("version https://git-lfs.github.com/spec/v1\n")
     (tmp_path / "short.npz").write_bytes((tmp_path / "wide.npz").read_bytes()[:-20])
     judging.write_pictures(tmp_path / "real.npz")
+    Image.new("RGB", (8, 8)).save(tmp_path / "real.png")
+    np.save(tmp_path / "real.npy", np.zeros((5, 5)))
     made = references.make_reference(open_pictures(str(tmp_path / "real.npz")), inception)
     references.save_reference(tmp_path / "inception.npz", made)
     others = judging.tiny_judge()
@@ -144,7 +146,13 @@ def test_wrong_references_say_what_they_are(tmp_path, monkeypatch):
         ("nan.npz", inception, "whose mu has 5 values that are not finite"),
         ("floats.npz", inception, "whose arr_0 is float32"),
         ("text.npz", inception, "a Git LFS pointer"),
-        ("short.npz", inception, "which cannot be read"),
+        (
+            "short.npz",
+            inception,
+            "which cannot be read: it is no .npz, or one that is cut off; all",
+        ),
+        ("real.png", inception, "which cannot be read: it is no .npz"),
+        ("real.npy", inception, "which cannot be read: it is no .npz"),
         ("missing.npz", inception, "which is not there; allowed is an .npz"),
         ("inception.npz", others, "made with 'inception' of weights 'tiny', allowed are those of"),
     ):

@@ -44,7 +44,7 @@ def test_a_film_shows_all_clips_at_once(clips):
 
 
 def test_a_folder_has_a_file_a_clip(clips, tmp_path):
-    with ClipFolder(tmp_path / "clips", 4.0) as folder:
+    with ClipFolder(tmp_path / "clips", 4.0, 2) as folder:
         folder.add(clips[:1])
         folder.add(clips[1:])
     files = sorted((tmp_path / "clips").iterdir())
@@ -54,4 +54,4 @@ def test_a_folder_has_a_file_a_clip(clips, tmp_path):
     np.testing.assert_array_equal(numbers_of(back), 30 + 2 * np.arange(5))
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="^output_dir: got .* cannot be made"):
-        ClipFolder(tmp_path / "file" / "clips", 8.0)
+        ClipFolder(tmp_path / "file" / "clips", 8.0, 2)

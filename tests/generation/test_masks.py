@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from lpd_jax.generation import masks
 
@@ -52,6 +53,17 @@ def test_a_bad_mask_is_named(mask, box, message):
     with pytest.raises(ValueError, match=message) as error:
         masks.pixel_mask(mask, box, SIZE, GRID)
     assert "\n" not in str(error.value)
+
+
+def test_a_picture_repaints_where_it_is_light():
+    grey_HW = np.full(SIZE, 127, np.uint8)
+    grey_HW[2:4] = 128
+    for mask in (Image.fromarray(grey_HW), [Image.fromarray(grey_HW)]):
+        mask_BHW = masks.pixel_mask(mask, None, SIZE, GRID)
+        np.testing.assert_array_equal(mask_BHW, (grey_HW > 127)[None])
+    red = Image.new("RGB", SIZE[::-1], (255, 0, 0))
+    with pytest.raises(ValueError, match="^mask: got a picture whose lightest grey is 76 of 255"):
+        masks.pixel_mask(red, None, SIZE, GRID)
 
 
 def random_pictures(seed: int, size=(20, 20)) -> np.ndarray:

@@ -37,6 +37,10 @@ def inputs(tmp_path_factory):
     mask_HW[2:6, 2:6] = 255
     Image.fromarray(mask_HW).save(folder / "mask.png")
     Image.fromarray(mask_HW[:6]).save(folder / "small_mask.png")
+    Image.fromarray(mask_HW // 255).save(folder / "mask_of_ones.png")
+    beside_HW = np.zeros((30, 20), np.uint8)
+    beside_HW[:5] = 255  # the square is the 20 rows in the middle
+    Image.fromarray(beside_HW).save(folder / "mask_beside.png")
     (folder / "text.png").write_text("this is no picture")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:100])
     (folder / "bomb.png").write_bytes(bomb())
@@ -125,6 +129,8 @@ WRONG = [
     (["inpaint", "--input=IN/a.png", "--labels=0", "--left=2"], ["left", "inpaint"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--box=0,0,2,2"], ["box", "outpaint"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=3"], ["left: got 3"]),
+    (["outpaint", "--input=IN/a.png", "--labels=0"], ["top, bottom, left, right: got 0 for each"]),
+    (["inpaint", "--input=IN/me, too.png", "--labels=0"], ["'IN/me', which", "in double quotes"]),
     (["inpaint", "--output=x.jpg"], ["output", "'x.jpg'", ".png"]),
     (
         ["inpaint", "--output=x.png", "--comparison=x.png"],
@@ -154,6 +160,14 @@ WRONG = [
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,4"], ["box", "beside"]),
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,21"], ["box", "30x20"]),
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--mask=IN/small_mask.png"], ["(30, 20)"]),
+    (
+        ["inpaint", "--input=IN/a.png", "--labels=0", "--mask=IN/mask_of_ones.png"],
+        ["mask: got a picture whose lightest grey is 1 of 255", "greys above 127"],
+    ),
+    (
+        ["inpaint", "--input=IN/photo.png", "--labels=0", "--mask=IN/mask_beside.png"],
+        ["mask", "mask_beside.png", "beside the square", "30x20"],
+    ),
 ]
 
 
@@ -171,6 +185,7 @@ def refusals(model, inputs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: " ".join(WRONG[case][0]))
-def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case):
+def test_a_wrong_option_is_one_line_and_writes_nothing(refusals, case, inputs):
     # Some are found when the model has been loaded, which is told.
-    one_process.check_refusal(refusals[case]._replace(out=""), WRONG[case][1])
+    told = [text.replace("IN/", f"{inputs}/") for text in WRONG[case][1]]
+    one_process.check_refusal(refusals[case]._replace(out=""), told)

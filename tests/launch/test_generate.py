@@ -9,6 +9,7 @@ from PIL import Image
 import lpd_jax
 from lpd_jax.commands import generate
 from lpd_jax.generation.model_help import model_help
+from lpd_jax.generation.picture_sinks import PictureFolder, tell_of_others
 from lpd_jax.weights.model_directory import directory_digest
 from tests import tiny
 from tests.launch import one_process
@@ -83,6 +84,16 @@ def test_many_pictures_go_to_a_folder_and_to_adms_array(model, tmp_path):
     again_BHWC = pipe(labels_B[: said["index"] + 1], **said["generation"])
     np.testing.assert_array_equal(again_BHWC[-1], pictures_BHWC[-1])
     assert said["weights"] == directory_digest(model) and said["seed"] == 0
+    assert done.err == ""
+
+
+def test_files_of_a_longer_run_before_are_told_of(tmp_path, caplog):
+    for name in ("000001.png", "000003.png", "000017.png", "notes.png"):
+        (tmp_path / name).touch()
+    tell_of_others(tmp_path, 3, PictureFolder.name_of)
+    tell_of_others(tmp_path, 18, PictureFolder.name_of)
+    (line,) = caplog.messages
+    assert "holds 2 files of an earlier run as well, numbered 000003 to 000017" in line
 
 
 def test_help_tells_of_the_model(model, monkeypatch):

@@ -1,5 +1,6 @@
 """What is wrong is one line that names it: it never waits, and nothing of the server shows."""
 
+import gzip
 import io
 import json
 
@@ -75,6 +76,33 @@ def test_a_wrong_field_is_named(kind, body, start, client):
     error = answer.json()["error"]
     assert answer.status_code == 400 and error.startswith(start), error
     assert "allowed" in error and "\n" not in error
+
+
+@pytest.mark.parametrize(
+    ("body", "start"),
+    [
+        (b'{"label": 0, "label": 1}', "body: got what cannot be read (it says 'label' twice)"),
+        (gzip.compress(b'{"label": 0}'), "body: got bytes that are no UTF-8, allowed is a JSON o"),
+        (b"", "body: got what cannot be read"),
+    ],
+)
+def test_a_body_that_is_no_plain_object_is_told(body, start, client):
+    answer = client.post("/api/draw", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and answer.json()["error"].startswith(start)
+
+
+def test_a_field_that_is_null_is_left_out(client):
+    body = dict.fromkeys(("model", "seed", "overlap", "top", "seam")) | GROW
+    assert client.post("/api/outpaint?wait=60", json=body).status_code == 200
+    body = dict.fromkeys(("ignore_hidden", "seam", "model")) | EDIT
+    assert client.post("/api/inpaint?wait=60", json=body).status_code == 200
+    answer = client.post("/api/inpaint", json=EDIT | {"picture": None})
+    assert answer.json()["error"].startswith("picture: got none")
+
+
+def test_a_form_with_a_picture_is_told_how_to_send_it(client):
+    answer = client.post("/api/picture", files={"file": ("a.png", b"abc")})
+    assert answer.status_code == 415 and answer.json()["error"].endswith("curl --data-binary @FILE")
 
 
 @pytest.mark.parametrize("form", pictures.TYPES)

@@ -372,6 +372,37 @@ def test_what_runs_is_cancelled(browser, open_page):
         wait_for(page, "^Drawn")
 
 
+def test_a_server_that_is_gone_is_told_as_that(address, open_page):
+    page = open_page(f"{address}#label=dog")
+    wait_for(page, "^Drawn")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Draw", exact=True).click()
+    wait_for(page, "^server: got no answer; it was stopped")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Draw", exact=True).click()
+    wait_for(page, "^Drawn")
+
+
+def test_a_class_stays_the_same_for_a_model_that_counts_them_otherwise(browser, open_page):
+    pipes = {"one": FakePipeline(), "two": FakePipeline()}
+    pipes["two"].config = dataclasses.replace(CONFIG, class_names=("owl", "cat", "dog"))
+    pipes["two"].class_names = list(pipes["two"].config.class_names)
+    with serving(Studio(pipes)) as port:
+        page = open_page(f"http://127.0.0.1:{port}/#label=dog&seed=4")
+        wait_for(page, "^Drawn")
+        np.testing.assert_array_equal(saved(page), picture_of(4, 1))
+        page.locator("#model").select_option("two")
+        assert page.locator("#label").input_value() == "2"
+        # What is on the canvas is of the first, whatever model the settings show.
+        page.locator("#repaint-label").select_option(label="owl")
+        page.get_by_role("button", name="Invert").click()
+        with page.expect_request("**/api/edit_class") as asked:
+            page.locator("#repaint").click()
+        body = asked.value.post_data_json
+        assert (body["model"], body["label"]) == ("one", tiny.CLASS_NAMES.index("owl"))
+        wait_for(page, "^Repainted")
+
+
 @pytest.mark.slow
 def test_a_trained_pipeline_draws_what_it_draws_without_a_page(
     browser, open_page, tmp_path, one_scan

@@ -72,5 +72,8 @@ def test_every_answer_is_strict_and_sets_no_cookie(client):
     answer = client.post("/")
     assert answer.status_code == 405
     assert answer.json()["error"] == "method: got POST for '/', allowed is GET, HEAD"
+    answer = client.put("/api/jobs/some")
+    assert answer.json()["error"].endswith("'/api/jobs/some', allowed is DELETE, GET, HEAD")
+    assert sorted(answer.headers["allow"].split(", ")) == ["DELETE", "GET", "HEAD"]
     answer = client.get("/api/draw")
     assert answer.json()["error"] == "method: got GET for '/api/draw', allowed is POST"

@@ -135,6 +135,10 @@ def test_the_package_ships_the_published_weights():
     assert np.abs(large_B - distance_B).min() > 1e-3
 
 
+def test_either_name_of_a_network_is_one_config():
+    assert PerceptualConfig(network="efficientnet") == PerceptualConfig("efficientnet_lite0")
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
