@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import pathlib
 
 import ml_dtypes
 import numpy as np
@@ -243,3 +245,18 @@ def test_a_folder_may_have_a_name_of_any_bytes(tmp_path):
     save_model_directory(folder, CONFIG, params(0), params(1), card=f"# {folder.name}\n")
     assert (folder / "README.md").read_text() == "# caf\\udce9\n"
     assert load_model_directory(folder).config.tokenizer == tiny.VQ
+
+
+def test_a_model_saved_where_we_stand_leaves_us_standing(tmp_path, monkeypatch):
+    """`cd models/mine; python launch/export.py --output=.`: the shell's folder is still there."""
+    source = tiny.write_model_directory(tmp_path / "source", tokenizer=None)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = load_model_directory(source)
+    for card in ("first", "second"):  # new, and over itself
+        save_model_directory(".", files.config, files.transformer, card=card)
+        assert os.path.samefile(os.getcwd(), tmp_path / "here")
+        assert pathlib.Path("README.md").read_text() == card
+    assert load_model_directory(".").config == dataclasses.replace(files.config, where=".")
+    assert sorted(os.listdir(tmp_path)) == ["here", "source"]
+    assert sorted(os.listdir(".")) == ["README.md", "config.json", "model.safetensors"]
