@@ -237,8 +237,24 @@ def remedy(folder: Any) -> str:
     """What makes a model directory of what lies in a folder; "" where nothing known does."""
     if (folder / CHECKPOINTS_FOLDER).is_dir():
         return "; of a run's workdir launch/export.py makes a model directory"
-    found = [file.name for file in folder.iterdir() if file.name.endswith(CHECKPOINTS)]
-    return f"; of its {shown(min(found))} launch/convert.py makes one" if found else ""
+    files = list(folder.iterdir())
+    if ours := [file.name for file in files if holds_our_weights(file)]:
+        return f"; fetch the one that belongs to its {shown(min(ours))}"
+    if found := [file.name for file in files if file.name.endswith(CHECKPOINTS)]:
+        return f"; of its {shown(min(found))} launch/convert.py makes one"
+    inside = [file for file in files if (file / CONFIG_FILE).is_file()]  # archives hold a folder
+    return f"; did you mean {shown_path(min(inside))}?" if inside else ""
+
+
+def holds_our_weights(file: Any) -> bool:
+    """Whether a file is one of a model directory: in others' checkpoints no name has a slash."""
+    if file.name not in WEIGHT_FILES.values() or not isinstance(file, pathlib.Path):
+        return False
+    try:
+        with safetensors.safe_open(file, framework="numpy") as content:
+            return any("/" in name for name in content.keys())  # noqa: SIM118 - it is no mapping
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def check_own_directory(path: str | PathLike, field: str) -> Any:

@@ -233,6 +233,21 @@ def test_a_workdir_of_a_run_is_told_from_a_model_directory(tmp_path):
         read_directory_config(tmp_path)
 
 
+def test_weights_of_ours_without_their_config_are_not_to_be_converted(saved):
+    (saved / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="json; fetch the one .* its 'model.safetensors'$"):
+        read_directory_config(saved)
+    (saved / "model.safetensors").write_bytes(b"of somebody else, or damaged")
+    (saved / "tokenizer.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="its 'model.safetensors' launch/convert.py makes"):
+        read_directory_config(saved)
+
+
+def test_of_a_folder_around_a_model_directory_the_line_says_which(saved):
+    with pytest.raises(FileNotFoundError, match=f"config.json; did you mean '{saved}'[?]$"):
+        read_directory_config(saved.parent)
+
+
 def test_of_somebody_elses_checkpoint_the_line_says_what_makes_a_model(tmp_path):
     for name in ("lpd.pth", "README.md"):
         (tmp_path / name).write_bytes(b"x")
