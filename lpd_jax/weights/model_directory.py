@@ -103,7 +103,8 @@ def save_model_directory(
             if params is not None:
                 file = temporary / WEIGHT_FILES[part]
                 leaves = flatten_dict(dict(params), sep="/")
-                arrays = _to_dtype(leaves, dtype)
+                with named_after(part):
+                    arrays = _to_dtype(leaves, dtype)
                 if not link_if_same(arrays, folder / file.name, file):
                     safetensors.numpy.save_file(arrays, file)
                 # safetensors lets only the owner read, the umask has not been asked.
@@ -286,6 +287,15 @@ def config_text(config: DirectoryConfig) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a character, as JSON has it
 
 
+@contextlib.contextmanager
+def named_after(part: str) -> Iterator[None]:
+    """UserErrors of one weight say of which of the two models it is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{part}: {error}") from None
+
+
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
     arrays = {}
     for name, value in sorted(flat.items()):
@@ -295,9 +305,15 @@ def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
         with np.errstate(over="ignore"):
             arrays[name] = np.asarray(value, dtype=DTYPES[dtype], order="C")
         if not np.isfinite(arrays[name].astype(np.float32, copy=False)).all():
-            largest = np.abs(value).max()
+            sound = np.isfinite(value)
+            if bad := int(value.size - sound.sum()):  # of a training that diverged
+                raise UserError(
+                    f"{shown_name(name)}: got {bad:,} of {value.size:,} values that are not "
+                    "finite, allowed are finite numbers"
+                )
             raise UserError(
-                f"{name}: got values up to {largest}, allowed are finite numbers in {dtype}"
+                f"{shown_name(name)}: got values up to {np.abs(value).max()}, allowed are finite "
+                f"numbers in {dtype}"
             )
     return arrays
 

@@ -75,11 +75,19 @@ def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
 def test_weights_that_a_dtype_cannot_hold_are_refused(tmp_path):
     config = {**CONFIG, "tokenizer": None}
     with pytest.raises(
-        ValueError, match="norm/scale: got values up to 100000.0, allowed .* float16"
+        ValueError, match="^transformer: norm/scale: got values up to 100000.0, allowed .* float16"
     ):
         save_model_directory(
             tmp_path / "model", config, {"norm": {"scale": np.full(2, 1e5)}}, dtype="float16"
         )
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_told_from_a_dtype_that_is_too_narrow(tmp_path):
+    weights = {"norm": {"scale": np.array([1, np.nan, np.inf, 2], np.float32)}}
+    words = "^tokenizer: norm/scale: got 2 of 4 values that are not finite, allowed are finite num"
+    with pytest.raises(ValueError, match=words):
+        save_model_directory(tmp_path / "m", {**CONFIG, "transformer": None}, tokenizer=weights)
     assert not list(tmp_path.iterdir())
 
 
