@@ -33,14 +33,7 @@ from absl import flags
 
 from lpd_jax.models.family import is_tokenizer
 from lpd_jax.performance.benchmark_model import find_tokenizer, tokenizer_beside
-from lpd_jax.performance.by_layers import check_layers, compile_few
-from lpd_jax.performance.compile_report import (
-    compile_decoding,
-    compile_training,
-    how_to_draw,
-)
 from lpd_jax.performance.gpu_targets import PRODUCTS
-from lpd_jax.performance.largest_model import compile_largest
 from lpd_jax.performance.program_needs import ProgramNeeds, table
 from lpd_jax.performance.topology import find_slices
 from lpd_jax.runtime import command_line
@@ -48,7 +41,16 @@ from lpd_jax.runtime.arguments import as_path
 from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.config_files import config_fields
 from lpd_jax.runtime.errors import UserError
-from lpd_jax.training.config import read_config
+
+with command_line.imports_of("train"):
+    from lpd_jax.performance.by_layers import check_layers, compile_few
+    from lpd_jax.performance.compile_report import (
+        compile_decoding,
+        compile_training,
+        how_to_draw,
+    )
+    from lpd_jax.performance.largest_model import compile_largest
+    from lpd_jax.training.config import read_config
 
 CONFIG = command_line.define_config("File with get_config() of a model.")
 TOPOLOGY = flags.DEFINE_list("topology", ["v5e-16"], "Slices, as v5e-16; or h100, 8xa100.")

@@ -27,7 +27,6 @@ from typing import Any
 
 from absl import flags
 
-from lpd_jax.performance import published_programs
 from lpd_jax.performance.benchmark_model import published
 from lpd_jax.performance.gpu_targets import PRODUCTS
 from lpd_jax.performance.topology import Slice, find_slices
@@ -37,7 +36,10 @@ from lpd_jax.runtime.atomic_files import check_output_file
 from lpd_jax.runtime.config_files import config_fields
 from lpd_jax.runtime.errors import UserError, shown
 from lpd_jax.runtime.markdown import write_report
-from lpd_jax.training.config import TrainConfig, read_config
+
+with command_line.imports_of("train"):
+    from lpd_jax.performance import published_programs
+    from lpd_jax.training.config import TrainConfig, read_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

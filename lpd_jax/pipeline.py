@@ -89,6 +89,7 @@ class Pipeline(Edits):
         """
         return cls(load_model_directory(find_model_directory(name_or_dir)))
 
+    @own_settings()  # counting parameters for the card computes, too
     def save_pretrained(
         self, directory: str | PathLike, dtype: str = "float32", **facts: Any
     ) -> None:

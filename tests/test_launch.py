@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 SCRIPTS = sorted((ROOT / "launch").glob("*.py"))
+COMPILING = [ROOT / "launch" / f"{name}.py" for name in ("compile_report", "published_programs")]
+# Of what extras bring, what scripts import.
+EXTRAS = "array_record av grain huggingface_hub matplotlib starlette tensorboardX uvicorn"
 # Runs each script in a copy of a process that has imported what takes long, and nothing of ours.
 FORKING = """
 import gc, json, os, pathlib, runpy, sys
@@ -19,8 +23,8 @@ import flax.linen, grain, jax, matplotlib.figure, optax, orbax.checkpoint, tenso
 from ml_collections import config_flags
 
 gc.freeze()
-folder, outcomes = pathlib.Path(sys.argv[1]), {}
-for script in map(pathlib.Path, sys.argv[2:]):
+folder, missing, outcomes = pathlib.Path(sys.argv[1]), sys.argv[2].split(), {}
+for script in map(pathlib.Path, sys.argv[3:]):
     place, told = folder / script.stem, folder / f"{script.stem}.txt"
     place.mkdir()
     if child := os.fork():
@@ -29,6 +33,9 @@ for script in map(pathlib.Path, sys.argv[2:]):
         continue
     os.chdir(place)
     os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT), 2)
+    for name in [x for x in sys.modules if x.split(".")[0] in missing]:
+        del sys.modules[name]
+    sys.modules.update(dict.fromkeys(missing))
     sys.argv = [str(script), "--no_such_option=1"]
     sys.path[0] = str(script.parent)
     try:
@@ -50,17 +57,28 @@ def test_config_file_returns_a_config(path):
     assert module.__doc__ and "launch/" in module.__doc__, "say what it reproduces and the command"
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def start_all(folder, scripts=SCRIPTS, missing=""):
     """(exit code, standard error, files written) of each script with an unknown option, by name.
 
     All start from one process that has the libraries, in a folder of their own.
+
+    Args:
+        missing: packages that no script can import, with spaces between them.
     """
-    folder = tmp_path_factory.mktemp("launch")
-    plan = [sys.executable, "-c", FORKING, str(folder), *map(str, SCRIPTS)]
+    plan = [sys.executable, "-c", FORKING, str(folder), missing, *map(str, scripts)]
     done = subprocess.run(plan, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return start_all(tmp_path_factory.mktemp("launch"))
+
+
+@pytest.fixture(scope="module")
+def outcomes_without_extras(tmp_path_factory):
+    return start_all(tmp_path_factory.mktemp("no_extras"), COMPILING, EXTRAS)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
@@ -69,3 +87,11 @@ def test_launch_script_starts_anywhere_and_refuses_an_unknown_option(path, outco
     assert code == 2, error
     assert len(error.splitlines()) == 1 and "no_such_option" in error
     assert not files
+
+
+@pytest.mark.parametrize("path", COMPILING, ids=lambda path: path.stem)
+def test_launch_script_names_the_extra_that_is_not_installed(path, outcomes_without_extras):
+    code, error, _ = outcomes_without_extras[path.stem]
+    assert code == 2, error
+    wanted = rf"{path.name}: [\w.]+: missing; allowed is after `pip install 'lpd_jax\[train\]'`\n"
+    assert re.fullmatch(wanted, error), error

@@ -257,6 +257,12 @@ def test_tokens_of_a_grid_without_cells_are_refused(pipe):
         pipe.decode(np.zeros((1, 0, 0), np.int64))
 
 
+def test_no_tokens_at_all_are_refused(pipe):
+    for tokens in (np.zeros((0, 16), np.int32), np.zeros((0, 2, 2), np.int32)):
+        with pytest.raises(ValueError, match="^batch: got 0 pictures, allowed are 1 and more"):
+            pipe.decode(tokens)
+
+
 def test_pictures_of_pillow_that_cannot_be_read_are_named(pipe, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "cut.bmp")
     content = (tmp_path / "cut.bmp").read_bytes()
@@ -314,6 +320,12 @@ def test_programs_of_before_and_new_ones_draw_within_a_mesh_and_in_64_bits(pipe)
                 np.testing.assert_array_equal(one.generate_tokens(LABELS[:2], seed=3), wanted_BN)
 
 
+def test_a_model_is_saved_within_a_guard_against_transfers(pipe, tmp_path):
+    with jax.transfer_guard("disallow"):
+        pipe.save_pretrained(tmp_path / "model")
+    assert Pipeline.from_pretrained(tmp_path / "model").class_names == tiny.CLASS_NAMES
+
+
 def test_what_jax_traces_is_refused_by_name(pipe):
     with pytest.raises(ValueError, match=r"^labels: got traced int32 \(2,\), allowed is one class"):
         jax.jit(pipe)(jax.numpy.zeros(2, int))
@@ -369,6 +381,10 @@ def test_weights_of_another_model_are_named_in_one_error(tmp_path):
         ("tokenizer", {"codebook_size": 64}, "codebook_size: got 32 in transformer, .* 64"),
         ("transformer", {"num_lawyers": 2}, "config.json: transformer.num_lawyers: got an unknown"),
         ("transformer", {"family": "lpdd"}, "config.json: transformer.family: got 'lpdd'"),
+        ("transformer", {"num_heads": 0}, "^/.*/config.json: transformer.num_heads: got 0, allow"),
+        ("transformer", {"grid_size": [4, 4, 4]}, "^/.*/config.json: grid: got 4x4x4 tokens"),
+        ("generation", {"order": "spiral"}, "^/.*/config.json: generation.order: got 'spiral'"),
+        ("generation", {"guidance_scale": "x"}, "^/.*/config.json: generation.guidance_scale: "),
     ],
 )
 def test_configs_that_do_not_fit_are_named(tmp_path, part, changes, message):

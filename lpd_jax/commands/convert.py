@@ -10,6 +10,7 @@ read. Of several sets of weights it takes the one that the official sampler load
 what is assumed is said.
 """
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from lpd_jax.runtime.atomic_files import check_output_folder
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.from_torch import convert_file, directory_config
 from lpd_jax.weights.model_directory import DTYPES, save_model_directory
+from lpd_jax.weights.published import find_published
 
 INPUT = flags.DEFINE_string("input", None, "Checkpoint of a transformer or of a VQ tokenizer.")
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "VQ checkpoint to go with --input.")
@@ -35,6 +37,7 @@ DTYPE = flags.DEFINE_enum("dtype", "float32", list(DTYPES), "What the weights ar
 
 def main() -> None:
     source, output = given(INPUT), new_folder(given(OUTPUT))
+    check_no_published_name(INPUT, TOKENIZER)
     start = time.perf_counter()
     notes: list[str] = []
     transformer, tokenizer, weights = convert(source, notes.append)
@@ -72,6 +75,17 @@ def given(flag: flags.FlagHolder) -> str:
     if not flag.value:
         raise UserError(f"{flag.name}: missing; give a path with --{flag.name}=PATH")
     return flag.value
+
+
+def check_no_published_name(*checkpoints: flags.FlagHolder) -> None:
+    """Raises UserError where one is the name of a published model, which needs no conversion."""
+    for flag in checkpoints:
+        if flag.value and find_published(flag.value) and not os.path.exists(flag.value):
+            raise UserError(
+                f"{flag.name}: got {shown(flag.value)}, a published model, which is fetched and "
+                "converted where it is first used by that name (--model); allowed is the file of a "
+                "checkpoint"
+            )
 
 
 def new_folder(output: str) -> Any:

@@ -50,4 +50,5 @@ __getattr__ = on_first_use(
         "validation_batches": "batches",
         "write_token_cache": "token_plan",
     },
+    extra="train",
 )

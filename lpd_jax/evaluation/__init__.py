@@ -156,4 +156,5 @@ __getattr__ = on_first_use(
         "save_reference": "references",
         "save_statistics": "metrics",
     },
+    extra="train",
 )

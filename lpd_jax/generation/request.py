@@ -144,6 +144,7 @@ def label_list(labels: Any) -> list[Any]:
             raise UserError(f"labels: got {shown(labels)}, allowed {allowed}") from None
         if whole.ndim != 1:
             raise UserError(f"labels: got {shown(whole)}, allowed {allowed}")
+        check_none_missing(labels, whole)
         labels = whole
     items = as_list("labels", labels, allowed)
     if len(items) > MOST_IMAGES:
@@ -151,9 +152,30 @@ def label_list(labels: Any) -> list[Any]:
     return items
 
 
+def check_none_missing(labels: Any, whole: np.ndarray) -> None:
+    """Raises UserError for labels that are masked, or NaN, as tables read cells without a value."""
+    missing_B = np.zeros(whole.shape, bool)
+    if np.ma.isMaskedArray(labels):
+        missing_B |= np.ma.getmaskarray(labels)
+    if whole.dtype.kind == "f":
+        missing_B |= np.isnan(whole)
+    if missing_B.any():
+        raise UserError(
+            f"labels: got none at index {int(missing_B.argmax())}, where it is masked or NaN; "
+            "allowed is a class number or name for each picture"
+        )
+
+
 def _resolve_label(label: Any, num_classes: int, class_names: Sequence[str]) -> int:
     if isinstance(label, str) and (name := unicodedata.normalize("NFC", label)) in class_names:
-        return class_names.index(name)
+        first = class_names.index(name)
+        if name in class_names[first + 1 :]:
+            same = [number for number, other in enumerate(class_names) if other == name]
+            raise UserError(
+                f"labels: got {shown(label)}, the name of several classes; allowed is the number "
+                f"of one: {listed(map(str, same))}"
+            )
+        return first
     if isinstance(label, str) and not DIGITS.fullmatch(label):
         allowed = f"0 to {num_classes - 1}" + (" and class names" if class_names else "")
         if 0 < len(class_names) <= 20:

@@ -67,7 +67,7 @@ def decode_pictures(
             f"tokens: got {tokens.min()} to {tokens.max()}, allowed are 0 to "
             f"{config.codebook_size - 1}"
         )
-    tokens_BN = tokens.astype(np.int32).reshape(len(tokens), -1)
+    tokens_BN = tokens.astype(np.int32).reshape(len(tokens), math.prod(grid))
 
     def decode(params: Any, rows: Any) -> jax.Array:
         return decode_images(config, params, rows, grid)

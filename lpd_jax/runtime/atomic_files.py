@@ -110,8 +110,9 @@ def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Pat
 def replacing_directory(path: str | PathLike, what: str = "the folder") -> Iterator[Path]:
     """Gives a new folder that takes the place of `path` on success, and goes on an error.
 
-    Where `path` is a link, what it points to is replaced. A mount point cannot be renamed: its
-    files are replaced one by one, each whole or not at all.
+    Where `path` is a link, what it points to is replaced. A mount point cannot be renamed, and of
+    the folder in which we stand (".") a shell would be left in one that is gone: there the files
+    are replaced one by one, each whole or not at all.
 
     Args:
         what: is written, for the error.
@@ -121,7 +122,7 @@ def replacing_directory(path: str | PathLike, what: str = "the folder") -> Itera
         UserError: a folder of a bucket, which nothing renames.
     """
     path = Path(os.path.realpath(as_path("output", path)))
-    replacing = _inside_mount if os.path.ismount(path) else _renamed
+    replacing = _in_place if os.path.ismount(path) or _is_current(path) else _renamed
     with writing(what, path), replacing(path) as temporary:
         yield temporary
 
@@ -144,7 +145,7 @@ def _renamed(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _inside_mount(path: Path) -> Iterator[Path]:
+def _in_place(path: Path) -> Iterator[Path]:
     temporary = _beside(path / path.name, "writing")
     _make_anew(temporary)
     try:
@@ -159,6 +160,13 @@ def _inside_mount(path: Path) -> Iterator[Path]:
             os.replace(file, path / file.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_current(path: Path) -> bool:
+    try:
+        return os.path.samefile(path, os.curdir)
+    except OSError:  # not there yet, or the current folder is gone
+        return False
 
 
 def _make_anew(temporary: Path) -> None:

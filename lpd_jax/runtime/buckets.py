@@ -75,10 +75,10 @@ def reachable(field: str, folder: str | PathLike) -> epath.Path:
     path = absolute(folder)
     try:
         file_system(path).exists(str(path))
-    except ImportError as error:
+    except ImportError:  # epath's text speaks of another scheme and package
         raise UserError(
-            f"{field}: got {shown_path(folder)}, but {error}; allowed is a folder of this machine, "
-            f"or that after `pip install {PACKAGES[scheme]}`"
+            f"{field}: got {shown_path(folder)}, but {PACKAGES[scheme]} is missing; allowed is a "
+            "folder of this machine, or that after `pip install 'lpd_jax[buckets]'`"
         ) from None
     # Each package has errors of its own, for keys that are missing or a network that is.
     except Exception as error:  # noqa: BLE001

@@ -28,4 +28,5 @@ __getattr__ = on_first_use(
         "read_config": "config",
         "train": "loop",
     },
+    extra="train",
 )

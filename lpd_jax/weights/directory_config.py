@@ -1,8 +1,9 @@
 """What a model directory's config.json says: the models, the pictures, how to draw."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lpd_jax.images import LARGEST_SIDE
@@ -146,15 +147,17 @@ class DirectoryConfig:
         generation = Generation()
         if parts["transformer"] is not None:
             generation = transformer_of(parts["transformer"]).defaults()
-        generation = generation.updated(mapping.get("generation", {}), f"{where}: generation")
+        with errors_named(where, "generation."):
+            generation = generation.updated(mapping.get("generation", {}), f"{where}: generation")
         size = mapping.get("image_size")
-        return cls(
-            **parts,
-            image_size=None if size is None else tuple(size),
-            class_names=tuple(mapping.get("class_names", ())),
-            generation=generation,
-            where=where,
-        )
+        with errors_named(where):
+            return cls(
+                **parts,
+                image_size=None if size is None else tuple(size),
+                class_names=tuple(mapping.get("class_names", ())),
+                generation=generation,
+                where=where,
+            )
 
     def to_mapping(self) -> dict[str, Any]:
         """What `from_mapping` reads back, as plain JSON types."""
@@ -170,11 +173,26 @@ class DirectoryConfig:
         return mapping
 
 
+@contextlib.contextmanager
+def errors_named(where: str, field: str = "") -> Iterator[None]:
+    """UserErrors of checks that know their own field alone name the file, and what holds it.
+
+    "num_heads: got 0" -> "m/config.json: transformer.num_heads: got 0"
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(error).startswith(f"{where}: "):
+            raise
+        raise UserError(f"{where}: {field}{error}") from None
+
+
 def read_part(mapping: Mapping[str, Any], part: str, where: str) -> Any:
     """The config of one of the two models, or None; UserError for a model of the other kind."""
     if mapping.get(part) is None:
         return None
-    config = config_from_dict(mapping[part], f"{where}: {part}")
+    with errors_named(where, f"{part}."):
+        config = config_from_dict(mapping[part], f"{where}: {part}")
     if is_tokenizer(config) != (part == "tokenizer"):
         family = mapping[part]["family"]
         raise UserError(f"{where}: {part}.family: got {shown(family)}, allowed is that of a {part}")

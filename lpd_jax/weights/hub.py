@@ -7,7 +7,7 @@ from typing import Any
 from lpd_jax import bundled
 from lpd_jax.runtime import buckets
 from lpd_jax.runtime.arguments import nearest
-from lpd_jax.runtime.errors import shown
+from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.fetching import fetch_model
 from lpd_jax.weights.model_directory import CONFIG_FILE
@@ -22,6 +22,8 @@ BUNDLED_MODELS = {
 }
 DEFAULT_MODEL = "avatars12"
 ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"
+# Of the hub, as a browser shows it.
+PAGE = re.compile(r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)|hf:/)/([\w.-]+/[\w.-]+)")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
 
 
@@ -55,6 +57,8 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
         return bundled_folder(name_or_dir)
     is_path = isinstance(name_or_dir, str | PathLike)
     name = str(name_or_dir) if is_path else ""
+    if page := PAGE.match(name):
+        raise UserError(f"model: got {shown(name)}, an address; allowed is {shown(page[1])} of it")
     # "" would be the current folder; what is no path is refused below.
     path = buckets.located("model", name_or_dir if name or not is_path else ".", ALLOWED)
     is_published = find_published(name) is not None
@@ -64,6 +68,11 @@ def find_model_directory(name_or_dir: str | PathLike) -> Any:
         REPOSITORY.fullmatch(name) and not buckets.is_bucket(name) and not path.parent.is_dir()
     ):
         return fetch_model(name)
+    if name and path.is_file() and (path.parent / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"model: got {shown(name)}, which is a file of a model directory; allowed is its "
+            f"folder, {shown_path(path.parent)}"
+        )
     if name and path.is_file():
         raise FileNotFoundError(
             f"model: got {shown(name)}, which is a file; allowed are model directories, which "

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 
 from lpd_jax.models.family import family_of
 from lpd_jax.models.parameters import abstract_params
+from lpd_jax.runtime.arguments import as_number, is_finite
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.errors import UserError, printable, shown
@@ -30,7 +30,7 @@ class ModelFacts:
     licence: of the weights.
     data: what they learned from.
     source: where they come from.
-    metrics: numbers by name, {"FID": 2.4}.
+    metrics: numbers by name, {"FID": 2.4}, of Python, NumPy or JAX.
     """
 
     name: str = ""
@@ -46,8 +46,7 @@ class ModelFacts:
         if not isinstance(self.metrics, Mapping):
             raise UserError(f"metrics: got {shown(self.metrics)}, allowed are numbers by name")
         for name, value in self.metrics.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not isinstance(name, str) or not number or not math.isfinite(value):
+            if not isinstance(name, str) or not is_finite(value):
                 raise UserError(
                     f"metrics: got {shown(value)} for {shown(name)}, allowed are finite numbers "
                     "by name"
@@ -100,7 +99,10 @@ def model_card(config: DirectoryConfig, facts: ModelFacts, folder_name: str) -> 
         "",
         "## Metrics",
         "",
-        *([f"- {key}: {value:g}" for key, value in facts.metrics.items()] or ["None known."]),
+        *(
+            [f"- {key}: {as_number(value):g}" for key, value in facts.metrics.items()]
+            or ["None known."]
+        ),
         "",
         "## How to load it",
         "",

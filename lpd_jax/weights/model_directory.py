@@ -103,7 +103,8 @@ def save_model_directory(
             if params is not None:
                 file = temporary / WEIGHT_FILES[part]
                 leaves = flatten_dict(dict(params), sep="/")
-                arrays = _to_dtype(leaves, dtype)
+                with named_after(part):
+                    arrays = _to_dtype(leaves, dtype)
                 if not link_if_same(arrays, folder / file.name, file):
                     safetensors.numpy.save_file(arrays, file)
                 # safetensors lets only the owner read, the umask has not been asked.
@@ -237,8 +238,24 @@ def remedy(folder: Any) -> str:
     """What makes a model directory of what lies in a folder; "" where nothing known does."""
     if (folder / CHECKPOINTS_FOLDER).is_dir():
         return "; of a run's workdir launch/export.py makes a model directory"
-    found = [file.name for file in folder.iterdir() if file.name.endswith(CHECKPOINTS)]
-    return f"; of its {shown(min(found))} launch/convert.py makes one" if found else ""
+    files = list(folder.iterdir())
+    if ours := [file.name for file in files if holds_our_weights(file)]:
+        return f"; fetch the one that belongs to its {shown(min(ours))}"
+    if found := [file.name for file in files if file.name.endswith(CHECKPOINTS)]:
+        return f"; of its {shown(min(found))} launch/convert.py makes one"
+    inside = [file for file in files if (file / CONFIG_FILE).is_file()]  # archives hold a folder
+    return f"; did you mean {shown_path(min(inside))}?" if inside else ""
+
+
+def holds_our_weights(file: Any) -> bool:
+    """Whether a file is one of a model directory: in others' checkpoints no name has a slash."""
+    if file.name not in WEIGHT_FILES.values() or not isinstance(file, pathlib.Path):
+        return False
+    try:
+        with safetensors.safe_open(file, framework="numpy") as content:
+            return any("/" in name for name in content.keys())  # noqa: SIM118 - it is no mapping
+    except (OSError, safetensors.SafetensorError):
+        return False
 
 
 def check_own_directory(path: str | PathLike, field: str) -> Any:
@@ -270,6 +287,15 @@ def config_text(config: DirectoryConfig) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half a character, as JSON has it
 
 
+@contextlib.contextmanager
+def named_after(part: str) -> Iterator[None]:
+    """UserErrors of one weight say of which of the two models it is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{part}: {error}") from None
+
+
 def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
     arrays = {}
     for name, value in sorted(flat.items()):
@@ -279,9 +305,15 @@ def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
         with np.errstate(over="ignore"):
             arrays[name] = np.asarray(value, dtype=DTYPES[dtype], order="C")
         if not np.isfinite(arrays[name].astype(np.float32, copy=False)).all():
-            largest = np.abs(value).max()
+            sound = np.isfinite(value)
+            if bad := int(value.size - sound.sum()):  # of a training that diverged
+                raise UserError(
+                    f"{shown_name(name)}: got {bad:,} of {value.size:,} values that are not "
+                    "finite, allowed are finite numbers"
+                )
             raise UserError(
-                f"{name}: got values up to {largest}, allowed are finite numbers in {dtype}"
+                f"{shown_name(name)}: got values up to {np.abs(value).max()}, allowed are finite "
+                f"numbers in {dtype}"
             )
     return arrays
 

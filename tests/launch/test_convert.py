@@ -129,6 +129,8 @@ WRONG = [
     ),
     (["--input=text.pt"], ["text.pt", "cap_proj.fc1.weight", "draws from text; allowed are"]),
     ([], ["input", "--input=PATH"]),
+    (["--input=lpd_l_256"], ["input: got 'lpd_l_256', a published model", "allowed is the file"]),
+    (["--input=lpd.pth", "--tokenizer=vq16"], ["tokenizer: got 'vq16', a published model"]),
 ]
 
 

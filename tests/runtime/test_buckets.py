@@ -55,7 +55,10 @@ def test_a_bucket_needs_its_package(monkeypatch, scheme, package):
     monkeypatch.setattr(new, "_get_filesystem", new._get_filesystem.__wrapped__.__get__(new))
     monkeypatch.setattr(backend, "fsspec_backend", new)
     monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
-    words = f"^tokenizer: got '{scheme}://b/x', but .*; allowed .* after `pip install {package}`$"
+    words = (
+        f"^tokenizer: got '{scheme}://b/x', but {package} is missing; allowed is .* after "
+        r"`pip install 'lpd_jax\[buckets\]'`$"
+    )
     with pytest.raises(UserError, match=words):
         buckets.reachable("tokenizer", f"{scheme}://b/x")
 

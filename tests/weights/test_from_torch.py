@@ -249,6 +249,8 @@ def test_other_models_are_refused_in_one_line():
         from_torch({"conv1.weight": zero})
     with pytest.raises(ValueError, match="no known model"):
         from_torch({})
+    with pytest.raises(ValueError, match="are a model directory's, which needs no conversion$"):
+        from_torch({"blocks/up/kernel": zero})
 
 
 def test_checkpoint_file(tmp_path, lpd_weights):

@@ -134,6 +134,24 @@ def test_a_bundled_model_that_is_not_there_is_one_line_naming_it(monkeypatch, tm
     assert "nowhere" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://huggingface.co/own-er/name.x", "https://hf.co/own-er/name.x/tree/main"]
+    + ["hf://own-er/name.x", "http://www.huggingface.co/own-er/name.x?a=b"],
+)
+def test_of_a_page_of_the_hub_the_line_says_the_name(address):
+    with pytest.raises(ValueError, match="an address; allowed is 'own-er/name.x' of it$"):
+        find_model_directory(address)
+
+
+def test_of_a_file_of_a_model_directory_the_line_says_the_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    for name in ("config.json", "model.safetensors"):
+        with pytest.raises(FileNotFoundError, match=f"allowed is its folder, '{tmp_path}'$"):
+            find_model_directory(tmp_path / name)
+
+
 def test_a_checkpoint_is_no_model_directory(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"weights")
     with pytest.raises(FileNotFoundError, match="which is a file; .* launch/convert.py makes of"):

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import lpd_jax
@@ -36,6 +38,13 @@ def test_a_card_says_what_is_known(pipe, tmp_path):
         "`order=locality`",
     ):
         assert words in body, words
+
+
+def test_metrics_may_be_numbers_of_numpy_and_jax(pipe, tmp_path):
+    metrics = {"FID": np.float32(2.5), "KID": jnp.asarray(0.25), "pictures": np.int64(600)}
+    pipe.save_pretrained(tmp_path / "model", metrics=metrics)
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert "- FID: 2.5\n- KID: 0.25\n- pictures: 600\n" in text
 
 
 def test_a_card_that_somebody_wrote_stays_and_an_older_one_of_ours_goes(pipe, tmp_path):

@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import pathlib
 
 import ml_dtypes
 import numpy as np
@@ -73,11 +75,19 @@ def test_half_precision_files_load_as_float32(tmp_path, dtype, tolerance):
 def test_weights_that_a_dtype_cannot_hold_are_refused(tmp_path):
     config = {**CONFIG, "tokenizer": None}
     with pytest.raises(
-        ValueError, match="norm/scale: got values up to 100000.0, allowed .* float16"
+        ValueError, match="^transformer: norm/scale: got values up to 100000.0, allowed .* float16"
     ):
         save_model_directory(
             tmp_path / "model", config, {"norm": {"scale": np.full(2, 1e5)}}, dtype="float16"
         )
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_are_told_from_a_dtype_that_is_too_narrow(tmp_path):
+    weights = {"norm": {"scale": np.array([1, np.nan, np.inf, 2], np.float32)}}
+    words = "^tokenizer: norm/scale: got 2 of 4 values that are not finite, allowed are finite num"
+    with pytest.raises(ValueError, match=words):
+        save_model_directory(tmp_path / "m", {**CONFIG, "transformer": None}, tokenizer=weights)
     assert not list(tmp_path.iterdir())
 
 
@@ -231,6 +241,21 @@ def test_a_workdir_of_a_run_is_told_from_a_model_directory(tmp_path):
         read_directory_config(tmp_path)
 
 
+def test_weights_of_ours_without_their_config_are_not_to_be_converted(saved):
+    (saved / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="json; fetch the one .* its 'model.safetensors'$"):
+        read_directory_config(saved)
+    (saved / "model.safetensors").write_bytes(b"of somebody else, or damaged")
+    (saved / "tokenizer.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="its 'model.safetensors' launch/convert.py makes"):
+        read_directory_config(saved)
+
+
+def test_of_a_folder_around_a_model_directory_the_line_says_which(saved):
+    with pytest.raises(FileNotFoundError, match=f"config.json; did you mean '{saved}'[?]$"):
+        read_directory_config(saved.parent)
+
+
 def test_of_somebody_elses_checkpoint_the_line_says_what_makes_a_model(tmp_path):
     for name in ("lpd.pth", "README.md"):
         (tmp_path / name).write_bytes(b"x")
@@ -243,3 +268,18 @@ def test_a_folder_may_have_a_name_of_any_bytes(tmp_path):
     save_model_directory(folder, CONFIG, params(0), params(1), card=f"# {folder.name}\n")
     assert (folder / "README.md").read_text() == "# caf\\udce9\n"
     assert load_model_directory(folder).config.tokenizer == tiny.VQ
+
+
+def test_a_model_saved_where_we_stand_leaves_us_standing(tmp_path, monkeypatch):
+    """`cd models/mine; python launch/export.py --output=.`: the shell's folder is still there."""
+    source = tiny.write_model_directory(tmp_path / "source", tokenizer=None)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    files = load_model_directory(source)
+    for card in ("first", "second"):  # new, and over itself
+        save_model_directory(".", files.config, files.transformer, card=card)
+        assert os.path.samefile(os.getcwd(), tmp_path / "here")
+        assert pathlib.Path("README.md").read_text() == card
+    assert load_model_directory(".").config == dataclasses.replace(files.config, where=".")
+    assert sorted(os.listdir(tmp_path)) == ["here", "source"]
+    assert sorted(os.listdir(".")) == ["README.md", "config.json", "model.safetensors"]

@@ -43,8 +43,10 @@ def recognised(names: Iterable[str]) -> OfficialNames:
     if official is None:
         titles = [title for one in official_families().values() for title in one.titles]
         some = ", ".join(map(shown_name, names[:3])) or "none at all"
+        ours = any("/" in name for name in names)
+        hint = "; those with slashes are a model directory's, which needs no conversion" * ours
         raise UserError(
-            f"weights: got those of no known model ({some}), allowed are {', '.join(titles)}"
+            f"weights: got those of no known model ({some}), allowed are {', '.join(titles)}{hint}"
         )
     return official
 
