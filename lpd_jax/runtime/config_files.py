@@ -2,15 +2,43 @@
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 CONFIG_FLAG = re.compile(r"--?config(?:=(?P<value>.*))?", re.DOTALL)
 SECTION_FLAG = re.compile(r"--?(?:no)?config\.(\w+)\.\w")
 WITHOUT_FUNCTION = "has no attribute 'get_config'"
+
+
+class SectionsParser(flags.ArgumentParser):
+    """Reads a config file, and adds the sections whose fields only the command line gives.
+
+    ml_collections takes new fields of the sections that are there.
+    """
+
+    def __init__(self, file_parser: flags.ArgumentParser):
+        self.file_parser = file_parser
+
+    def parse(self, argument: str) -> object:
+        config = self.file_parser.parse(argument)
+        if isinstance(config, Mapping | FrozenConfigDict):
+            config = ConfigDict(config)
+        if isinstance(config, ConfigDict):
+            config.unlock()  # new fields are for who reads it to refuse
+            for name in sections_given(sys.argv):
+                if name not in config:
+                    config[name] = ConfigDict()
+        return config
+
+    def flag_type(self) -> str:
+        return str(self.file_parser.flag_type())
 
 
 def config_fields(config: Any) -> dict[str, Any]:
