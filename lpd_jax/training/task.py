@@ -35,8 +35,9 @@ from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
 from lpd_jax.training.compute_config import check_for_tokenizer, loss_options
 from lpd_jax.training.config import TrainConfig, check_clips
+from lpd_jax.training.optimizer import make_optimizer
 from lpd_jax.training.tokenizer_updates import tokenizer_updates
-from lpd_jax.training.update_rule import UpdateRule
+from lpd_jax.training.update_rule import UpdateRule, one_optimizer
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -90,6 +91,16 @@ def make_task(
     if is_tokenizer(model):
         return tokenizer_task(model, config)
     return token_task(model, config, workdir, exchange, check_learned)
+
+
+def rule_of(task: Task, config: TrainConfig) -> UpdateRule:
+    """How a task learns: by one optimizer, where it has no rule of its own."""
+    return task.rule or one_optimizer(
+        task.training_loss,
+        make_optimizer(config.optimizer, config.num_steps),
+        config.compute.accumulate_steps,
+        config.ema_decay,
+    )
 
 
 def tokenizer_task(model: Any, config: TrainConfig) -> Task:

@@ -122,7 +122,9 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     result = tiny.run_python("-c", script, "--config=toy.py", "--workdir=toy", cwd=folder)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "train.py: step 4: loss is nan; training stops; the newest checkpoint is from before"
+        "train.py: step 4: loss is nan; training stops; no checkpoint is there yet: the same "
+        "command starts anew, and with a lower --config.optimizer.learning_rate or "
+        "--config.optimizer.clip_norm, or with --config.compute.dtype=float32, it may get further"
     )
     assert "Traceback" not in result.stderr
 
