@@ -32,7 +32,7 @@ from lpd_jax.runtime.config_files import (
 )
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, one_line, shown
-from lpd_jax.runtime.flag_files import with_flag_files
+from lpd_jax.runtime.flag_files import problem_with_number, with_flag_files
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
@@ -229,7 +229,8 @@ def _parse_flags(
                 _check_config_fields(list(argv))
         except UserError as unknown_field:
             wrong = unknown_field
-        sys.exit(_fail(problem_in_config(wrong, _config_file(argv)) or wrong))
+        problem = problem_with_number(wrong) or problem_in_config(wrong, _config_file(argv))
+        sys.exit(_fail(problem or wrong))
     except Exception as error:
         of_config = problem_in_config(error, _config_file(argv))
         if of_config is None or os.environ.get("LPD_JAX_TRACEBACK"):

@@ -204,7 +204,7 @@ def describe(hint: Any) -> str:
         return "a list" if items[-1] is Ellipsis else f"a list of {len(items)}"
     if dataclasses.is_dataclass(hint):
         return "a mapping of fields"
-    names = {float: "a finite float", type(None): "None"}
+    names = {float: "a finite float", bool: "True or False", type(None): "None"}
     return names.get(hint) or article(hint.__name__)
 
 

@@ -129,7 +129,8 @@ def test_closed_streams_stop_no_command_and_no_file_takes_their_numbers(tmp_path
     ("argument", "line"),
     [
         ("--seet=1", "Unknown command line flag 'seet'. Did you mean: seed ?"),
-        ("--seed=many", "flag --seed=many: invalid literal for int() with base 10: 'many'"),
+        ("--seed=many", "seed: got 'many', allowed is a whole number"),
+        ("--seed=1e6", "seed: got '1e6', allowed is a whole number, such as 1000000"),
         ("pictures", "argument 'pictures': allowed are options of the form --name=value"),
         ("--error=UserError('seed: got 1')", "seed: got 1"),
         ("--error=FileNotFoundError('no model')", "no model"),
