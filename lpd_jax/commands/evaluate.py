@@ -235,9 +235,8 @@ def check_saves_apart(folder: Any) -> None:
     if SAVE.value != "png" or not PICTURES.value or buckets.is_bucket(folder):
         return
     source = buckets.located("pictures", PICTURES.value)
-    if buckets.is_bucket(source):
-        return
-    if path_within(folder, source) is not None and source.is_dir():
+    is_folder = not buckets.is_bucket(source) and source.is_dir()
+    if is_folder and path_within(folder, source) is not None:
         raise UserError(
             f"output: got {shown_path(folder)}, in --pictures, allowed with save=png is elsewhere"
         )

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 CONFIG_FLAG = re.compile(r"--?config(?:=(?P<value>.*))?", re.DOTALL)
+HOME = re.compile("(^|^--?config=)~/")
 SECTION_FLAG = re.compile(r"--?(?:no)?config\.(\w+)\.\w")
 WITHOUT_FUNCTION = "has no attribute 'get_config'"
 
@@ -116,8 +117,14 @@ def config_first(argv: Sequence[str]) -> list[str]:
             break
         if match := CONFIG_FLAG.fullmatch(option):
             end = index + (2 if match["value"] is None else 1)
-            return [program, *options[index:end], *options[:index], *options[end:]]
+            config = [HOME.sub(expanded, part) for part in options[index:end]]
+            return [program, *config, *options[:index], *options[end:]]
     return list(argv)
+
+
+def expanded(found: re.Match) -> str:
+    """What HOME finds with the user's folder, which no shell fills in behind a "="."""
+    return f"{found[1]}{os.path.expanduser('~/')}"
 
 
 def sections_given(argv: Sequence[str]) -> list[str]:

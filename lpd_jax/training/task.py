@@ -30,6 +30,7 @@ from lpd_jax.models.order_mix import OrderMix, locality_mix
 from lpd_jax.models.tokenizer_loss import summarize_codes
 from lpd_jax.models.transformer_family import Family, LossFunction, TransformerConfig
 from lpd_jax.runtime.buckets import located
+from lpd_jax.runtime.config_fields import in_section
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
@@ -171,7 +172,8 @@ def token_task(
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
     check_clips(config, len(decoded) > 2)
     check_image_size(config.fid, config.generation.output_size or decoded[-2])
-    draw = make_sampler(model, config, tokenizer)
+    with in_section("generation", vars(config.generation)):
+        draw = make_sampler(model, config, tokenizer)
     generation = family.defaults().updated(vars(config.generation), "generation")
     plan = plan_for(model, tokenizer.config, generation, config.evaluation)
     judged = None if plan is None else planned_draw(plan, tokenizer)

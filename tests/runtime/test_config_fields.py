@@ -4,7 +4,13 @@ import dataclasses
 
 import pytest
 
-from lpd_jax.runtime.config_fields import check_rates, check_sizes, from_mapping, to_mapping
+from lpd_jax.runtime.config_fields import (
+    check_rates,
+    check_sizes,
+    from_mapping,
+    in_section,
+    to_mapping,
+)
 from lpd_jax.runtime.errors import UserError
 
 
@@ -101,3 +107,17 @@ def test_sizes_and_rates_are_named():
             UserError, match="^rate: got .*, allowed are numbers from 0 to below 1$"
         ):
             check_rates(Inner(rate), ("rate",))
+
+
+def test_an_error_about_a_field_of_a_section_has_its_full_name():
+    names = {"num_steps": 1, "grid_size": 2}
+    cases = {
+        "num_steps: got 40": "generation.num_steps: got 40",
+        "grid_size[1]: got 'x'": "generation.grid_size[1]: got 'x'",
+        "generation.num_steps: got 40": "generation.num_steps: got 40",
+        "tokenizer: missing": "tokenizer: missing",
+    }
+    for said, told in cases.items():
+        with pytest.raises(UserError) as error, in_section("generation", names):
+            raise UserError(said)
+        assert str(error.value) == told
