@@ -16,6 +16,8 @@ from lpd_jax.decoding.order_bank import load_or_make_bank
 from lpd_jax.decoding.schedule import make_schedule
 from lpd_jax.runtime import command_line
 from lpd_jax.runtime.arguments import parse_whole
+from lpd_jax.runtime.atomic_files import check_output_folder
+from lpd_jax.runtime.errors import UserError
 
 ORDER = flags.DEFINE_string("order", "locality", "raster, random, halton, locality or region.")
 HEIGHT = flags.DEFINE_integer("height", 16, "Rows of the token grid.")
@@ -39,6 +41,11 @@ def main() -> None:
     if GROUP_SIZES.value is not None:
         group_sizes = [parse_whole("group_sizes", text) for text in GROUP_SIZES.value]
     schedule = make_schedule(grid[0] * grid[1], NUM_STEPS.value, group_sizes)
+    for flag in ("proximity_threshold", "repulsion_threshold"):
+        if flags.FLAGS[flag].present and ORDER.value != "locality":
+            raise UserError(f"{flag}: given with order {ORDER.value}, allowed with locality alone")
+    if CACHE_DIR.value:
+        check_output_folder("cache_dir", CACHE_DIR.value)
     start = time.perf_counter()
     bank = load_or_make_bank(
         *(ORDER.value, grid, schedule, NUM_ORDERS.value, SEED.value),

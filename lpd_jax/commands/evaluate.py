@@ -25,7 +25,11 @@ from absl import flags, logging
 
 from lpd_jax.generation.choices import define_flags, read_flags
 from lpd_jax.runtime import buckets, command_line, processes
-from lpd_jax.runtime.atomic_files import check_output_file, check_output_folder
+from lpd_jax.runtime.atomic_files import (
+    check_output_file,
+    check_output_folder,
+    path_within,
+)
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import DEFAULT_MODEL, find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
@@ -209,7 +213,7 @@ def judge_pictures() -> None:
     suites_for(judge, SUITES.value)
     name = OUTPUT.value or default_folder(pictures, judge, SHARD.value)
     folder = check_output_folder("output", name)
-    check_apart(folder)
+    check_saves_apart(folder)
     originals = pictures.originals if isinstance(pictures, RebuiltPictures) else None
     reference = open_reference(REFERENCE.value, pictures, judge, originals, clips)
     record = evaluate(
@@ -226,14 +230,13 @@ def judge_pictures() -> None:
         print(f"wrote {folder / 'evaluation.json'}")
 
 
-def check_apart(folder: Any) -> None:
+def check_saves_apart(folder: Any) -> None:
     """Raises UserError where pictures that are kept would come among those that are judged."""
     if SAVE.value != "png" or not PICTURES.value or buckets.is_bucket(folder):
         return
     source = buckets.located("pictures", PICTURES.value)
-    if buckets.is_bucket(source):
-        return
-    if folder.resolve().is_relative_to(source.resolve()) and source.is_dir():
+    is_folder = not buckets.is_bucket(source) and source.is_dir()
+    if is_folder and path_within(folder, source) is not None:
         raise UserError(
             f"output: got {shown_path(folder)}, in --pictures, allowed with save=png is elsewhere"
         )

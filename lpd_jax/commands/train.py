@@ -43,7 +43,7 @@ def main() -> None:
             train(model, config, WORKDIR.value, profile)
     except FloatingPointError as error:
         program = os.path.basename(sys.argv[0])
-        sys.exit(f"{program}: {error}; the newest checkpoint is from before")
+        sys.exit(f"{program}: {error}")
 
 
 def run() -> None:

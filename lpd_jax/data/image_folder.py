@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from lpd_jax.data.data_config import DataConfig
 from lpd_jax.data.folder_walk import (
+    Walk,
     class_folders,
     folder_names,
     is_hidden,
@@ -19,6 +20,7 @@ from lpd_jax.data.folder_walk import (
     tell,
     walk_classes,
 )
+from lpd_jax.runtime.atomic_files import path_within
 from lpd_jax.runtime.buckets import is_bucket, located
 from lpd_jax.runtime.errors import UserError, listed, printable, shown, shown_path
 from lpd_jax.runtime.picture_files import endings, read_file
@@ -78,8 +80,9 @@ class FolderPictures:
         """
         self.root = located("data.path", root)
         if not self.root.is_dir():
+            unpacked = " (an archive has to be unpacked)" if self.root.exists() else ""
             raise UserError(
-                f"data.path: got {shown_path(root)}, allowed is a folder of class folders"
+                f"data.path: got {shown_path(root)}, allowed is a folder of class folders{unpacked}"
             )
         self.folder, part = self.find(split, own_name)
         trained_on = subfolder(self.root, train_name or "train")
@@ -92,6 +95,11 @@ class FolderPictures:
             rows = [i for i in range(len(self.files)) if (i in held_out) == (part == "validation")]
             self.files = [self.files[i] for i in rows]
             self.labels = [self.labels[i] for i in rows]
+            if not self.files:
+                raise UserError(
+                    f"data.path: got {shown_path(root)}, which holds a single file; allowed are 2 "
+                    f"{self.noun} or more, one of them for validation"
+                )
         names_of_all = "\n".join([*self.class_names, *self.files])
         digest = hashlib.sha256(names_of_all.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.description = f"folder {part or printable(self.folder.name)}, list of files {digest}"
@@ -106,7 +114,7 @@ class FolderPictures:
                 return folder, ""
         part, classes = own_name or split, class_folders(self.root)
         if not classes:
-            problem = "holds no folders"
+            problem = self.without_folders()
         elif class_folders(train := subfolder(self.root, "train")):
             problem = f"holds {train}, but no class folders in {shown(candidates[-1])}"
         elif all(map(is_of_split, classes)):
@@ -126,6 +134,16 @@ class FolderPictures:
             f"data.path, data.{split}_split: got {shown_path(self.root)}, which {problem}; allowed "
             "are folders 'train' and 'val' of class folders, or class folders alone with a split "
             f"of {', '.join(PARTS)}"
+        )
+
+    def without_folders(self) -> str:
+        """What is wrong with a root in which there are no folders."""
+        note_beside(walk := Walk({}, self.endings), self.root)
+        if not walk.beside:
+            return "holds no folders"
+        return (
+            f"holds {len(walk.beside)} {self.noun} and no folders; move them into one for each "
+            f"class, or all into {shown_path(self.root / 'all')}"
         )
 
     def list_files(self) -> tuple[list[str], list[int]]:
@@ -207,8 +225,8 @@ def check_apart(field: str, output: str | os.PathLike, config: DataConfig) -> No
     names = [config.train_split, config.validation_split, *SPLIT_FOLDERS["validation"], "train"]
     splits = [subfolder(root, name) for name in names if name]
     for folder in [split for split in splits if class_folders(split)] or [root]:
-        inside = os.path.relpath(os.path.realpath(located(field, output)), os.path.realpath(folder))
-        if inside.split(os.sep)[0] != os.pardir and not is_hidden(inside.replace(os.sep, "/")):
+        inside = path_within(located(field, output), folder)
+        if inside is not None and not is_hidden(inside):
             raise UserError(
                 f"{field}: got {shown_path(output)}, which would be a class of the data in "
                 f"{shown_path(folder)}; allowed is a folder outside of it"

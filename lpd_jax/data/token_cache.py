@@ -204,8 +204,11 @@ def open_token_cache(folder: str | os.PathLike) -> TokenSource:
     if not (where / INDEX_FILE).is_file():
         if (where / SETTINGS_FILE).is_file():
             problem = "which is unfinished; start the command that made it again, it goes on"
+        elif (where.parent / INDEX_FILE).is_file():
+            problem = f"but {where.parent} is the cache of one split; allowed is the folder above"
         else:
             problem = "which holds no token cache; allowed is what launch/cache_tokens.py writes"
+            problem += " with --split=validation" * (where.name == "validation")
         raise UserError(f"data.path: got {shown_path(folder)}, {problem}")
     index = read_json(where / INDEX_FILE, CacheIndex)
     place = kept_here(where) if is_bucket(where) else where

@@ -175,6 +175,15 @@ def _make_anew(temporary: Path) -> None:
     temporary.mkdir()
 
 
+def path_within(path: str | PathLike, folder: str | PathLike) -> str | None:
+    """Where below a folder a path lies, "." for the folder itself; None: outside of it.
+
+    By their real paths, with "/" between the parts; neither has to be there.
+    """
+    real, root = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return real.relative_to(root).as_posix() if real.is_relative_to(root) else None
+
+
 def remove_leftovers(path: str | PathLike) -> None:
     """Removes what killed processes left of `replacing_file(path)`."""
     path = Path(path)

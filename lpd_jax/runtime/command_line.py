@@ -19,19 +19,20 @@ from typing import NoReturn
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import ConfigDict, FrozenConfigDict, config_flags
+from ml_collections import ConfigDict, config_flags
 
 from lpd_jax.runtime import compilation_cache
 from lpd_jax.runtime.config_fields import check_known
 from lpd_jax.runtime.config_files import (
+    SectionsParser,
     config_file,
     config_first,
     problem_in_config,
     problem_with_path,
-    sections_given,
 )
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, one_line, shown
+from lpd_jax.runtime.flag_files import problem_with_number, with_flag_files
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
@@ -96,9 +97,18 @@ def run(
     absl_logging.use_absl_handler()
     prepare_streams()
     _show_warnings()
+    _read_flag_files()
     if "config" in flags.FLAGS:
         sys.argv = config_first(sys.argv)  # which ml_collections reads, too
     app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+def _read_flag_files() -> None:
+    """Puts what --flagfile names into its place; ends the process where that cannot be read."""
+    try:
+        sys.argv = with_flag_files(sys.argv)
+    except UserError as error:
+        sys.exit(_fail(error))
 
 
 def _show_warnings() -> None:
@@ -177,37 +187,14 @@ def define_config(help_text: str) -> flags.FlagHolder:
     Fields and sections that the file leaves to their defaults can be given too; who reads the
     config refuses names and types that it does not know.
     """
+    _read_flag_files()  # as ml_collections does here
     holder = config_flags.DEFINE_config_file(
         "config", None, help_text, lock_config=False, accept_new_attributes=True
     )
     flag = flags.FLAGS["config"]
-    flag.parser = _SectionsParser(flag.parser)
+    flag.parser = SectionsParser(flag.parser)
     flags.mark_flag_as_required("config")
     return holder
-
-
-class _SectionsParser(flags.ArgumentParser):
-    """Reads a config file, and adds the sections whose fields only the command line gives.
-
-    ml_collections takes new fields of the sections that are there.
-    """
-
-    def __init__(self, file_parser: flags.ArgumentParser):
-        self.file_parser = file_parser
-
-    def parse(self, argument: str) -> object:
-        config = self.file_parser.parse(argument)
-        if isinstance(config, Mapping | FrozenConfigDict):
-            config = ConfigDict(config)
-        if isinstance(config, ConfigDict):
-            config.unlock()  # new fields are for who reads it to refuse
-            for name in sections_given(sys.argv):
-                if name not in config:
-                    config[name] = ConfigDict()
-        return config
-
-    def flag_type(self) -> str:
-        return str(self.file_parser.flag_type())
 
 
 def _parse_flags(
@@ -242,7 +229,8 @@ def _parse_flags(
                 _check_config_fields(list(argv))
         except UserError as unknown_field:
             wrong = unknown_field
-        sys.exit(_fail(problem_in_config(wrong, _config_file(argv)) or wrong))
+        problem = problem_with_number(wrong) or problem_in_config(wrong, _config_file(argv))
+        sys.exit(_fail(problem or wrong))
     except Exception as error:
         of_config = problem_in_config(error, _config_file(argv))
         if of_config is None or os.environ.get("LPD_JAX_TRACEBACK"):

@@ -1,8 +1,10 @@
 """Typed, frozen dataclasses from plain mappings, with errors that name the field."""
 
+import contextlib
 import dataclasses
 import functools
 import operator
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -44,6 +46,20 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], path: str = "") -> T:
             allowed = describe(hints[name])
             raise UserError(f"{join(path, name)}: missing, allowed is {allowed}")
     return cls(**values)
+
+
+@contextlib.contextmanager
+def in_section(section: str, names: typing.Iterable[str]) -> typing.Iterator[None]:
+    """Inside, an error about a field of a section has its full name.
+
+    `num_steps` alone is that of the run, `generation.num_steps` how many steps draw a picture.
+    """
+    try:
+        yield
+    except UserError as error:
+        if re.split(r"\W", str(error), maxsplit=1)[0] in names:
+            raise UserError(f"{section}.{error}") from None
+        raise
 
 
 def later_field(default: Any) -> Any:
@@ -204,7 +220,7 @@ def describe(hint: Any) -> str:
         return "a list" if items[-1] is Ellipsis else f"a list of {len(items)}"
     if dataclasses.is_dataclass(hint):
         return "a mapping of fields"
-    names = {float: "a finite float", type(None): "None"}
+    names = {float: "a finite float", bool: "True or False", type(None): "None"}
     return names.get(hint) or article(hint.__name__)
 
 

@@ -2,15 +2,44 @@
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from absl import flags
+from ml_collections import ConfigDict, FrozenConfigDict
+
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 
 CONFIG_FLAG = re.compile(r"--?config(?:=(?P<value>.*))?", re.DOTALL)
+HOME = re.compile("(^|^--?config=)~/")
 SECTION_FLAG = re.compile(r"--?(?:no)?config\.(\w+)\.\w")
 WITHOUT_FUNCTION = "has no attribute 'get_config'"
+
+
+class SectionsParser(flags.ArgumentParser):
+    """Reads a config file, and adds the sections whose fields only the command line gives.
+
+    ml_collections takes new fields of the sections that are there.
+    """
+
+    def __init__(self, file_parser: flags.ArgumentParser):
+        self.file_parser = file_parser
+
+    def parse(self, argument: str) -> object:
+        config = self.file_parser.parse(argument)
+        if isinstance(config, Mapping | FrozenConfigDict):
+            config = ConfigDict(config)
+        if isinstance(config, ConfigDict):
+            config.unlock()  # new fields are for who reads it to refuse
+            for name in sections_given(sys.argv):
+                if name not in config:
+                    config[name] = ConfigDict()
+        return config
+
+    def flag_type(self) -> str:
+        return str(self.file_parser.flag_type())
 
 
 def config_fields(config: Any) -> dict[str, Any]:
@@ -88,8 +117,14 @@ def config_first(argv: Sequence[str]) -> list[str]:
             break
         if match := CONFIG_FLAG.fullmatch(option):
             end = index + (2 if match["value"] is None else 1)
-            return [program, *options[index:end], *options[:index], *options[end:]]
+            config = [HOME.sub(expanded, part) for part in options[index:end]]
+            return [program, *config, *options[:index], *options[end:]]
     return list(argv)
+
+
+def expanded(found: re.Match) -> str:
+    """What HOME finds with the user's folder, which no shell fills in behind a "="."""
+    return f"{found[1]}{os.path.expanduser('~/')}"
 
 
 def sections_given(argv: Sequence[str]) -> list[str]:

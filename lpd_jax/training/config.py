@@ -19,6 +19,7 @@ from lpd_jax.runtime.config_fields import (
     check_sizes,
     check_types,
     from_mapping,
+    in_section,
     later_field,
     to_mapping,
 )
@@ -123,7 +124,8 @@ def read_config(mapping: Mapping[str, Any]) -> tuple[Any, TrainConfig]:
         raise UserError("model: missing; it has no default")
     if not isinstance(mapping["model"], Mapping):
         raise UserError(f"model: got {shown(mapping['model'])}, allowed is a mapping of fields")
-    model = config_from_dict(mapping["model"])
+    with in_section("model", mapping["model"]):
+        model = config_from_dict(mapping["model"])
     rest = {name: value for name, value in mapping.items() if name != "model"}
     config = from_mapping(TrainConfig, rest)
     check_sizes(config, MOST)

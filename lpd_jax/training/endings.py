@@ -12,12 +12,19 @@ from lpd_jax.runtime.interrupts import Terminated, sigterm_interrupts
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.saved_runs import newest_step
 
+# The same command, which computes the same, stops at the same step.
+REMEDY = (
+    "with a lower --config.optimizer.learning_rate or --config.optimizer.clip_norm, or with "
+    "--config.compute.dtype=float32, it may get further"
+)
+
 
 @contextlib.contextmanager
 def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
     """Inside, whatever stops a run early is an error that names the newest checkpoint.
 
-    A failing disk is a `DiskError`, Ctrl-C a `KeyboardInterrupt`, SIGTERM or SIGHUP `Terminated`.
+    A failing disk is a `DiskError`, Ctrl-C a `KeyboardInterrupt`, SIGTERM or SIGHUP `Terminated`,
+    and a loss that is no number a `FloatingPointError`, which tells what may be changed, too.
     """
     checkpoints = absolute(workdir) / CHECKPOINTS_FOLDER
     try:
@@ -28,6 +35,9 @@ def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
         ended = DiskError(f"{error}; {goes_on_from(checkpoints, gone)}")
         ended.errno = error.errno
         raise ended from error
+    except FloatingPointError as error:
+        text = f"{error}; {goes_on_from(checkpoints)}, and {REMEDY}"
+        raise FloatingPointError(text) from None
     except Terminated as stop:
         text = f"stopped by {stop.number.name}; {goes_on_from(checkpoints)}"
         raise Terminated(text, stop.number) from None

@@ -28,7 +28,7 @@ from lpd_jax.training.config import TrainConfig, check_read, config_to_json
 from lpd_jax.training.endings import naming_the_newest
 from lpd_jax.training.health import check_health
 from lpd_jax.training.metric_writers import check_wandb, open_writers, was_judged
-from lpd_jax.training.optimizer import make_learning_rate, make_optimizer
+from lpd_jax.training.optimizer import make_learning_rate
 from lpd_jax.training.picture_judges import (
     PictureJudges,
     judge_pictures,
@@ -41,9 +41,9 @@ from lpd_jax.training.progress import Progress
 from lpd_jax.training.resume import check_same_learned
 from lpd_jax.training.run_record import record_start
 from lpd_jax.training.start import find_start
-from lpd_jax.training.task import Task, make_task
+from lpd_jax.training.task import Task, make_task, rule_of
 from lpd_jax.training.train_step import TrainState, abstract_state
-from lpd_jax.training.update_rule import UpdateRule, jit_step, one_optimizer
+from lpd_jax.training.update_rule import UpdateRule, jit_step
 from lpd_jax.training.utilization import training_flops
 from lpd_jax.training.validation import mean_metrics, validation_batch_size
 from lpd_jax.training.workdir import Workdir, write_data
@@ -100,26 +100,41 @@ def train(
         check_apart("workdir", place.path, config.data)
         stack.enter_context(place.sole_writer())
         start = find_start(model, config, place)
-        judges = open_judges(model, config, place.local)
-        learned = functools.partial(check_same_learned, start.saved, config.tokenizer, place.path)
-        task = make_task(model, config, place.local, place, learned)
-        rule = task.rule or one_optimizer_of(task, config)
-        init = fresh_state(model, rule)
-        needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
-        validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
-        batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
-        checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
-        checkpoints.needed = needed
-        stack.enter_context(contextlib.closing(checkpoints))
-        profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
-        judges = with_references(judges, config.data, place.local, task.judged_size)
-        place.push()  # it took long to measure
-        run = Run(config, task, rule, mesh, batches, checkpoints, profiler, judges)
+        run = open_run(model, config, mesh, place, start.saved, profile, stack)
         state = start_state(run, start.params)
-        progress = stack.enter_context(open_progress(run, place, int(state.step) + 1, start.notes))
-        for line in (*start.notes, describe(run, state, workdir)):
+        done = int(state.step)
+        notes = [*start.notes, *filter(None, [profile.past(done, config.num_steps)])]
+        progress = stack.enter_context(open_progress(run, place, done + 1, notes))
+        for line in (*notes, describe(run, state, workdir)):
             progress.line(line)
         return train_loop(state, run, progress)
+
+
+def open_run(
+    model: Any,
+    config: TrainConfig,
+    mesh: jax.sharding.Mesh,
+    place: Workdir,
+    saved: dict[str, Any] | None,
+    profile: ProfileWindow,
+    stack: contextlib.ExitStack,
+) -> Run:
+    """What a run is made of, closed by `stack`; `saved` is the config of what it goes on from."""
+    judges = open_judges(model, config, place.local)
+    learned = functools.partial(check_same_learned, saved, config.tokenizer, place.path)
+    task = make_task(model, config, place.local, place, learned)
+    rule = rule_of(task, config)
+    init = fresh_state(model, rule)
+    needed = check_two_fit(place.checkpoints, jax.eval_shape(init, random_key(config.seed)))
+    validation_batch_size(len(task.validation), config.batch_size, mesh)  # there is one
+    batches = stack.enter_context(contextlib.closing(open_batches(task, config, mesh)))
+    checkpoints = Checkpoints(place.checkpoints, config.keep_checkpoints, config.keep_every)
+    checkpoints.needed = needed
+    stack.enter_context(contextlib.closing(checkpoints))
+    profiler = stack.enter_context(contextlib.closing(Profiler(profile, place.local)))
+    judges = with_references(judges, config.data, place.local, task.judged_size)
+    place.push()  # it took long to measure
+    return Run(config, task, rule, mesh, batches, checkpoints, profiler, judges)
 
 
 def checked_mesh(model: Any, config: TrainConfig) -> jax.sharding.Mesh:
@@ -136,16 +151,6 @@ def checked_mesh(model: Any, config: TrainConfig) -> jax.sharding.Mesh:
 def fresh_state(model: Any, rule: UpdateRule) -> Callable[[jax.Array], TrainState]:
     """A function of a key that makes the state before the first step, of random weights."""
     return lambda key: rule.init(init_boxed(model, key), key)
-
-
-def one_optimizer_of(task: Task, config: TrainConfig) -> UpdateRule:
-    """How a task learns that does not say how."""
-    return one_optimizer(
-        task.training_loss,
-        make_optimizer(config.optimizer, config.num_steps),
-        config.compute.accumulate_steps,
-        config.ema_decay,
-    )
 
 
 def open_progress(run: Run, place: Workdir, first_step: int, notes: list[str]) -> Progress:

@@ -34,6 +34,19 @@ class ProfileWindow:
                 f"{num_steps}"
             )
 
+    def past(self, step: int, num_steps: int) -> str | None:
+        """A line where a run that goes on after `step` does not come to the window any more.
+
+        No error: a run that is stopped and started again has the same command each time.
+        """
+        if not 0 < self.first_step <= step:
+            return None
+        left = f"{step + 1} to {num_steps}" if step < num_steps else "none"
+        return (
+            f"profile_start: step {self.first_step} is past, and is not recorded now; steps to "
+            f"come: {left}"
+        )
+
 
 NO_PROFILE = ProfileWindow()
 

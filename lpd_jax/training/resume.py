@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "new_classes",
     "tokenizer",  # wherever it lies: `check_same_tokenizer` compares what it is
     "wandb_project",
+    "compute.dtype",  # parameters and their averages are float32 in either
     "compute.remat",
     "compute.attention",
     "compute.products",
@@ -37,6 +38,10 @@ FREE_FIELDS = (
     "data.num_threads",
     "optimizer.warmup_steps",  # both follow from how long, where a config leaves them to the data
     "optimizer.cosine_steps",
+    # What gets a run past a loss that was no number; `rate_jump` tells of another rate.
+    "optimizer.learning_rate",
+    "optimizer.final_learning_rate",
+    "optimizer.clip_norm",
     "optimizer.stop_grad_norm",
     "perceptual.weights",
     "perceptual.lpips_weights",
@@ -138,7 +143,7 @@ def rate_jump(config: TrainConfig, saved: dict[str, Any], step: int) -> str | No
         return None
     schedules = (
         f"num_steps {x.num_steps}, warmup_steps {x.optimizer.warmup_steps}, cosine_steps "
-        f"{x.optimizer.cosine_steps}"
+        f"{x.optimizer.cosine_steps}, learning_rate {x.optimizer.learning_rate:g}"
         for x in (before, config)
     )
     return (

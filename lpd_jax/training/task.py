@@ -30,13 +30,15 @@ from lpd_jax.models.order_mix import OrderMix, locality_mix
 from lpd_jax.models.tokenizer_loss import summarize_codes
 from lpd_jax.models.transformer_family import Family, LossFunction, TransformerConfig
 from lpd_jax.runtime.buckets import located
+from lpd_jax.runtime.config_fields import in_section
 from lpd_jax.runtime.errors import UserError
 from lpd_jax.runtime.mesh import fetch, spread
 from lpd_jax.runtime.random_keys import wrap_random_keys
 from lpd_jax.training.compute_config import check_for_tokenizer, loss_options
 from lpd_jax.training.config import TrainConfig, check_clips
+from lpd_jax.training.optimizer import make_optimizer
 from lpd_jax.training.tokenizer_updates import tokenizer_updates
-from lpd_jax.training.update_rule import UpdateRule
+from lpd_jax.training.update_rule import UpdateRule, one_optimizer
 from lpd_jax.weights.loading import Weights, load_weights
 from lpd_jax.weights.parameters import weights_digest
 
@@ -90,6 +92,16 @@ def make_task(
     if is_tokenizer(model):
         return tokenizer_task(model, config)
     return token_task(model, config, workdir, exchange, check_learned)
+
+
+def rule_of(task: Task, config: TrainConfig) -> UpdateRule:
+    """How a task learns: by one optimizer, where it has no rule of its own."""
+    return task.rule or one_optimizer(
+        task.training_loss,
+        make_optimizer(config.optimizer, config.num_steps),
+        config.compute.accumulate_steps,
+        config.ema_decay,
+    )
 
 
 def tokenizer_task(model: Any, config: TrainConfig) -> Task:
@@ -160,7 +172,8 @@ def token_task(
     decoded = tokenizer_of(tokenizer.config).size_of(model.grid_size)
     check_clips(config, len(decoded) > 2)
     check_image_size(config.fid, config.generation.output_size or decoded[-2])
-    draw = make_sampler(model, config, tokenizer)
+    with in_section("generation", vars(config.generation)):
+        draw = make_sampler(model, config, tokenizer)
     generation = family.defaults().updated(vars(config.generation), "generation")
     plan = plan_for(model, tokenizer.config, generation, config.evaluation)
     judged = None if plan is None else planned_draw(plan, tokenizer)

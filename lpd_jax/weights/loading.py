@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from lpd_jax.models.family import config_from_dict, family_of, is_tokenizer, transformer_of
-from lpd_jax.runtime.buckets import reachable
+from lpd_jax.runtime.buckets import is_bucket, reachable
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.runtime.random_keys import random_key
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
@@ -52,10 +52,18 @@ def load_weights(path: str, part: str, field: str) -> Weights:
         params, saved = saved_params(checkpoints)
         model = config_from_dict(saved["model"], f"{field}: {path}: model")
     else:
-        raise UserError(f"{field}: got {shown_path(path)}, which is neither; {allowed}")
+        hint = f", such as {shown_path(around)}" if (around := holder_of(folder)) else ""
+        raise UserError(f"{field}: got {shown_path(path)}, which is neither; {allowed}{hint}")
     if model is None or is_tokenizer(model) != (part == "tokenizer"):
         raise UserError(f"{field}: got {shown_path(path)}, which holds no {part}; {allowed}")
     return Weights(model, jax.tree.map(np.asarray, params))
+
+
+def holder_of(path: Any) -> str:
+    """The model directory or run that a path lies in, as a checkpoint does; "" for none."""
+    if is_bucket(path) or not path.exists():
+        return ""
+    return next((str(folder) for folder in path.parents if holds_a_model(folder)), "")
 
 
 def holds_run_of(part: str, checkpoints: Any) -> bool:

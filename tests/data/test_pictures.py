@@ -321,10 +321,26 @@ def test_a_folder_without_images_is_refused(tmp_path, make, fields, message):
     assert str(error.value).startswith("data.path") and "\n" not in str(error.value)
 
 
+def test_pictures_without_class_folders_are_told_where_to_go(tmp_path):
+    for number in range(3):
+        Image.fromarray(photos.pixels(0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "notes.txt").write_text("")
+    words = f"which holds 3 images and no folders; move them .* or all into '{tmp_path / 'all'}'"
+    with pytest.raises(ValueError, match=words):
+        open_images(folder_config(tmp_path), "train")
+
+
+def test_an_archive_is_told_to_be_unpacked(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="class folders .an archive has to be unpacked.$"):
+        open_images(folder_config(tmp_path / "photos.zip"), "train")
+
+
 def test_a_split_without_images_is_refused(tmp_path):
     (tmp_path / "ant").mkdir()
     Image.fromarray(photos.pixels(0)).save(tmp_path / "ant" / "0.png")  # one alone is for training
-    with pytest.raises(ValueError, match="^data: got folder validation, .* holds no images"):
+    words = "^data.path: got .*, which holds a single file; allowed are 2 images or more, one of"
+    with pytest.raises(ValueError, match=words):
         open_images(folder_config(tmp_path), "validation")
 
 

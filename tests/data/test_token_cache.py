@@ -401,6 +401,18 @@ def test_a_damaged_cache_is_named_when_it_is_opened(tmp_path, unbroken, harm, me
     assert "\n" not in str(error.value)
 
 
+def test_where_a_cache_is_missing_it_is_told_what_makes_it(tmp_path, unbroken):
+    (tmp_path / "train").mkdir()
+    for name, content in unbroken.items():
+        (tmp_path / "train" / name).write_bytes(content)
+    with pytest.raises(ValueError, match="what launch/cache_tokens.py writes with --split=valida"):
+        open_token_cache(tmp_path / "validation")
+    # `data.path` was given as the folder of one split.
+    words = f"^data.path: got .*, but {tmp_path / 'train'} is the cache of one split; allowed is"
+    with pytest.raises(ValueError, match=words):
+        open_token_cache(tmp_path / "train" / "train")
+
+
 def test_a_record_that_cannot_be_opened_is_not_called_damaged(tmp_path, unbroken):
     for name, content in unbroken.items():
         (tmp_path / name).write_bytes(content)

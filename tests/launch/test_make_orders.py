@@ -21,13 +21,16 @@ WRONG = [
     ("--num_steps=257", ["num_steps: got 257", "from 1 to 256"]),
     ("--order=rastre", ["order: got 'rastre'", "did you mean 'raster'"]),
     ("--group_sizes=1,two", ["group_sizes: got 'two'", "whole numbers"]),
+    (f"--cache_dir={SCRIPT}", ["cache_dir: got '", "make_orders.py is a file"]),
+    (f"--cache_dir={SCRIPT}/bank", ["cache_dir: got '", "make_orders.py is a file"]),
+    ("--order=halton --repulsion_threshold=1", ["repulsion_threshold: given with order halton"]),
     ("--width=0", ["grid: got (16, 0)", "from 1"]),
 ]
 
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
-    cases = [[option, "--cache_dir=bank"] for option, _ in WRONG]
+    cases = [["--cache_dir=bank", *options.split()] for options, _ in WRONG]
     return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
 
 

@@ -122,7 +122,9 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
     result = tiny.run_python("-c", script, "--config=toy.py", "--workdir=toy", cwd=folder)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        "train.py: step 4: loss is nan; training stops; the newest checkpoint is from before"
+        "train.py: step 4: loss is nan; training stops; no checkpoint is there yet: the same "
+        "command starts anew, and with a lower --config.optimizer.learning_rate or "
+        "--config.optimizer.clip_norm, or with --config.compute.dtype=float32, it may get further"
     )
     assert "Traceback" not in result.stderr
 
@@ -141,6 +143,9 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
         ("lpd", "--config.compute.dtype=int8", "compute.dtype: got 'int8', allowed are float32"),
         ("lpd", "--config.evalution.suites=adm", "evalution: got an unknown field, allowed are "),
         ("lpd", "--config.model.grid_size[0]=5", "config.model.grid_size[0]: got an unknown"),
+        # Not the steps of training.
+        ("lpd_ready", "--config.generation.num_steps=40", "generation.num_steps: got 40, allowed"),
+        ("lpd_ready", "--config.model.num_heads=3", "model.num_heads: got 3, allowed are divisors"),
         ("lpd_ready", "--config.model.num_classes=3", "model.num_classes: got 3, allowed is 12"),
     ],
 )

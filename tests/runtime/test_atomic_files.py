@@ -11,6 +11,7 @@ from lpd_jax.runtime import atomic_files
 from lpd_jax.runtime.atomic_files import (
     check_output_file,
     check_output_folder,
+    path_within,
     remove_leftovers,
     replacing_directory,
     replacing_file,
@@ -134,3 +135,12 @@ def test_threads_that_write_one_file_are_not_in_each_others_way(tmp_path):
         list(threads.map(write, ("one", "two")))
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() in ("one", "two")
+
+
+def test_where_below_a_folder_a_path_lies(tmp_path):
+    (tmp_path / "real" / "class").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    assert path_within(tmp_path / "link" / "class" / "new", tmp_path / "real") == "class/new"
+    assert path_within(tmp_path / "real", tmp_path / "link") == "."
+    assert path_within(tmp_path / "real2", tmp_path / "real") is None
+    assert path_within(tmp_path, tmp_path / "real") is None

@@ -7,7 +7,8 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from lpd_jax.runtime.command_line import _SectionsParser, one_line
+from lpd_jax.runtime.command_line import one_line
+from lpd_jax.runtime.config_files import SectionsParser
 from tests import tiny
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -128,7 +129,8 @@ def test_closed_streams_stop_no_command_and_no_file_takes_their_numbers(tmp_path
     ("argument", "line"),
     [
         ("--seet=1", "Unknown command line flag 'seet'. Did you mean: seed ?"),
-        ("--seed=many", "flag --seed=many: invalid literal for int() with base 10: 'many'"),
+        ("--seed=many", "seed: got 'many', allowed is a whole number"),
+        ("--seed=1e6", "seed: got '1e6', allowed is a whole number, such as 1000000"),
         ("pictures", "argument 'pictures': allowed are options of the form --name=value"),
         ("--error=UserError('seed: got 1')", "seed: got 1"),
         ("--error=FileNotFoundError('no model')", "no model"),
@@ -188,7 +190,7 @@ def test_a_long_argument_gives_a_line_that_a_person_can_read(script, argument):
 @pytest.mark.parametrize("kind", [dict, ConfigDict, FrozenConfigDict])
 def test_a_config_of_any_kind_takes_fields_and_sections_that_it_lacks(monkeypatch, kind):
     monkeypatch.setattr(sys, "argv", ["tool.py", "--config=a.py", "--config.every.log=1"])
-    parser = _SectionsParser(flags.ArgumentParser())
+    parser = SectionsParser(flags.ArgumentParser())
     parser.file_parser.parse = lambda _: kind({"model": {"width": 8}})
     config = parser.parse("a.py")
     config.every.log, config.model.width = 1, 9
@@ -297,3 +299,31 @@ def test_a_config_file_that_cannot_be_run_is_one_line(tmp_path):
         2,
         "train.py: config: got 'mine.py', which fails in line 1: SyntaxError: invalid syntax\n",
     )
+
+
+def test_options_may_stand_in_a_file(script):
+    """Fields of a config, too, which ml_collections looks for among the arguments alone."""
+    config = script.with_name("config.py")
+    inner, outer = (script.with_name(name) for name in ("inner.txt", "outer.txt"))
+    inner.write_text("--config.model.width=deep\n")
+    outer.write_text(f"# mine\n--seed=4\n--config={config}\n--config.model.depth=3\n")
+    result = run_script(script, f"--flagfile={outer}")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "seed 4\n", "")
+    result = run_script(script, f"--flagfile={inner}", f"--flagfile={outer}")
+    assert result.returncode == 2 and "config.model.width" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "Unable to open flagfile: [Errno 2] No such file or directory"),
+        (b"\x89PNG", "'utf-8' codec can't decode byte 0x89"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_read_is_one_line(tmp_path, content, problem):
+    if content is not None:
+        (tmp_path / "options").write_bytes(content)
+    script = tiny.REPOSITORY / "launch" / "train.py"
+    run = tiny.run_python(script, f"--flagfile={tmp_path / 'options'}", cwd=tmp_path)
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert run.stderr.startswith("train.py: flagfile: ") and problem in run.stderr

@@ -4,7 +4,13 @@ import dataclasses
 
 import pytest
 
-from lpd_jax.runtime.config_fields import check_rates, check_sizes, from_mapping, to_mapping
+from lpd_jax.runtime.config_fields import (
+    check_rates,
+    check_sizes,
+    from_mapping,
+    in_section,
+    to_mapping,
+)
 from lpd_jax.runtime.errors import UserError
 
 
@@ -72,7 +78,7 @@ def test_every_type_of_a_union_is_read(fields):
         ({"inner": 3}, "inner: got 3, allowed is a mapping of fields"),
         ({"inner": {"rate": "x"}}, "inner.rate: got 'x', allowed is a finite float"),
         ({"inner": {"rate": float("nan")}}, "inner.rate: got nan, allowed is a finite float"),
-        ({"inner": {"on": 1}}, "inner.on: got 1, allowed is a bool"),
+        ({"inner": {"on": 1}}, "inner.on: got 1, allowed is True or False"),
         ({"grid": [4]}, "grid: got [4], allowed is a list of 2"),
         ({"grid": 4}, "grid: got 4, allowed is a list"),
         ({"grid": [4, "a"]}, "grid[1]: got 'a', allowed is an int"),
@@ -101,3 +107,17 @@ def test_sizes_and_rates_are_named():
             UserError, match="^rate: got .*, allowed are numbers from 0 to below 1$"
         ):
             check_rates(Inner(rate), ("rate",))
+
+
+def test_an_error_about_a_field_of_a_section_has_its_full_name():
+    names = {"num_steps": 1, "grid_size": 2}
+    cases = {
+        "num_steps: got 40": "generation.num_steps: got 40",
+        "grid_size[1]: got 'x'": "generation.grid_size[1]: got 'x'",
+        "generation.num_steps: got 40": "generation.num_steps: got 40",
+        "tokenizer: missing": "tokenizer: missing",
+    }
+    for said, told in cases.items():
+        with pytest.raises(UserError) as error, in_section("generation", names):
+            raise UserError(said)
+        assert str(error.value) == told

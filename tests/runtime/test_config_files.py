@@ -96,6 +96,17 @@ def test_the_file_may_stand_behind_its_fields(option):
     assert config_first(want) == want
 
 
+def test_a_file_may_lie_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert config_first(["train.py", "--config=~/a.py:b", "--workdir=~/run"]) == [
+        *("train.py", "--config=/home/me/a.py:b", "--workdir=~/run"),
+    ]
+    argv = ["train.py", "--config", "~/a.py"]
+    assert config_first(argv) == [*argv[:2], "/home/me/a.py"]
+    for file in ("a~/b.py", "~me.py"):
+        assert config_first(["train.py", f"--config={file}"])[1] == f"--config={file}"
+
+
 def test_without_a_file_or_behind_the_last_option_all_stay_where_they_are():
     for argv in (["train.py"], ["train.py", "--config.seed=1"], ["train.py", "--", "--config=a"]):
         assert config_first(argv) == argv

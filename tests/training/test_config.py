@@ -63,7 +63,7 @@ def test_the_configs_of_the_repository_are_complete(path):
         ),
         (
             {"model": LPD | {"grid_size": [4] * 4}},
-            "grid_size: got (4, 4, 4, 4), allowed is (height",
+            "model.grid_size: got (4, 4, 4, 4), allowed is (height",
         ),
         ({"model": LPD | {"grid_size": [4, 0.5]}}, "model.grid_size[1]: got 0.5, allowed is an "),
         ({"model": 3}, "model: got 3, allowed is a mapping of fields"),

@@ -2,7 +2,9 @@
 
 import pytest
 
+from lpd_jax.training import train
 from lpd_jax.training.profiling import NO_PROFILE, Profiler, ProfileWindow
+from tests.training import toy
 
 
 @pytest.fixture
@@ -49,3 +51,26 @@ def test_a_window_after_the_last_step_is_refused():
     NO_PROFILE.check_within(5)
     with pytest.raises(ValueError, match="^profile_start: got 6, allowed are the steps of the run"):
         ProfileWindow(6, 1).check_within(5)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "line"),
+    [
+        (3, 0, None),
+        (3, 2, None),
+        (3, 3, "profile_start: step 3 is past, and is not recorded now; steps to come: 4 to 9"),
+        (3, 9, "profile_start: step 3 is past, and is not recorded now; steps to come: none"),
+    ],
+)
+def test_a_window_before_what_a_run_goes_on_with_is_told(first, step, line):
+    assert ProfileWindow(first, 1).past(step, 9) == line
+    assert NO_PROFILE.past(step, 9) is None
+
+
+def test_a_run_that_goes_on_behind_the_window_says_so(tmp_path, monkeypatch, capsys):
+    toy.install(monkeypatch)
+    train(toy.MODEL, toy.config(1), tmp_path)
+    assert "profile_start" not in capsys.readouterr().out
+    train(toy.MODEL, toy.config(2), tmp_path, ProfileWindow(1, 1))
+    assert capsys.readouterr().out.startswith("profile_start: step 1 is past, and is not recorded")
+    assert not (tmp_path / "profile").exists()

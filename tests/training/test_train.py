@@ -14,6 +14,7 @@ from lpd_jax.runtime.locks import writing_to
 from lpd_jax.runtime.mesh import MeshConfig, make_mesh
 from lpd_jax.training import loop as train_module
 from lpd_jax.training import start
+from lpd_jax.training.compute_config import ComputeConfig
 from lpd_jax.training.config import EveryConfig, config_to_json
 from lpd_jax.training.loop import due, train
 from lpd_jax.training.optimizer import OptimizerConfig
@@ -154,14 +155,17 @@ def test_a_longer_run_says_where_its_learning_rate_jumps(tmp_path, capsys):
     assert "num_steps" not in capsys.readouterr().out
     train(toy.MODEL, toy.config(4, optimizer=falling), tmp_path)
     assert capsys.readouterr().out.splitlines()[0] == (
-        "num_steps 2, warmup_steps 1, cosine_steps 1 before, num_steps 4, warmup_steps 1, "
-        "cosine_steps 1 now: after step 2 the learning rate goes from 1e-05 to 0.1; a new workdir "
-        "with init_from would start a schedule of its own"
+        "num_steps 2, warmup_steps 1, cosine_steps 1, learning_rate 0.1 before, num_steps 4, "
+        "warmup_steps 1, cosine_steps 1, learning_rate 0.1 now: after step 2 the learning rate "
+        "goes from 1e-05 to 0.1; a new workdir with init_from would start a schedule of its own"
     )
     # So does one whose cosine is the rest, however long that is.
     longer = dataclasses.replace(falling, warmup_steps=2, cosine_steps=4)
     train(toy.MODEL, toy.config(6, optimizer=longer), tmp_path)
-    assert "warmup_steps 2, cosine_steps 4 now: after step 4" in capsys.readouterr().out
+    assert (
+        "warmup_steps 2, cosine_steps 4, learning_rate 0.1 now: after step 4"
+        in capsys.readouterr().out
+    )
     # A constant rate goes on as it was.
     train(toy.MODEL, toy.config(1), tmp_path / "constant")
     train(toy.MODEL, toy.config(2), tmp_path / "constant")
@@ -214,9 +218,28 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(tmp_path, mon
     toy.install(monkeypatch, loss=toy.failing_loss)
     rate = OptimizerConfig(learning_rate=1.0, final_learning_rate=1.0, weight_decay=0.0)
     config = toy.config(9, optimizer=rate, every=dataclasses.replace(toy.NEVER, save=1))
-    with pytest.raises(FloatingPointError, match="^step 4: loss is nan"):
+    words = "^step 4: loss is nan; training stops; the same command goes on from step 3, and with"
+    with pytest.raises(FloatingPointError, match=words):
         train(toy.MODEL, config, tmp_path)
     assert newest_step(tmp_path / "checkpoints") == 3
+
+
+def test_what_stopped_at_no_number_goes_on_more_gently_in_the_same_workdir(
+    tmp_path, monkeypatch, capsys
+):
+    toy.install(monkeypatch, loss=toy.failing_loss)
+    rate = OptimizerConfig(learning_rate=1.0, final_learning_rate=1.0, weight_decay=0.0)
+    config = toy.config(6, optimizer=rate, every=dataclasses.replace(toy.NEVER, save=2))
+    with pytest.raises(FloatingPointError, match="goes on from step 2, and with a lower"):
+        train(toy.MODEL, config, tmp_path)
+    gentle = dataclasses.replace(
+        rate, learning_rate=0.01, final_learning_rate=0.01, clip_norm=0.5, stop_grad_norm=9.0
+    )
+    compute = ComputeConfig(dtype="bfloat16")
+    config = dataclasses.replace(config, optimizer=gentle, compute=compute)
+    assert int(train(toy.MODEL, config, tmp_path).step) == 6
+    line = "learning_rate 0.01 now: after step 2 the learning rate goes from 1 to 0.01"
+    assert line in capsys.readouterr().out
 
 
 def test_what_a_run_writes(tmp_path, capfd):

@@ -45,6 +45,21 @@ def test_a_run_and_a_model_directory_are_read_alike(directory, workdir):
     assert load_weights(directory, "tokenizer", "tokenizer").config == tiny.VQ
 
 
+@pytest.mark.parametrize("inside", ["checkpoints", "checkpoints/1"])
+def test_of_a_path_inside_of_a_run_the_run_is_named(workdir, inside):
+    path = pathlib.Path(workdir) / inside
+    words = f"^init_from: got '{path}', which is neither; .*, such as '{workdir}'$"
+    with pytest.raises(UserError, match=words):
+        load_weights(str(path), "transformer", "init_from")
+
+
+def test_of_a_file_of_a_model_directory_the_directory_is_named(directory):
+    with pytest.raises(UserError, match=f"which is neither; .*, such as '{directory}'$"):
+        load_weights(f"{directory}/tokenizer.safetensors", "tokenizer", "tokenizer")
+    with pytest.raises(UserError, match="holds a tokenizer$"):
+        load_weights(f"{directory}/nowhere", "tokenizer", "tokenizer")
+
+
 def test_a_bundled_model_is_found_by_its_name_wherever_a_command_starts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clips").mkdir()  # somebody's data
