@@ -81,7 +81,8 @@ class Pipeline(Edits):
     def from_pretrained(cls, name_or_dir: str | PathLike = DEFAULT_MODEL) -> "Pipeline":
         """Loads a bundled or published model by name, a directory by path, or "owner/name".
 
-        huggingface_hub fetches the last; weights that were published are converted once.
+        huggingface_hub fetches the last, or "owner/name@v1" of a branch, tag or commit. Weights
+        that were published are converted once.
 
         Raises:
             FileNotFoundError, UserError: one line naming what is missing, damaged or of another

@@ -40,12 +40,12 @@ def tell_on_standard_error(line: str) -> None:
 
 
 def fetch_model(name: str, tell: Tell = tell_on_standard_error) -> Path:
-    """The model directory of a name of `PUBLISHED`, or of a repository "owner/name" that holds one.
+    """The model directory of a name of `PUBLISHED`, or of a repository that holds one.
 
     Published weights are converted once, into the user's cache folder.
 
     Args:
-        name: what the user asked for.
+        name: what the user asked for; "owner/name" of a repository, or "owner/name@revision".
         tell: called with a line about what takes time.
 
     Raises:
@@ -60,14 +60,16 @@ def fetch_directory(name: str) -> Path:
     """The folder that a repository's model directory was downloaded to, now or before."""
     hub = import_hub(name, "")
     # Other libraries have files of these names, too: gigabytes are fetched of ours alone.
-    config = Path(ask(name, "", lambda: hub.hf_hub_download(name, CONFIG_FILE)))
+    repository, _, revision = name.partition("@")
+    wanted = {"revision": revision or None}
+    config = Path(ask(name, "", lambda: hub.hf_hub_download(repository, CONFIG_FILE, **wanted)))
     if not is_of_directory(config):
         raise UserError(
             f"model: got {shown(name)}, whose {CONFIG_FILE} is that of another library; allowed "
             "are repositories of model directories, as launch/export.py and convert.py make them"
         )
     options = {"revision": config.parent.name, "allow_patterns": [CONFIG_FILE, *WEIGHTS]}
-    return Path(ask(name, "", lambda: hub.snapshot_download(name, **options)))
+    return Path(ask(name, "", lambda: hub.snapshot_download(repository, **options)))
 
 
 def is_of_directory(config: Path) -> bool:

@@ -24,7 +24,7 @@ DEFAULT_MODEL = "avatars12"
 ALLOWED = "the name of a bundled model, a model directory or owner/name of the Hugging Face hub"
 # Of the hub, as a browser shows it.
 PAGE = re.compile(r"(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)|hf:/)/([\w.-]+/[\w.-]+)")
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # "owner/name"
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # "owner/name@revision"
 
 
 def bundled_folder(name: str) -> Any:
@@ -46,8 +46,9 @@ def holds_a_model(folder: Any) -> bool:
 def find_model_directory(name_or_dir: str | PathLike) -> Any:
     """The folder of a bundled or published model's name, of a path, or of a repository of the hub.
 
-    A folder that exists is taken before a repository of that name, and before a published model
-    where it holds one: an evaluation may have its model's name. A bucket's is an `epath`.
+    Behind a repository may stand a branch, a tag or a commit of it, "owner/name@v1". A folder that
+    exists is taken before a repository of that name, and before a published model where it holds
+    one: an evaluation may have its model's name. A bucket's is an `epath`.
 
     Raises:
         FileNotFoundError: none of them; names the bundled models.

@@ -25,8 +25,8 @@ def asked(monkeypatch, model, tmp_path):
     """What the hub was asked for; it has one repository, and is reached from an empty folder."""
     asked = []
 
-    def hf_hub_download(name, file):
-        asked.append((name, file))
+    def hf_hub_download(name, file, revision):
+        asked.append((name, file if revision is None else f"{file}@{revision}"))
         if name != NAME:
             raise OSError("offline: cannot reach the hub\nand a page of advice")
         return str(model / file)
@@ -52,6 +52,13 @@ def test_a_repository_is_fetched_and_loaded(asked, model):
     assert fetched.class_names == tiny.CLASS_NAMES
     local = Pipeline.from_pretrained(model)
     np.testing.assert_array_equal(fetched.request(0).order, local.request(0).order)
+
+
+@pytest.mark.parametrize("revision", ["v1.0", "refs/pr/3", "0a1b2c3"])
+def test_a_revision_of_a_repository_is_fetched(asked, model, revision):
+    assert find_model_directory(f"{NAME}@{revision}") == model
+    assert asked[0] == (NAME, f"config.json@{revision}")
+    assert asked[1][0] == NAME and asked[1][1]["revision"] == "downloaded"
 
 
 def test_of_another_librarys_repository_nothing_but_the_config_is_fetched(asked, model):
