@@ -78,7 +78,7 @@ def test_parts_draw_the_same(parallel, monkeypatch):
     (cut_tokens_BN, cut_logits_BNV), more = draw(unseen_bytes=1.0)
     assert more > few
     np.testing.assert_array_equal(cut_tokens_BN, tokens_BN)
-    np.testing.assert_allclose(cut_logits_BNV, logits_BNV, atol=1e-5)
+    np.testing.assert_allclose(cut_logits_BNV, logits_BNV, rtol=1e-5, atol=1e-5)
 
 
 def test_a_slot_is_as_large_as_all_layers_of_the_batch():
