@@ -121,7 +121,9 @@ def edit_facts(command: str) -> dict[str, Any]:
     """What was painted where, and in what, as the options say it; of files their names alone."""
     own = OUTPAINT if command == "outpaint" else INPAINT
     names = ("bundled", "input", "crop", *JOINING, *own)
-    given = {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].present}
+    given: dict[str, Any] = {
+        name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].present
+    }
     if "input" in given:
         given["input"] = [os.path.basename(path) for path in given["input"]]
     else:
