@@ -35,6 +35,7 @@ from lpd_jax.runtime.errors import UserError, one_line, shown
 from lpd_jax.runtime.flag_files import problem_with_number, with_flag_files
 from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
+from lpd_jax.runtime.memory_faults import full_memory
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
 
 flags.disclaim_key_flags()  # --config is a flag of the command that asks for it: --help shows it
@@ -44,7 +45,6 @@ USAGE_EXIT_CODE = 2
 LONGEST_FLAG = 200  # letters of an option's name
 SIGNALLED_EXIT_CODE = 128  # and the number of the signal, as shells count
 HOSTS_FLAG = "coordinator_address"  # of commands that run in several processes at once
-FULL_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_OF_MEMORY|[Oo]ut of memory")
 SCRIPT = re.compile(r"python launch/(\w+)\.py")
 PROGRAMS = {"app": "page"}  # of scripts whose program has another name
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
@@ -87,7 +87,7 @@ def run(
         except KeyboardInterrupt as stop:
             _leave(stop)
         except (RuntimeError, AssertionError, MemoryError) as error:
-            known = _full_memory(error) or _missing_backend()
+            known = full_memory(error) or _missing_backend()
             if known is None or os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(known)
@@ -143,16 +143,6 @@ def _show_in_help(module: str) -> None:
 def program_of(script: str) -> str:
     """What launch/SCRIPT.py is called once it is installed."""
     return "lpd-" + PROGRAMS.get(script, script).replace("_", "-")
-
-
-def _full_memory(error: Exception) -> DiskError | None:
-    """What is wrong where the memory of the machine, or of its device, does not suffice."""
-    if not isinstance(error, MemoryError) and not FULL_MEMORY.search(str(error)):
-        return None
-    return DiskError(
-        f"memory: there is not enough of it ({one_line(error)}); a smaller batch size, fewer "
-        "pixels or a smaller model take less"
-    )
 
 
 def _missing_backend() -> UserError | None:
