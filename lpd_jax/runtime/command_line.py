@@ -33,7 +33,7 @@ from lpd_jax.runtime.config_files import (
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, one_line, shown
 from lpd_jax.runtime.flag_files import problem_with_number, with_flag_files
-from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
+from lpd_jax.runtime.interrupts import STOPPING, send_lost_again, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
 from lpd_jax.runtime.memory_faults import full_memory
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
@@ -93,6 +93,7 @@ def run(
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
+    send_lost_again()
     # Removes a second handler, of a library that logged on import; before the streams may change.
     absl_logging.use_absl_handler()
     prepare_streams()

@@ -27,8 +27,8 @@ def naming_the_newest(workdir: str | os.PathLike) -> Iterator[None]:
     """Inside, whatever stops a run early is an error that names the newest checkpoint.
 
     A failing disk is a `DiskError`, Ctrl-C a `KeyboardInterrupt`, SIGTERM or SIGHUP `Terminated`.
-    A full memory is `FullMemoryError`, and a loss that is no number a `FloatingPointError`: these tell
-    what may be changed, too.
+    A full memory is `FullMemoryError`, and a loss that is no number a `FloatingPointError`: these
+    tell what may be changed, too.
     """
     checkpoints = absolute(workdir) / CHECKPOINTS_FOLDER
     try:
