@@ -83,7 +83,7 @@ def run(
         except (UserError, OSError) as error:
             if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
-            return _fail(error)
+            return _fail(_gone_folder(error) or error)
         except KeyboardInterrupt as stop:
             _leave(stop)
         except (RuntimeError, AssertionError, MemoryError) as error:
@@ -144,6 +144,20 @@ def _show_in_help(module: str) -> None:
 def program_of(script: str) -> str:
     """What launch/SCRIPT.py is called once it is installed."""
     return "lpd-" + PROGRAMS.get(script, script).replace("_", "-")
+
+
+def _gone_folder(error: Exception) -> UserError | None:
+    """What is wrong where a shell stands in a folder that was removed."""
+    if not isinstance(error, FileNotFoundError) or error.filename is not None:
+        return None
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return UserError(
+            "current folder: it was removed; allowed is to start where there is one, `cd .` where "
+            "it was made anew, or to give full paths"
+        )
+    return None
 
 
 def _missing_backend() -> UserError | None:
