@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
 import tempfile
@@ -44,7 +45,8 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
     for parent in (file.parent, folder):
         if not parent.is_dir():
             raise UserError(
-                f"{name}: got {shown_path(file)}, but the folder {parent} does not exist"
+                f"{name}: got {shown_path(file)}, but the folder {parent} does not exist; "
+                f"`mkdir -p {shlex.quote(str(parent))}` makes it"
             )
     longest = os.pathconf(file.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if len(os.fsencode(file.name)) > longest:

@@ -111,7 +111,8 @@ def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path):
 
 def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "gone" / "b")
-    with pytest.raises(ValueError, match="^output: got .*, but the folder .*gone does not exist"):
+    words = "^output: got .*, but the folder .*gone does not exist; `mkdir -p .*gone` makes it$"
+    with pytest.raises(ValueError, match=words):
         check_output_file("output", tmp_path / "a")
     with pytest.raises(ValueError, match="^output: got .*, but .*a is a link to nothing"):
         check_output_folder("output", tmp_path / "a")
