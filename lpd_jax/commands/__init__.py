@@ -31,3 +31,7 @@ except ValueError as error:
         raise
     print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
     sys.exit(2)
+
+from lpd_jax.runtime.interrupts import send_lost_again  # noqa: E402 - after JAX, which it imports
+
+send_lost_again()

@@ -7,10 +7,10 @@
 
 Without --input it edits validation pictures of the bundled dataset, a hundred of each class. What
 else is left out is what the model was made for. A comparison (original, kept, edited) is written
-beside.
+beside. PNG files say in a text chunk, "lpd_jax", how they were made.
 """
 
-import itertools
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +22,12 @@ from absl import flags
 from lpd_jax import bundled, images
 from lpd_jax.generation import inpaint, outpaint
 from lpd_jax.generation.choices import define_flags, read_flags
+from lpd_jax.generation.comparison import comparison
 from lpd_jax.generation.crops import Crop
 from lpd_jax.generation.masks import box_mask, check_one_of, light_parts
 from lpd_jax.generation.model_help import model_help
-from lpd_jax.generation.request import names_of, resolve_labels
+from lpd_jax.generation.picture_sinks import describe_picture
+from lpd_jax.generation.request import make_request, names_of, resolve_labels
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.pipeline import Pipeline
 from lpd_jax.runtime import command_line
@@ -34,7 +36,7 @@ from lpd_jax.runtime.atomic_files import check_output_file, real_path
 from lpd_jax.runtime.buckets import located
 from lpd_jax.runtime.errors import UserError, shown, shown_path
 from lpd_jax.weights.hub import BUNDLED_MODELS, DEFAULT_MODEL, find_model_directory
-from lpd_jax.weights.model_directory import read_directory_config
+from lpd_jax.weights.model_directory import directory_digest, read_directory_config
 
 COMMANDS = ("inpaint", "class", "outpaint")
 INPAINT = ("mask", "box", "ignore_hidden")
@@ -67,19 +69,27 @@ flags.DEFINE_integer("seam", None, "Pixels over which new and old blend. Default
 OUTPUT = flags.DEFINE_string("output", "lpd_edited.png", "Edited picture; many are numbered.")
 COMPARISON = flags.DEFINE_string("comparison", "lpd_comparison.png", "The comparison to write.")
 
-HIDDEN = 160  # grey of what the comparison hides
-
 
 def main(command: str) -> None:
     outputs = checked_outputs()
     directory = find_model_directory(MODEL.value)
     config = read_directory_config(directory)
+    inpaint.check_can_edit(config, f"model: got {shown(MODEL.value)},")
     transformer, tokenizer = config.need("transformer"), config.need("tokenizer")
     size = list(tokenizer_of(tokenizer).size_of(transformer.grid_size))
     pictures, crops, labels = read_pictures(command, size)
     labels_B = resolve_labels(labels, transformer.num_classes, config.class_names)
     options = read_options(command, crops)
     paths = edited_files(outputs, max(len(pictures), len(labels_B)))
+    # Also checks how to draw, before the weights are read.
+    request = make_request(config, np.resize(labels_B, len(paths)), **read_flags(CHOICES))
+    request = inpaint.as_drawn(request)
+    facts = {
+        "model": MODEL.value,
+        "weights": directory_digest(directory),
+        "class_names": config.class_names,
+        "edit": edit_facts(command),
+    }
     if INPUT.value is not None and MODEL.value in BUNDLED_MODELS:
         styles = len(config.class_names)
         print(
@@ -100,7 +110,29 @@ def main(command: str) -> None:
     )
     names = names_of(labels_B, pipe.class_names)
     grid = comparison(command, pictures, edited, names)
-    write_outputs(paths, outputs["comparison"], edited, grid)
+    for i, (path, picture_HWC) in enumerate(zip(paths, edited.images_BHWC, strict=True)):
+        images.save_png(path, picture_HWC, describe_picture(request, i, facts))
+    images.save_png(outputs["comparison"], grid, describe_picture(request, None, facts))
+    for path in (*paths, outputs["comparison"]):
+        print(f"wrote {path}")
+
+
+def edit_facts(command: str) -> dict[str, Any]:
+    """What was painted where, and in what, as the options say it; of files their names alone."""
+    own = OUTPAINT if command == "outpaint" else INPAINT
+    names = ("bundled", "input", "crop", *JOINING, *own)
+    given: dict[str, Any] = {
+        name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].present
+    }
+    if "input" in given:
+        given["input"] = [os.path.basename(path) for path in given["input"]]
+    else:
+        given["bundled"] = BUNDLED.value
+    if "mask" in given:
+        given["mask"] = os.path.basename(given["mask"])
+    if "box" in given:
+        given["box"] = [parse_whole("box", text) for text in given["box"]]
+    return {"command": command} | given
 
 
 def checked_outputs() -> dict[str, Path]:
@@ -260,30 +292,6 @@ def cropped_boxes(box: list[int], crops: list[Crop]) -> np.ndarray:
             f"{','.join(map(str, new))} of the {crop.size}x{crop.size} that the model sees"
         )
     return np.stack([box_mask(x, (c.size, c.size)) for c, x in zip(crops, boxes, strict=True)])
-
-
-def comparison(
-    command: str, pictures: np.ndarray, edited: inpaint.Edited, names: list[str]
-) -> np.ndarray:
-    """Rows of originals, of what of them was kept, and of what came of it; one column each."""
-    count = len(edited.images_BHWC)
-    rows, titles = [], []
-    if command != "outpaint":  # there the original is what was kept
-        rows, titles = [np.resize(pictures, edited.images_BHWC.shape)], ["original"] * count
-    hidden_BHW1 = edited.mask_BHW[..., None]
-    rows += [np.where(hidden_BHW1, np.uint8(HIDDEN), edited.images_BHWC), edited.images_BHWC]
-    titles += ["kept"] * count + list(itertools.islice(itertools.cycle(names), count))
-    return images.labelled_grid(np.concatenate(rows), titles, columns=count)
-
-
-def write_outputs(
-    paths: list[Path], compared: Path, edited: inpaint.Edited, grid: np.ndarray
-) -> None:
-    for path, picture_HWC in zip(paths, edited.images_BHWC, strict=True):
-        images.save_png(path, picture_HWC)
-    images.save_png(compared, grid)
-    for path in (*paths, compared):
-        print(f"wrote {path}")
 
 
 def run() -> None:

@@ -49,6 +49,11 @@ class Walk:
     to_nothing: list[str] = dataclasses.field(default_factory=list)
     field: str = "data.path"
 
+    def kinds_left_out(self) -> str:
+        """The most common endings of files that are no pictures, each with their number."""
+        counts = ", ".join(f"{kind} ({count})" for kind, count in self.left_out.most_common(5))
+        return counts + (", ..." if len(self.left_out) > 5 else "")
+
 
 def walk_classes(
     root: pathlib.Path,
@@ -246,11 +251,9 @@ def tell(walk: Walk, root: pathlib.Path, wanted: str = "pictures") -> None:
 
 def lines_of(walk: Walk, wanted: str) -> Iterator[str]:
     if walk.left_out:
-        counts = ", ".join(f"{kind} ({count})" for kind, count in walk.left_out.most_common(5))
-        more = ", ..." if len(walk.left_out) > 5 else ""
         total = walk.left_out.total()
         files = "1 file" if total == 1 else f"{total} files"
-        yield f"{files} left out, no {wanted}: {counts}{more}"
+        yield f"{files} left out, no {wanted}: {walk.kinds_left_out()}"
     if walk.beside:
         first = printable(walk.beside[0])
         yield f"{len(walk.beside)} {wanted} left out, which lie in no class folder, such as {first}"

@@ -26,6 +26,7 @@ from lpd_jax.runtime.errors import UserError, listed, printable, shown, shown_pa
 from lpd_jax.runtime.picture_files import endings, read_file
 
 COMMON_ENDINGS = (".jpeg", ".jpg", ".png", ".webp", ".tiff")  # of all that are read
+HEIC = re.compile(r"\.hei[cf]\b")  # endings
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation")}
 # What folders of splits are called: no classes, where no other folders are beside them.
 OF_TRAINING = r"train(ing)?([_ -]?(set|data|images))?"
@@ -140,7 +141,7 @@ class FolderPictures:
         """What is wrong with a root in which there are no folders."""
         note_beside(walk := Walk({}, self.endings), self.root)
         if not walk.beside:
-            return "holds no folders"
+            return f"holds no folders{self.but_others(self.root, [''])}"
         return (
             f"holds {len(walk.beside)} {self.noun} and no folders; move them into one for each "
             f"class, or all into {shown_path(self.root / 'all')}"
@@ -169,14 +170,24 @@ class FolderPictures:
         for class_name, names in present.items():
             found = [file for name in names for file in walk.files[name]]
             if not found:
+                but = self.but_others(self.folder, names)
                 raise UserError(
                     f"data.path: got class folder {printable(str(self.folder / names[0]))}, which "
-                    f"holds no {self.noun}; allowed are files ending in {self.known_endings()}"
+                    f"holds no {self.noun}{but}; allowed are files ending in {self.known_endings()}"
                 )
             files += found
             labels += [numbers[class_name]] * len(found)
         tell(walk, self.folder, self.noun.replace("images", "pictures"))
         return files, labels
+
+    def but_others(self, folder: pathlib.Path, names: Sequence[str]) -> str:
+        """What lies in folders without a picture: " but .heic (12)", or nothing.
+
+        iPhones write HEIC, which Pillow reads by a plug-in alone.
+        """
+        others = walk_classes(folder, names, self.endings).kinds_left_out()
+        remedy = "; HEIC has to be converted, to JPEG for one" if HEIC.search(others) else ""
+        return f" but {others}{remedy}" if others else ""
 
     def known_endings(self) -> str:
         others = len(self.endings) - len(self.common_endings)

@@ -134,19 +134,27 @@ def pixels_per_token(model: Model) -> int:
     """Side of a token in pixels, once it is clear that the model can edit.
 
     Raises:
-        UserError: the model has but one order, draws clips, or has no tokenizer.
+        UserError: as `check_can_edit`.
     """
-    if model.config.draws_clips:
-        raise UserError(
-            f"{model.config.where}: got a model of clips, allowed for editing are those of pictures"
-        )
-    family = transformer_of(model.config.need("transformer"))
+    check_can_edit(model.config, f"{model.config.where}: got")
+    return tokenizer_of(model.config.need("tokenizer")).size_of((1, 1))[0]
+
+
+def check_can_edit(config: DirectoryConfig, got: str) -> None:
+    """Raises UserError for a model that has but one order, draws clips, or has no tokenizer.
+
+    Args:
+        got: how the error begins, "model: got 'avatars12_par',".
+    """
+    if config.draws_clips:
+        raise UserError(f"{got} a model of clips, allowed for editing are those of pictures")
+    family = transformer_of(config.need("transformer"))
     if not family.any_order:
         raise UserError(
-            f"{model.config.where}: got a {family.title} transformer, which draws in one order "
+            f"{got} a {family.title} transformer, which draws in one order "
             "only, so known tokens cannot come first; allowed for editing are models of any order"
         )
-    return tokenizer_of(model.config.need("tokenizer")).size_of((1, 1))[0]
+    config.need("tokenizer")
 
 
 def checked_images(images: Any) -> np.ndarray:
@@ -211,7 +219,7 @@ def cut_parts(
     whole: Request, known_BN: np.ndarray, grid: tuple[int, ...], by_locality: bool
 ) -> list[Part]:
     """Parts of a request, of which tokens are known."""
-    generation = dataclasses.replace(whole.generation, output_size=None)
+    whole = as_drawn(whole)
     num_known_B = known_BN.sum(axis=1)
     parts = []
     for num_known in np.unique(num_known_B).tolist():
@@ -219,7 +227,6 @@ def cut_parts(
         request = whole._replace(
             labels=whole.labels[rows_B],
             order=whole.order[rows_B],
-            generation=generation,
             image_index=rows_B,
         )
         part = Part(rows_B, known_BN[rows_B], request)
@@ -227,6 +234,11 @@ def cut_parts(
         has_both = 0 < num_known < known_BN.shape[1]
         parts.append(plan(part, num_known, grid, by_locality) if has_both else part)
     return parts
+
+
+def as_drawn(whole: Request) -> Request:
+    """The same of pictures that keep their size, whatever the model was made for."""
+    return whole._replace(generation=dataclasses.replace(whole.generation, output_size=None))
 
 
 def plan(part: Part, num_known: int, grid: tuple[int, ...], by_locality: bool) -> Part:

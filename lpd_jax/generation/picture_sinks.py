@@ -158,7 +158,7 @@ def describe_picture(
     Args:
         request: what is drawn.
         index: of the picture; None for all of them in one.
-        facts: of the model: "model", "weights" (a digest), "class_names".
+        facts: of the model: "model", "weights" (a digest), "class_names"; of an edit also "edit".
     """
     rows = slice(None) if index is None else slice(index, index + 1)
     labels_B = request.labels[rows]
@@ -172,6 +172,8 @@ def describe_picture(
         "classes": names_of(labels_B, facts["class_names"]),
         "generation": dict(settings_of(request)),
     }
+    if "edit" in facts:
+        said["edit"] = facts["edit"]
     return {TEXT_KEY: json.dumps(said)}
 
 

@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -33,11 +35,18 @@ def check_output_file(name: str, path: str | PathLike, suffixes: tuple[str, ...]
         raise UserError(f"{name}: got {shown_path(file)}, allowed are names ending in {allowed}")
     if buckets.is_bucket(file):  # where folders come with the files in them
         return file
+    if file.is_block_device() or file.is_socket():
+        raise UserError(
+            f"{name}: got {shown_path(file)}, a device or socket; allowed is a file name"
+        )
+    if _takes_bytes(file):
+        return file
     folder = Path(os.path.realpath(file)).parent  # of what a link leads to, which is replaced
     for parent in (file.parent, folder):
         if not parent.is_dir():
             raise UserError(
-                f"{name}: got {shown_path(file)}, but the folder {parent} does not exist"
+                f"{name}: got {shown_path(file)}, but the folder {parent} does not exist; "
+                f"`mkdir -p {shlex.quote(str(parent))}` makes it"
             )
     longest = os.pathconf(file.parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if len(os.fsencode(file.name)) > longest:
@@ -80,8 +89,9 @@ def check_output_folder(name: str, path: str | PathLike) -> Any:
 def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Path]:
     """Gives a temporary path beside `path`; renamed to `path` on success, removed on an error.
 
-    Where `path` is a link, what it points to is replaced. Of a bucket, the temporary path is one of
-    this machine, copied on success.
+    Where `path` is a link, what it points to is replaced, by a file of the same permissions. Of a
+    bucket, a pipe or a device such as /dev/stdout, the temporary path is one of this machine's
+    temporary folders, copied on success.
 
     Args:
         what: is written, for the error.
@@ -95,11 +105,18 @@ def replacing_file(path: str | PathLike, what: str = "the file") -> Iterator[Pat
             yield Path(folder) / target.name
             buckets.copy_file(Path(folder) / target.name, target)
         return
+    if _takes_bytes(Path(path)):
+        with tempfile.TemporaryDirectory(prefix="lpd_jax_") as folder:
+            yield (temporary := Path(folder) / Path(path).name)
+            with writing(what, path), open(path, "wb") as end, temporary.open("rb") as file:
+                shutil.copyfileobj(file, end)
+        return
     path = Path(os.path.realpath(path))
     temporary = _beside(path, "writing")
     try:
         with writing(what, path):
             yield temporary
+            _keep_rights(path, temporary)
             os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):  # on a disk that is gone
@@ -136,6 +153,7 @@ def _renamed(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():  # a folder that is not empty cannot be renamed over
             shutil.rmtree(previous, ignore_errors=True)
+            _keep_rights(path, temporary)
             path.rename(previous)
         temporary.rename(path)
     finally:
@@ -160,6 +178,24 @@ def _in_place(path: Path) -> Iterator[Path]:
             os.replace(file, path / file.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _takes_bytes(path: Path) -> bool:
+    """Whether it is a pipe or a device: what reads there would wait for ever, were it replaced."""
+    return path.is_fifo() or path.is_char_device()
+
+
+def _keep_rights(path: Path, temporary: Path) -> None:
+    """Gives what replaces `path` its permissions and its group; a new file has the umask's."""
+    try:
+        there = path.stat()
+    except OSError:  # not there yet
+        return
+    with contextlib.suppress(OSError):  # a group of others
+        if hasattr(os, "chown"):
+            os.chown(temporary, -1, there.st_gid)
+    with contextlib.suppress(OSError):  # a file system without permissions
+        temporary.chmod(stat.S_IMODE(there.st_mode))
 
 
 def _is_current(path: Path) -> bool:

@@ -33,8 +33,9 @@ from lpd_jax.runtime.config_files import (
 from lpd_jax.runtime.disk_faults import OF_WRITING, DiskError
 from lpd_jax.runtime.errors import UserError, one_line, shown
 from lpd_jax.runtime.flag_files import problem_with_number, with_flag_files
-from lpd_jax.runtime.interrupts import STOPPING, sigterm_interrupts
+from lpd_jax.runtime.interrupts import STOPPING, send_lost_again, sigterm_interrupts
 from lpd_jax.runtime.jax_settings import own_settings
+from lpd_jax.runtime.memory_faults import full_memory
 from lpd_jax.runtime.standard_streams import output_is_lost, prepare_streams
 
 flags.disclaim_key_flags()  # --config is a flag of the command that asks for it: --help shows it
@@ -44,7 +45,6 @@ USAGE_EXIT_CODE = 2
 LONGEST_FLAG = 200  # letters of an option's name
 SIGNALLED_EXIT_CODE = 128  # and the number of the signal, as shells count
 HOSTS_FLAG = "coordinator_address"  # of commands that run in several processes at once
-FULL_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_OF_MEMORY|[Oo]ut of memory")
 SCRIPT = re.compile(r"python launch/(\w+)\.py")
 PROGRAMS = {"app": "page"}  # of scripts whose program has another name
 HELP_FLAG = re.compile(r"--?(\?|help(short|full|xml)?)(=.*)?")  # those that absl defines
@@ -83,16 +83,17 @@ def run(
         except (UserError, OSError) as error:
             if os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
-            return _fail(error)
+            return _fail(_gone_folder(error) or error)
         except KeyboardInterrupt as stop:
             _leave(stop)
         except (RuntimeError, AssertionError, MemoryError) as error:
-            known = _full_memory(error) or _missing_backend()
+            known = full_memory(error) or _missing_backend()
             if known is None or os.environ.get("LPD_JAX_TRACEBACK"):
                 raise
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
+    send_lost_again()
     # Removes a second handler, of a library that logged on import; before the streams may change.
     absl_logging.use_absl_handler()
     prepare_streams()
@@ -145,14 +146,18 @@ def program_of(script: str) -> str:
     return "lpd-" + PROGRAMS.get(script, script).replace("_", "-")
 
 
-def _full_memory(error: Exception) -> DiskError | None:
-    """What is wrong where the memory of the machine, or of its device, does not suffice."""
-    if not isinstance(error, MemoryError) and not FULL_MEMORY.search(str(error)):
+def _gone_folder(error: Exception) -> UserError | None:
+    """What is wrong where a shell stands in a folder that was removed."""
+    if not isinstance(error, FileNotFoundError) or error.filename is not None:
         return None
-    return DiskError(
-        f"memory: there is not enough of it ({one_line(error)}); a smaller batch size, fewer "
-        "pixels or a smaller model take less"
-    )
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return UserError(
+            "current folder: it was removed; allowed is to start where there is one, `cd .` where "
+            "it was made anew, or to give full paths"
+        )
+    return None
 
 
 def _missing_backend() -> UserError | None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import glob
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -16,6 +18,8 @@ CACHE_WARNINGS = (
     "Error writing persistent compilation cache entry",
     "Error reading persistent compilation cache entry",
 )
+
+NAME_IN_WARNING = re.compile(r"cache entry for '([^'/]+)'")
 
 
 def default_cache_dir() -> Path:
@@ -81,7 +85,8 @@ def warn_once() -> None:
     """From now on, what JAX says of a cache that it cannot use is one line, and of the first time.
 
     A program that does not fit leaves a part of its file, which would fail to load ever after: the
-    newest file goes.
+    newest file goes. So does a damaged one, as a killed process leaves it: JAX replaces none that
+    is there, and would compile that program at each start.
     """
     import jax
 
@@ -102,17 +107,21 @@ def warn_once() -> None:
         if not text.startswith(CACHE_WARNINGS):
             show(message, category, filename, lineno, file, line)
             return
+        removed = False
         if text.startswith(CACHE_WARNINGS[0]):
             remove_newest(folder)
+        else:
+            removed = remove_damaged(folder, text)
         if not said:
             said.append(text)
             reason = text.split("': ", 1)[-1].splitlines()[0]
             program = os.path.basename(sys.argv[0])
-            print(
-                f"{program}: {folder}: compiled programs cannot be kept or read ({reason}); "
-                "going on without",
-                file=sys.stderr,
+            what = (
+                f"a compiled program that was kept is damaged ({reason}); compiling it anew"
+                if removed
+                else f"compiled programs cannot be kept or read ({reason}); going on without"
             )
+            print(f"{program}: {folder}: {what}", file=sys.stderr)
 
     warnings.filterwarnings("always", message="Error (writing|reading) persistent compilation")
     warnings.showwarning = show_once
@@ -121,3 +130,19 @@ def warn_once() -> None:
 def remove_newest(folder: Path) -> None:
     with contextlib.suppress(OSError, ValueError):  # gone, or none
         max(folder.glob("*-cache"), key=lambda path: path.stat().st_mtime_ns).unlink(True)
+
+
+def remove_damaged(folder: Path, text: str) -> bool:
+    """Removes what JAX could not read, by the name in its warning; another's that is locked stays.
+
+    The name is a program's, of which several may be kept: those that are whole are made anew.
+    """
+    found = NAME_IN_WARNING.search(text)
+    kept = folder.glob(f"{glob.escape(found[1])}*-cache") if found else ()
+    removed = False
+    with contextlib.suppress(OSError):  # of another user, or gone
+        for path in kept:
+            if os.access(path, os.R_OK):
+                path.unlink(missing_ok=True)
+                removed = True
+    return removed

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -14,6 +15,7 @@ TERMINATING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 STOPPING = (signal.SIGINT, *TERMINATING)
+AGAIN_SECONDS = 0.05  # by then Python has left the place where an interrupt was lost
 
 
 class Terminated(KeyboardInterrupt):
@@ -74,6 +76,28 @@ def interrupts_wait() -> Iterator[None]:
             signal.signal(number, act)
     if came:
         awaited[came[0]](came[0], None)
+
+
+def send_lost_again() -> None:
+    """From now on, a signal whose exception Python could only print comes once more.
+
+    Callbacks of the garbage collector, of which JAX has one, and `__del__` cannot raise: a Ctrl-C
+    that arrived in them was a traceback, and the program went on.
+    """
+    show = sys.unraisablehook
+
+    def send_again(lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt) or not hasattr(signal, "pthread_kill"):
+            show(lost)
+            return
+        number = getattr(lost.exc_value, "number", signal.SIGINT)
+        main = threading.main_thread().ident
+        timer = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, (main, number))
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread starts as Python ends
+            timer.start()
+
+    sys.unraisablehook = send_again
 
 
 def in_main_thread() -> bool:

@@ -27,6 +27,7 @@ from lpd_jax.web import asks, pictures
 from lpd_jax.web.guards import Guard, checked_hosts
 from lpd_jax.web.jobs import Job, Jobs, QueueFull
 from lpd_jax.web.measures import as_text
+from lpd_jax.web.quiet_end import hush_cancelled
 from lpd_jax.web.studio import Studio
 
 PAGE = Path(__file__).with_name("index.html")
@@ -295,4 +296,5 @@ def server_of(app: Starlette) -> uvicorn.Server:
         timeout_graceful_shutdown=5,
         limit_concurrency=1000,
     )
+    hush_cancelled()  # after the config, which sets the log up
     return uvicorn.Server(config)

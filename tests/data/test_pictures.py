@@ -321,6 +321,16 @@ def test_a_folder_without_images_is_refused(tmp_path, make, fields, message):
     assert str(error.value).startswith("data.path") and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("place", ["cat", ""])
+def test_photos_of_a_phone_that_nobody_reads_are_named(tmp_path, place):
+    (tmp_path / place).mkdir(exist_ok=True)
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "IMG_1.MOV"):
+        (tmp_path / place / name).write_bytes(b"x")
+    words = r"holds no (images|folders) but \.heic \(2\), \.mov \(1\); HEIC has to be converted"
+    with pytest.raises(ValueError, match=words):
+        open_images(folder_config(tmp_path), "train")
+
+
 def test_pictures_without_class_folders_are_told_where_to_go(tmp_path):
     for number in range(3):
         Image.fromarray(photos.pixels(0)).save(tmp_path / f"{number}.png")

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import pathlib
 import struct
@@ -83,6 +84,22 @@ def test_inpaints_pictures_and_compares_them(model, inputs, tmp_path):
     for name, number in (("a", 0), ("b", 1)):
         changed_HW = (read(inputs / f"{name}.png") != read(tmp_path / f"x_{number}.png")).any(-1)
         assert changed_HW.any() and not changed_HW[:2].any() and not changed_HW[:, 6:].any()
+    said = [said_in(tmp_path / name) for name in written]
+    assert [x["index"] for x in said] == [0, 1, None]
+    assert [x["classes"] for x in said] == [["cat"], ["owl"], ["cat", "owl"]]
+    for facts in said:
+        assert facts["seed"] == facts["generation"]["seed"] == 0 and facts["weights"]
+        assert facts["edit"] == {
+            "command": "inpaint",
+            "input": ["a.png", "b.png"],
+            "mask": "mask.png",
+        }
+
+
+def said_in(path) -> dict:
+    """What a PNG says in its text chunk of how it was made."""
+    with Image.open(path) as picture:
+        return json.loads(picture.text["lpd_jax"])
 
 
 @pytest.mark.slow
@@ -101,6 +118,8 @@ def test_paints_on_and_edits_classes_of_files_of_other_sizes(
     assert [(outcome.code, outcome.err) for outcome in outcomes] == [(0, "")] * 2
     np.testing.assert_array_equal(read(tmp_path / "wide.png")[:, 4:], read(inputs / "wide.png"))
     # Of 30 rows the middle 20 are seen.
+    assert said_in(tmp_path / "class_2.png")["edit"]["box"] == [0, 0, 15, 20]
+    assert said_in(tmp_path / "wide.png")["edit"]["left"] == 4
     told = "box: 0,0,15,20 of the 30x20 picture is 0,0,4,8 of the 8x8 that the model sees"
     assert told in outcomes[1].out and told not in outcomes[0].out
     assert "class: 3 pictures of 8x8 pixels, 50% of them painted" in outcomes[1].out
@@ -157,6 +176,7 @@ WRONG = [
     (["inpaint", "--input=", "--labels=0"], ["input: got an empty list"]),
     (["outpaint", "--input=IN/a.png", "--labels=0", "--left=2000000000"], ["canvas", "in all"]),
     (["inpaint", "--model=nowhere"], ["'nowhere'", "avatars12"]),
+    (["inpaint", "--model=avatars12_par"], ["model: got 'avatars12_par', a PAR", "any order"]),
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,4"], ["box", "beside"]),
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--box=0,0,4,21"], ["box", "30x20"]),
     (["inpaint", "--input=IN/photo.png", "--labels=0", "--mask=IN/small_mask.png"], ["(30, 20)"]),
@@ -182,6 +202,19 @@ def refusals(model, inputs, tmp_path_factory):
         for options, _ in WRONG
     ]
     return one_process.refused(SCRIPT, cases, tmp_path_factory.mktemp("wrong"))
+
+
+def test_a_model_that_cannot_edit_and_wrong_steps_are_told_before_weights_are_read(
+    tmp_path_factory,
+):
+    names = ["inpaint", "--model=avatars12_par", "--box=0,0,9,9"]
+    steps = ["inpaint", "--box=0,0,9,9", "--num_steps=999"]
+    for outcome, words in zip(
+        one_process.refused(SCRIPT, [names, steps], tmp_path_factory.mktemp("early")),
+        (["model: got 'avatars12_par'"], ["num_steps: got 999"]),
+        strict=True,
+    ):
+        one_process.check_refusal(outcome, words)  # nothing is told of loading
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: " ".join(WRONG[case][0]))

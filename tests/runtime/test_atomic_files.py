@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 import platform
+import socket
+import stat
 import threading
 
 import pytest
@@ -28,6 +30,71 @@ def test_a_file_of_any_legal_name_is_replaced(tmp_path, name):
     assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_text() == "two"
 
 
+def test_what_is_replaced_keeps_its_permissions_and_what_is_new_has_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        for mode in (0o660, 0o600, 0o644):
+            (tmp_path / "a").touch()
+            (tmp_path / "a").chmod(mode)
+            write(tmp_path / "a")
+            assert (tmp_path / "a").stat().st_mode & 0o7777 == mode
+        write(tmp_path / "b")
+        assert (tmp_path / "b").stat().st_mode & 0o7777 == 0o640
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder").chmod(0o2770)  # what is made in it belongs to its group
+        with replacing_directory(tmp_path / "folder") as temporary:
+            write(temporary / "c")
+        assert (tmp_path / "folder").stat().st_mode & 0o7777 == 0o2770
+        assert (tmp_path / "folder" / "c").exists()
+    finally:
+        os.umask(before)
+
+
+def write(path):
+    with replacing_file(path) as temporary:
+        temporary.write_text("written")
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    for name in ("pipe.png", "link.png"):
+        path = check_output_file("output", tmp_path / name, (".png",))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            read = pool.submit((tmp_path / "pipe.png").read_text)
+            write(path)
+            assert read.result() == "written"
+    assert (tmp_path / "pipe.png").is_fifo()
+    assert {file.name for file in tmp_path.iterdir()} == {"pipe.png", "link.png"}
+
+
+def test_an_error_leaves_nothing_in_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(KeyError), replacing_file(tmp_path / "pipe") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_device_is_no_file_to_be_replaced(tmp_path):
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    (tmp_path / "a.png").symlink_to(device)
+    write(check_output_file("output", tmp_path / "a.png"))
+    assert device.is_char_device()
+
+
+def test_a_socket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("a.png")
+        with pytest.raises(ValueError, match="^output: got 'a.png', a device or socket; allowed"):
+            check_output_file("output", "a.png")
+
+
 def test_an_error_leaves_what_was_there(tmp_path):
     (tmp_path / "a").write_text("old")
     with pytest.raises(KeyError), replacing_file(tmp_path / "a") as temporary:
@@ -44,7 +111,8 @@ def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path):
 
 def test_a_link_into_a_folder_that_is_not_there_is_refused_before_the_work(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "gone" / "b")
-    with pytest.raises(ValueError, match="^output: got .*, but the folder .*gone does not exist"):
+    words = "^output: got .*, but the folder .*gone does not exist; `mkdir -p .*gone` makes it$"
+    with pytest.raises(ValueError, match=words):
         check_output_file("output", tmp_path / "a")
     with pytest.raises(ValueError, match="^output: got .*, but .*a is a link to nothing"):
         check_output_folder("output", tmp_path / "a")

@@ -72,6 +72,22 @@ def run_redirected(script, redirection, *arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+def test_a_folder_that_is_gone_is_said_so(script, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'cd {gone}; rmdir {gone}; exec "$0" "$@"'
+    result = subprocess.run(
+        ["bash", "-c", command, sys.executable, script, "--error=FileNotFoundError(2, 'none')"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    line = "tool.py: current folder: it was removed; allowed is to start where there is one"
+    assert result.stderr.startswith(line) and result.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
 def test_a_full_disk_under_standard_output_stops_no_command(script, tmp_path):
     """But a loss it is, and the exit code says so."""

@@ -117,6 +117,41 @@ def test_programs_that_cannot_be_kept_are_one_line_and_leave_no_part(tmp_path, c
     assert line.endswith(f"{reason}; going on without")
 
 
+def test_a_damaged_program_is_told_once_and_compiled_once(tmp_path):
+    """As a process that was killed while it wrote leaves it; JAX replaces no file that is there."""
+    code = "import sys, jax; from lpd_jax.runtime import compilation_cache as c\n"
+    code += "c.enable_compilation_cache(sys.argv[1]); c.warn_once(); print(jax.jit(abs)(-3))"
+
+    def start() -> tuple[str, dict[str, bytes]]:
+        result = subprocess.run(
+            [sys.executable, "-c", code, tmp_path],
+            env=tiny.process_environment(tmp_path)
+            | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout == "3\n"
+        return result.stderr, {x.name: x.read_bytes() for x in tmp_path.glob("*-cache")}
+
+    told, whole = start()
+    assert whole and not told
+    for name, content in whole.items():
+        (tmp_path / name).write_bytes(content[:100])
+    told, made_anew = start()
+    assert "a compiled program that was kept is damaged" in told and told.count("\n") == 1
+    assert made_anew.keys() == whole.keys() and min(map(len, made_anew.values())) > 100
+    assert start() == ("", made_anew)
+
+
+def test_programs_that_nobody_may_read_stay(tmp_path, monkeypatch):
+    (tmp_path / "jit_f-1-cache").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    text = "Error reading persistent compilation cache entry for 'jit_f': PermissionError: no"
+    assert not compilation_cache.remove_damaged(tmp_path, text)
+    assert (tmp_path / "jit_f-1-cache").exists()
+
+
 def test_a_launch_script_finds_what_an_earlier_one_compiled(tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)

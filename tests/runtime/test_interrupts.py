@@ -1,15 +1,50 @@
 """Signals stop by exceptions, and wait where they have to."""
 
+import gc
 import os
 import signal
+import sys
+import time
 
 import pytest
 
-from lpd_jax.runtime.interrupts import Terminated, interrupts_wait, sigterm_interrupts
+from lpd_jax.runtime.interrupts import (
+    Terminated,
+    interrupts_wait,
+    send_lost_again,
+    sigterm_interrupts,
+)
 
 
 def send(number):
     os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_garbage_collector_swallows_comes_again(monkeypatch, number):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def swallow(phase, info):
+        gc.callbacks.remove(swallow)
+        send(number)
+
+    def until_it_comes():
+        gc.callbacks.append(swallow)
+        gc.collect()  # where it is lost
+        time.sleep(60)
+
+    try:
+        send_lost_again()
+        with pytest.raises(KeyboardInterrupt) as stop, sigterm_interrupts():
+            until_it_comes()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert getattr(stop.value, "number", signal.SIGINT) == number and not told
+    gc.callbacks.append(broken := lambda phase, info: gc.callbacks.remove(broken) or 1 / 0)
+    gc.collect()
+    assert [x.exc_type for x in told] == [ZeroDivisionError]  # what is no signal is shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
