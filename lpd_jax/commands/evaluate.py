@@ -53,11 +53,7 @@ with command_line.imports_of("train"):
         RebuiltPictures,
         TokenPictures,
     )
-    from lpd_jax.evaluation.references import (
-        make_reference,
-        open_reference,
-        save_reference,
-    )
+    from lpd_jax.evaluation.references import make_reference, open_reference, save_reference
     from lpd_jax.evaluation.saved_pictures import KINDS
     from lpd_jax.evaluation.shards import SHARD_SIZE
     from lpd_jax.evaluation.suites import suites_for

@@ -15,14 +15,10 @@ from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import DirectoryConfig
 from lpd_jax.weights.hub import find_model_directory
 from lpd_jax.weights.loading import Weights, load_weights
-from lpd_jax.weights.model_directory import (
-    DTYPES,
-    ModelFiles,
-    load_model_directory,
-    save_model_directory,
-)
+from lpd_jax.weights.model_directory import ModelFiles, load_model_directory, save_model_directory
 from lpd_jax.weights.parameters import weights_digest
 from lpd_jax.weights.saved_runs import saved_config
+from lpd_jax.weights.stored_dtypes import DTYPES
 
 # Which model: the folder that it comes from, and the option to name if that is wrong.
 Sources = dict[str, tuple[str, str]]

@@ -15,30 +15,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
 from lpd_jax.models.settings import Generation, name_of_dtype
 from lpd_jax.runtime import buckets
-from lpd_jax.runtime.arguments import as_array, check_choice
+from lpd_jax.runtime.arguments import check_choice
 from lpd_jax.runtime.atomic_files import (
     check_output_folder,
     replacing_directory,
     replacing_file,
 )
-from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_name, shown_path
+from lpd_jax.runtime.errors import PATH_LENGTH, UserError, cut, shown, shown_path
 from lpd_jax.runtime.json_files import read_json
 from lpd_jax.weights.checkpoint_layout import CHECKPOINTS_FOLDER
 from lpd_jax.weights.directory_config import FORMAT_VERSION, DirectoryConfig
+from lpd_jax.weights.stored_dtypes import DTYPES, to_dtype
 from lpd_jax.weights.weight_files import read_weights
 
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 WEIGHT_FILES = {"transformer": "model.safetensors", "tokenizer": "tokenizer.safetensors"}
 CHECKPOINTS = (".pth", ".pt", ".safetensors")  # of others
-DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 class ModelFiles(NamedTuple):
@@ -103,8 +102,7 @@ def save_model_directory(
             if params is not None:
                 file = temporary / WEIGHT_FILES[part]
                 leaves = flatten_dict(dict(params), sep="/")
-                with named_after(part):
-                    arrays = _to_dtype(leaves, dtype)
+                arrays = to_dtype(leaves, dtype, part)
                 if not link_if_same(arrays, folder / file.name, file):
                     safetensors.numpy.save_file(arrays, file)
                 # safetensors lets only the owner read, the umask has not been asked.
@@ -285,37 +283,6 @@ def config_text(config: DirectoryConfig) -> bytes:
     """What a config.json holds."""
     text = json.dumps(config.to_mapping(), indent=2, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # half a character, as JSON has it
-
-
-@contextlib.contextmanager
-def named_after(part: str) -> Iterator[None]:
-    """UserErrors of one weight say of which of the two models it is."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{part}: {error}") from None
-
-
-def _to_dtype(flat: Mapping[str, Any], dtype: str) -> dict[str, np.ndarray]:
-    arrays = {}
-    for name, value in sorted(flat.items()):
-        value = np.asarray(as_array(shown_name(name), value, "is an array of numbers"), np.float32)
-        # safetensors writes the buffer as it lies in memory, so it has to lie in C order. Weights
-        # that do so already are not copied: a model of 3 billion takes 12 GB.
-        with np.errstate(over="ignore"):
-            arrays[name] = np.asarray(value, dtype=DTYPES[dtype], order="C")
-        if not np.isfinite(arrays[name].astype(np.float32, copy=False)).all():
-            sound = np.isfinite(value)
-            if bad := int(value.size - sound.sum()):  # of a training that diverged
-                raise UserError(
-                    f"{shown_name(name)}: got {bad:,} of {value.size:,} values that are not "
-                    "finite, allowed are finite numbers"
-                )
-            raise UserError(
-                f"{shown_name(name)}: got values up to {np.abs(value).max()}, allowed are finite "
-                f"numbers in {dtype}"
-            )
-    return arrays
 
 
 def _read_part(file: Any) -> dict[str, Any]:
