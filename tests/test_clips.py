@@ -77,7 +77,7 @@ def test_what_is_no_clip_is_named(pipe):
 
 def test_a_model_of_pictures_and_a_tokenizer_of_clips_are_no_pair(tmp_path):
     for transformer, tokenizer in ((tiny.PAR, tiny.VIDEO), (PAR, tiny.VQ)):
-        with pytest.raises(ValueError, match="^grid: got .* tokens, allowed for a"):
+        with pytest.raises(ValueError, match="^config: grid: got .* tokens, allowed for a"):
             tiny.write_model_directory(tmp_path / "model", transformer, tokenizer)
 
 

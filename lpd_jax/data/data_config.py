@@ -124,5 +124,5 @@ class DataConfig:
             if value := getattr(self, field):
                 raise UserError(
                     f"data.{field}: got {shown(value)}, allowed is none with dataset "
-                    f"{shown(self.dataset)}: data.{field}={type(value)()!r}"
+                    f"{shown(self.dataset)}: data.{field}={shown(type(value)())}"
                 )
