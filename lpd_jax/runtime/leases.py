@@ -23,6 +23,7 @@ RENEW_SECONDS = 15.0
 WATCH_SECONDS = 60.0
 # And one of this age is not even watched: clocks do not differ by so much.
 STALE_SECONDS = 900.0
+AGAIN_SECONDS = 0.05  # by then a lease that was read half written is whole
 
 
 class Lease:
@@ -118,10 +119,14 @@ def refused(name: str, folder: epath.Path, lease: dict[str, Any]) -> UserError:
 
 def read_lease(file: epath.Path) -> dict[str, Any]:
     """What the lease says; nothing where there is none, and of a damaged one a name alone."""
-    try:
-        lease = json.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        lease = None
-    return lease if isinstance(lease, dict) else {"holder": "another process"}
+    for wait in (AGAIN_SECONDS, 0.0):
+        try:
+            lease = json.loads(file.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            lease = None
+        if isinstance(lease, dict):
+            return lease
+        time.sleep(wait)
+    return {"holder": "another process"}

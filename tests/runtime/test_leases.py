@@ -57,6 +57,14 @@ def test_an_old_or_half_written_lease_is_taken_at_once(folder, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("end, want", [('cess 7"}', "process 7"), ("", "another process")])
+def test_a_lease_that_is_being_written_is_read_again(tmp_path, monkeypatch, end, want):
+    file = epath.Path(tmp_path / LEASE_FILE)
+    file.write_text('{"holder": "pro')
+    monkeypatch.setattr(time, "sleep", lambda _: file.write_text('{"holder": "pro' + end))
+    assert leases.read_lease(file) == {"holder": want}
+
+
 def test_a_holder_learns_that_its_folder_was_taken_over_and_leaves_it_alone(folder):
     with leasing("workdir", folder) as lease:
         lease.check()
