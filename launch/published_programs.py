@@ -2,7 +2,7 @@
 
     pip install 'jax-cuda13-plugin[with-cuda]==0.11.2'      # of the version that jax has
     python launch/published_programs.py --output=results/published_programs
-    python launch/published_programs.py --topology=v5e-1 --train_topology= \\
+    python launch/published_programs.py --topology=v5e-1 --train_topology=v5e-256 \\
         --output=results/published_programs_tpu      # needs libtpu instead
     python launch/published_programs.py --models=lpd_l,par_l_4x --output=trial
 
