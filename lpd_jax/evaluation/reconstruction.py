@@ -114,9 +114,8 @@ def measure_reconstruction(
     counts_V = np.zeros(tokenizer.config.codebook_size)
     rows = evenly(len(source), count)[:count]
     for first in range(0, count, batch_size):
-        images_BHWC = np.stack(
-            [source.view(row, 0)["image"] for row in rows[first : first + batch_size]]
-        )
+        batch = rows[first : first + batch_size]
+        images_BHWC = np.stack([source.view(row, 0)["image"] for row in batch])
         drawn_BHWC, tokens, numbers = rebuild(images_BHWC)
         for name, value_B in numbers.items():
             sums[name] = sums.get(name, 0.0) + float(value_B.astype(np.float64).sum())

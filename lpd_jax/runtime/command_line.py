@@ -93,6 +93,12 @@ def run(
             return _fail(known)
         return DISK_EXIT_CODE if output_is_lost() else 0
 
+    _prepare_process()
+    app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
+
+
+def _prepare_process() -> None:
+    """Signals, streams and arguments, before any of the options is parsed."""
     send_lost_again()
     # Removes a second handler, of a library that logged on import; before the streams may change.
     absl_logging.use_absl_handler()
@@ -101,7 +107,6 @@ def run(
     _read_flag_files()
     if "config" in flags.FLAGS:
         sys.argv = config_first(sys.argv)  # which ml_collections reads, too
-    app.run(guarded_main, flags_parser=functools.partial(_parse_flags, more_help))
 
 
 def _read_flag_files() -> None:
