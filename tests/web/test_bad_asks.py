@@ -82,7 +82,8 @@ def test_a_wrong_field_is_named(kind, body, start, client):
     ("body", "start"),
     [
         (b'{"label": 0, "label": 1}', "body: got what cannot be read (it says 'label' twice)"),
-        (gzip.compress(b'{"label": 0}'), "body: got bytes that are no UTF-8, allowed is a JSON o"),
+        # Without the time of day, so that all processes of a test run know it by one name.
+        (gzip.compress(b"{}", mtime=0), "body: got bytes that are no UTF-8, allowed is a JSON o"),
         (b"", "body: got what cannot be read"),
     ],
 )
