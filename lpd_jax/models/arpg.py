@@ -18,6 +18,7 @@ from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
 from lpd_jax.decoding.step_table import teacher_forcing_mask
 from lpd_jax.models.arpg_sizes import ARPGConfig
 from lpd_jax.models.attention import KERNELS
+from lpd_jax.models.dropout import Dropout
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.llama_block import (
     LlamaBlock,
@@ -99,7 +100,7 @@ class ARPG(TokenTransformer):
         self.token_embed = embedding_table(
             self, "token_embed", cfg.num_embeddings, cfg.embed_dim, "codebook", cfg.embedding_std
         )
-        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        self.token_drop = Dropout(cfg.token_drop_rate)
         self.blocks = Blocks(cfg, self.dtype, self.attention, self.remat, self.products)
         self.memory_norm, self.norm = rms_norm(None, self.dtype), rms_norm(None, self.dtype)
         self.memory_key, self.memory_value = (

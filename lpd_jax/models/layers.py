@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention import KERNELS, attend_in_two
 from lpd_jax.models.dense import Dense
+from lpd_jax.models.dropout import Dropout
 from lpd_jax.models.gelu import gelu
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.runtime.mesh import constrain
@@ -107,7 +108,7 @@ class Block(nn.Module):
         cache_write: tuple[KVCache, CacheWrite] | None = None,
     ) -> tuple[jax.Array, KVCache | None]:
         def drop(x: jax.Array) -> jax.Array:
-            return nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+            return Dropout(self.dropout_rate)(x, deterministic=not train)
 
         h_BTD = layer_norm("attention_norm", self.dtype)(x_BTD)
         q_BNTK, k_BNTK, v_BNTK = self.split_heads(self.dense(3 * self.embed_dim, "qkv")(h_BTD))

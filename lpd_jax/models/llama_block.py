@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.models.attention import KERNELS, cached_attention
 from lpd_jax.models.dense import Dense
+from lpd_jax.models.dropout import Dropout
 from lpd_jax.models.layers import KVCache
 from lpd_jax.models.products import PRODUCTS
 from lpd_jax.models.rotary import rotate
@@ -52,7 +53,7 @@ class LlamaLayer(nn.Module):
         return matrix(self.config, self.dtype, features, name, axes, self.products)
 
     def drop(self, x: jax.Array, train: bool) -> jax.Array:
-        return nn.Dropout(self.config.dropout_rate, deterministic=not train)(x)
+        return Dropout(self.config.dropout_rate)(x, deterministic=not train)
 
     def add_attended(self, x_BTD: jax.Array, mixed_BHTK: jax.Array, train: bool) -> jax.Array:
         """The rows with what attention found for them."""

@@ -10,12 +10,12 @@ D width, F MLP width, V codebook.
 import functools
 from typing import Any, cast
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.scan import SLOT_AXIS
 from lpd_jax.models.attention import cached_head_dim
+from lpd_jax.models.dropout import Dropout
 from lpd_jax.models.layers import KVCache, empty_cache, put_rows
 from lpd_jax.models.llama_block import (
     LlamaBlock,
@@ -50,7 +50,7 @@ class PAR(TokenTransformer):
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
         if cfg.num_parallel > 1:
             self.transition_embed = table("transition_embed", cfg.num_parallel - 1)
-        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        self.token_drop = Dropout(cfg.token_drop_rate)
         stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
         self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)

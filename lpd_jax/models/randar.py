@@ -13,12 +13,12 @@ import dataclasses
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.decoding.scan import SLOT_AXIS, StepRows
+from lpd_jax.models.dropout import Dropout
 from lpd_jax.models.layers import CacheWrite, KVCache, empty_cache, write_groups
 from lpd_jax.models.llama_block import LlamaBlock, cached_kernels, rms_norm, zero_head
 from lpd_jax.models.llama_sizes import LlamaSizes
@@ -60,7 +60,7 @@ class RandAR(TokenTransformer):
         self.class_embed = table("class_embed", cfg.num_classes + 1)
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
         self.query_embed = table("query_embed", 1)
-        self.token_drop = nn.Dropout(cfg.token_drop_rate)
+        self.token_drop = Dropout(cfg.token_drop_rate)
         stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
         self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)
