@@ -9,7 +9,7 @@ from PIL import Image
 
 import lpd_jax
 from lpd_jax.decoding.schedule import make_schedule
-from lpd_jax.generation import animation
+from lpd_jax.generation import animation, request
 from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.generation.request import make_request, names_of
 from lpd_jax.generation.runner import Runner
@@ -199,6 +199,13 @@ def test_bfloat16_draws_nearly_the_same(pipe):
     assert (half_BN.shape, half_BN.dtype) == (tokens_BN.shape, tokens_BN.dtype)
     # A close call falls the other way now and then, and later tokens follow it.
     assert 0.5 < (half_BN == tokens_BN).mean() < 1
+
+
+def test_the_device_says_what_is_computed_in_where_nobody_does(pipe, monkeypatch):
+    monkeypatch.setattr(request, "drawing_dtype", lambda: "bfloat16")
+    assert pipe.request([0]).generation.dtype == "bfloat16"
+    assert pipe.request([0], dtype="float32").generation.dtype == "float32"
+    assert pipe.config.generation.dtype is None
 
 
 def test_a_dtype_may_be_one_of_numpy_or_jax(pipe):

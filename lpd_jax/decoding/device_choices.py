@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 
 LEAST_CUDNN = (8, 0)  # compute capability that cuDNN's flash attention begins with
+LEAST_BFLOAT16 = (8, 0)  # and matrix units for bfloat16
 
 
 class DeviceChoices(NamedTuple):
@@ -25,6 +26,8 @@ class DeviceChoices(NamedTuple):
         and to that end copy their weights, one behind the other, in every step.
     unseen_bytes: a scan is cut again where its steps read so much of the cache that none of them
         looks at. Another scan takes one to a few seconds to compile.
+    pixels_in_dtype: a tokenizer's decoder computes in the dtype of the transformer, as convolutions
+        are fast in; else in float32.
     """
 
     flash_attention: bool = False
@@ -33,6 +36,7 @@ class DeviceChoices(NamedTuple):
     row_multiple: int = 1
     products_apart: bool = False
     unseen_bytes: float = 32e9
+    pixels_in_dtype: bool = True
 
     def padded(self, size: int) -> int:
         """As many slots or rows, or more that nobody looks at."""
@@ -46,7 +50,7 @@ class Device(NamedTuple):
 
 PLAIN = DeviceChoices()
 # Memory of 10 to 30 GB/s reads them in a fraction of a second, an accelerator's in milliseconds.
-CPU = DeviceChoices(unseen_bytes=8e9)
+CPU = DeviceChoices(unseen_bytes=8e9, pixels_in_dtype=False)
 # Guidance doubles rows, and cuBLASLt asks for multiples of 8: others it has padded by a copy, in
 # every layer and step.
 NVIDIA = DeviceChoices(one_write=True, size_multiple=8, row_multiple=4, products_apart=True)
@@ -60,6 +64,16 @@ def device_choices() -> DeviceChoices:
     if device.platform != "gpu" or not device.compute_capability:
         return PLAIN
     return NVIDIA._replace(flash_attention=device.compute_capability >= LEAST_CUDNN)
+
+
+def drawing_dtype() -> str:
+    """What pictures are drawn in where nobody says: bfloat16 on devices whose matrix units take it.
+
+    Of CPUs some do, but in kernels that are no faster for all of them.
+    """
+    platform, capability = target_device()
+    is_fast = platform == "tpu" or (platform == "gpu" and capability >= LEAST_BFLOAT16)
+    return "bfloat16" if is_fast else "float32"
 
 
 def target_device() -> Device:

@@ -16,7 +16,7 @@ from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.scan import Known, decode_tokens, join_pairs, to_raster
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.family import transformer_of
-from lpd_jax.models.pixels import decode_images
+from lpd_jax.models.pixels import decode_images, pixels_dtype
 from lpd_jax.models.transformer_family import TransformerConfig
 from lpd_jax.models.weight_layout import row_strip
 from lpd_jax.runtime.errors import UserError
@@ -134,10 +134,10 @@ def generate_images(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws pictures uint8 `[B, H, W, 3]` and their tokens int32 `[B, N]` in raster order.
 
-    Takes the choices of `generate_tokens`, and the `output_size` of `decode_images`.
+    Takes the choices of `generate_tokens`, and the `output_size` of `decode_images`. Where the
+    device likes it, the tokenizer computes in `dtype`, too.
     """
     tokens_BN = generate_tokens(config, params, labels_B, order_BN, keys_B, **choices)
-    images_BHWC = decode_images(
-        tokenizer_config, tokenizer_params, tokens_BN, config.grid_size, output_size
-    )
+    pixels = tokenizer_config, tokenizer_params, tokens_BN, config.grid_size, output_size
+    images_BHWC = decode_images(*pixels, dtype=pixels_dtype(choices.get("dtype", jnp.float32)))
     return images_BHWC, tokens_BN

@@ -8,7 +8,9 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from lpd_jax.decoding.device_choices import device_choices
 from lpd_jax.images import resize_bicubic
 from lpd_jax.models.family import tokenizer_of
 from lpd_jax.models.tokenizer_family import EXACT
@@ -26,6 +28,11 @@ def most_at_once(size: tuple[int, ...]) -> int:
     return max(1, min(MOST_IMAGES, fitting))
 
 
+def pixels_dtype(dtype: Any) -> Any:
+    """What a decoder computes in beside a transformer that computes in `dtype`."""
+    return dtype if device_choices().pixels_in_dtype else jnp.float32
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def encode_images(
     config: Any, params: Any, images_BHWC: jax.Array, precision: str = EXACT
@@ -39,21 +46,23 @@ def encode_images(
     return tokens_Bhw.reshape(len(images_BHWC), -1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 3, 4), static_argnames="dtype")
 def decode_images(
     config: Any,
     params: Any,
     tokens_BN: jax.Array,
     grid_size: tuple[int, ...],
     output_size: int | None = None,
+    dtype: Any = jnp.float32,
 ) -> jax.Array:
     """Pictures uint8 `[B, H, W, 3]` of tokens int32 `[B, N]` in raster order.
 
     With `output_size` they are resized to that height, before pixels are rounded: PAR and LlamaGen
-    draw 384 pixels and are judged at 256 (LlamaGen, arXiv 2406.06525, section 4).
+    draw 384 pixels and are judged at 256 (LlamaGen, arXiv 2406.06525, section 4). The decoder
+    computes in `dtype`.
     """
     family = tokenizer_of(config)
-    images_BHWC = family.decode(params, tokens_BN.reshape(-1, *grid_size))
+    images_BHWC = family.decode(params, tokens_BN.reshape(-1, *grid_size), dtype=dtype)
     if output_size is not None:
         height, width = images_BHWC.shape[-3:-1]
         size = (output_size, round(width * output_size / height))

@@ -44,7 +44,9 @@ class Generation:
     top_p: float = choice(1.0, "Sample from the likeliest tokens of this mass; 1 is all.")
     seed: int = choice(0, "Another seed gives other pictures.")
     output_size: int | None = choice(None, "Height in pixels to resize pictures to (bicubic).")
-    dtype: str = choice("float32", "What the transformer computes in: float32 or bfloat16.")
+    dtype: str | None = choice(
+        None, "To compute in: float32 or bfloat16. Default: bfloat16 on TPUs and newer NVIDIA GPUs."
+    )
     proximity_threshold: float = choice(
         1.0, "Locality-aware order: how much drawn neighbourhood makes a cell ready."
     )
@@ -65,7 +67,8 @@ class Generation:
         check_whole("seed", self.seed, 0, MAX_SEED)
         if self.output_size is not None:
             check_whole("output_size", self.output_size, 1, MAX_OUTPUT_SIZE)
-        check_choice("dtype", self.dtype, DTYPES)
+        if self.dtype is not None:
+            check_choice("dtype", self.dtype, DTYPES)
         check_thresholds(1, self.proximity_threshold, self.repulsion_threshold)
 
     @classmethod

@@ -109,8 +109,11 @@ class TokenizerFamily(abc.ABC):
         """
 
     @abc.abstractmethod
-    def decode(self, params: Any, tokens_Bhw: jax.Array) -> jax.Array:
-        """Pictures, float about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
+    def decode(self, params: Any, tokens_Bhw: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """Pictures, float32 about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`.
+
+        The networks compute in `dtype`.
+        """
 
     def to_bytes(self, images_BHWC: jax.Array) -> jax.Array:
         """Pixels uint8 of what `decode` gives, as published code rounds them."""

@@ -92,12 +92,16 @@ class VideoFamily(TokenizerFamily):
         return in_chunks(run, images_BHWC, 1 + rest, rest)
 
     def decode(
-        self, params: Any, tokens_Bhw: jax.Array, tokens_at_once: int = TOKENS_AT_ONCE
+        self,
+        params: Any,
+        tokens_Bhw: jax.Array,
+        dtype: Any = jnp.float32,
+        tokens_at_once: int = TOKENS_AT_ONCE,
     ) -> jax.Array:
-        """Clips, float about [-1, 1], `[B, T, H, W, 3]`, of tokens int32 `[B, t, h, w]`."""
+        """Clips, float32 about [-1, 1], `[B, T, H, W, 3]`, of tokens int32 `[B, t, h, w]`."""
 
         def run(tokens_Bthw: jax.Array, past: Any) -> tuple[jax.Array, Any]:
-            return self._run("decode", params, tokens_Bthw, past)
+            return self._run("decode", params, tokens_Bthw, past, dtype)
 
         return in_chunks(run, tokens_Bhw, 1 + tokens_at_once, tokens_at_once) * 2.0 - 1.0
 
@@ -155,10 +159,12 @@ class VideoFamily(TokenizerFamily):
         params = jax.eval_shape(self.init, jax.random.key(0))
         return 4 * sum(leaf.size for leaf in jax.tree.leaves(params[part]))
 
-    def _run(self, method: str, params: Any, x: jax.Array, past: Any) -> tuple[jax.Array, Any]:
+    def _run(
+        self, method: str, params: Any, x: jax.Array, past: Any, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, Any]:
         """A chunk through "encode" or "decode", and what the next one needs of it."""
         variables = {"params": params} | ({} if past is None else {PAST: past})
-        output, state = VideoTokenizer(self.config).apply(
+        output, state = VideoTokenizer(self.config, dtype).apply(
             variables, x, past is not None, method=method, mutable=[PAST]
         )
         return output, state[PAST]

@@ -68,10 +68,16 @@ class VideoPicturesFamily(VideoFamily):
             :, 0
         ]
 
-    def decode(self, params: Any, tokens_Bhw: jax.Array, tokens_at_once: int = 1) -> jax.Array:
-        """Pictures, float about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
+    def decode(
+        self,
+        params: Any,
+        tokens_Bhw: jax.Array,
+        dtype: Any = jnp.float32,
+        tokens_at_once: int = 1,
+    ) -> jax.Array:
+        """Pictures, float32 about [-1, 1], `[B, H, W, 3]`, of tokens int32 `[B, h, w]`."""
         del tokens_at_once
-        return self._bound(params).decode(tokens_Bhw[:, None])[:, 0] * 2.0 - 1.0
+        return self._bound(params, dtype).decode(tokens_Bhw[:, None])[:, 0] * 2.0 - 1.0
 
     def to_clips(self, images: jax.Array) -> jax.Array:
         return images[:, None]
@@ -80,5 +86,5 @@ class VideoPicturesFamily(VideoFamily):
         height, width = size
         return 1, height, width
 
-    def _bound(self, params: Any) -> VideoTokenizer:
-        return VideoTokenizer(self.config).bind({"params": params})
+    def _bound(self, params: Any, dtype: Any = jnp.float32) -> VideoTokenizer:
+        return VideoTokenizer(self.config, dtype).bind({"params": params})

@@ -44,8 +44,8 @@ class VQFamily(TokenizerFamily):
     def encode(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
         return self._bound(params).encode(to_model_range(images_BHWC))
 
-    def decode(self, params: Any, tokens_Bhw: jax.Array) -> jax.Array:
-        return self._bound(params).decode(tokens_Bhw)
+    def decode(self, params: Any, tokens_Bhw: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        return self._bound(params, dtype).decode(tokens_Bhw)
 
     def reconstruct(self, params: Any, images_BHWC: jax.Array) -> jax.Array:
         with jax.default_matmul_precision(EXACT):
@@ -97,8 +97,8 @@ class VQFamily(TokenizerFamily):
     def part_bytes(self, part: str) -> int:
         return 4 * sum(leaf.size for _, leaf in self._part_leaves(part))
 
-    def _bound(self, params: Any) -> VQTokenizer:
-        return VQTokenizer(self.config).bind({"params": params})
+    def _bound(self, params: Any, dtype: Any = jnp.float32) -> VQTokenizer:
+        return VQTokenizer(self.config, dtype).bind({"params": params})
 
     def _part_leaves(self, part: str) -> Iterable[tuple[tuple[str, ...], Any]]:
         """Path and shape of the weights that a picture meets in "encoder" or "decoder"."""

@@ -34,7 +34,7 @@ class BenchmarkCase:
     tokenizer: the published name of the one beside it; "" is none, or that of the directory.
     num_steps, order, num_segments: None is the family's.
     guidance_scale: 1 is off.
-    dtype: what the transformer computes in; the tokenizer stays in float32.
+    dtype: what the transformer computes in, and on GPUs and TPUs the tokenizer's decoder.
     remat, attention: of the training tasks, see `ComputeConfig`.
     num_repeats: how often it is timed.
 

@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 from lpd_jax.decoding.schedule import GroupSchedule
 from lpd_jax.models.family import tokenizer_of, transformer_of
 from lpd_jax.models.parameters import abstract_params
+from lpd_jax.models.pixels import pixels_dtype
 from lpd_jax.performance.benchmark_case import DRAWING, TRAINING, BenchmarkCase
 from lpd_jax.performance.benchmark_model import BenchmarkModel
 from lpd_jax.performance.device_peaks import DevicePeaks
@@ -25,7 +26,7 @@ class Work(NamedTuple):
     padded_rows: int | None  # with the padding of the schedule's segments
     num_segments: int | None  # None where none is padded
     flops: float
-    tokenizer_flops: float  # in float32, whatever the transformer's dtype; among `flops`
+    tokenizer_flops: float  # among `flops`; in `pixels_dtype` of the transformer's
     weight_bytes: float
 
     def lower_bounds(self, peaks: DevicePeaks, dtype: str) -> tuple[float, float]:
@@ -33,7 +34,7 @@ class Work(NamedTuple):
         rates = peaks.matmul_flops
         seconds = (self.flops - self.tokenizer_flops) / rates[dtype]
         if self.tokenizer_flops:
-            seconds += self.tokenizer_flops / rates["float32"]
+            seconds += self.tokenizer_flops / rates[jnp.dtype(pixels_dtype(dtype)).name]
         return self.weight_bytes / peaks.copy_bandwidth, seconds
 
 

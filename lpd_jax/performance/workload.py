@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lpd_jax.generation.generate import generate_tokens, image_keys
 from lpd_jax.models.family import transformer_of
-from lpd_jax.models.pixels import decode_images, encode_images
+from lpd_jax.models.pixels import decode_images, encode_images, pixels_dtype
 from lpd_jax.performance.benchmark_case import BenchmarkCase, Inputs
 from lpd_jax.performance.benchmark_model import (
     BenchmarkModel,
@@ -82,7 +82,7 @@ def draw_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) ->
         if case.task == "tokens":
             return tokens_BN
         pictures = model.tokenizer, params["tokenizer"], tokens_BN, transformer.grid_size
-        return decode_images(*pictures), tokens_BN
+        return decode_images(*pictures, dtype=pixels_dtype(case.dtype)), tokens_BN
 
     keys_B = image_keys(request.seed, 0, case.batch_size)
     rows = jax.device_put((request.labels, request.order))
@@ -90,7 +90,8 @@ def draw_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) ->
 
 
 def decode_workload(case: BenchmarkCase, model: BenchmarkModel, inputs: Inputs) -> Workload:
-    decode = functools.partial(decode_images, model.tokenizer)
+    dtype = pixels_dtype(case.dtype)
+    decode = functools.partial(decode_images, model.tokenizer, dtype=dtype)
     function = jax.jit(lambda params, tokens: decode(params, tokens, model.transformer.grid_size))
     return Workload(function, (tokenizer_params(model), jax.device_put(inputs.tokens_BN)))
 

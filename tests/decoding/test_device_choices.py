@@ -38,7 +38,8 @@ def test_only_nvidia_has_a_capability_of_numbers(told, capability):
 @pytest.mark.parametrize("device", [Device("cpu"), Device("tpu"), Device("gpu")])
 def test_all_but_nvidia_have_the_plain_form(monkeypatch, device):
     choices = choices_on(monkeypatch, device)
-    assert choices._replace(unseen_bytes=PLAIN.unseen_bytes) == PLAIN
+    of_cpus = {name: getattr(PLAIN, name) for name in ("unseen_bytes", "pixels_in_dtype")}
+    assert choices._replace(**of_cpus) == PLAIN
     assert choices.padded(257) == 257
 
 
@@ -51,3 +52,19 @@ def test_gpus_have_few_kernels_and_padded_caches(monkeypatch):
     old, new = (choices_on(monkeypatch, Device("gpu", x)) for x in ((7, 5), (9, 0)))
     assert old.one_write and not old.flash_attention and new.flash_attention
     assert new.padded(257) == 264 and new.padded(264) == 264
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted"),
+    [
+        (Device("cpu"), "float32"),
+        (Device("tpu"), "bfloat16"),
+        (Device("gpu", (9, 0)), "bfloat16"),
+        (Device("gpu", (8, 0)), "bfloat16"),
+        (Device("gpu", (7, 5)), "float32"),
+        (Device("gpu"), "float32"),
+    ],
+)
+def test_pictures_are_drawn_in_bfloat16_where_it_is_fast(monkeypatch, device, wanted):
+    monkeypatch.setattr(device_choices, "target_device", lambda: device)
+    assert device_choices.drawing_dtype() == wanted
