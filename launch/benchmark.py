@@ -63,6 +63,9 @@ NUM_SEGMENTS = flags.DEFINE_list(
 )
 REMAT = flags.DEFINE_string("remat", "none", "Of the training tasks: none, minimal or full.")
 ATTENTION = flags.DEFINE_string("attention", "auto", "Of the training tasks.")
+UNROLL_LAYERS = flags.DEFINE_boolean(
+    "unroll_layers", False, "Of the training tasks: layer after layer is compiled, without a loop."
+)
 NUM_REPEATS = flags.DEFINE_integer("num_repeats", 5, "Timed runs of each row.", upper_bound=10**6)
 PEER = flags.DEFINE_boolean("peer", None, "Eager PyTorch beside LPD's rows. Default: for presets.")
 OUTPUT = flags.DEFINE_string(
@@ -73,7 +76,7 @@ TITLE = "Time against the limits of the device"
 # What a preset decides.
 CASE_FLAGS = (
     "model", "tokenizer", "tasks", "batch_sizes", "num_steps", "order", "guidance_scale", "dtype",
-    "num_segments", "remat", "attention", "num_repeats",
+    "num_segments", "remat", "attention", "unroll_layers", "num_repeats",
 )  # fmt: skip
 
 
@@ -144,6 +147,7 @@ def task_choices(task: str, model: BenchmarkModel) -> Iterator[dict[str, Any]]:
             steps = [number for number in steps if knows_steps(family, number)] or [None]
     if task in TRAINING:
         common = {"dtype": DTYPE.value, "remat": REMAT.value, "attention": ATTENTION.value}
+        common["unroll_layers"] = UNROLL_LAYERS.value
     names = ("num_steps", "num_segments", "batch_size")
     sizes = whole_numbers("batch_sizes", BATCH_SIZES.value)
     for values in itertools.product(steps, segments, sizes):

@@ -82,11 +82,13 @@ class Blocks(nn.Module):
     attention: str
     remat: str
     products: str
+    unroll_layers: bool
 
     def setup(self):
         sizes = self.config, self.dtype, self.attention, self.products
-        content = scan_blocks(ContentBlock, self.config.half, num_shared=3, remat=self.remat)
-        query = scan_blocks(QueryBlock, self.config.half, num_shared=4, remat=self.remat)
+        how = self.remat, self.unroll_layers
+        content = scan_blocks(ContentBlock, self.config.half, 3, *how)
+        query = scan_blocks(QueryBlock, self.config.half, 4, *how)
         self.content, self.query = content(*sizes), query(*sizes)
 
 
@@ -101,7 +103,8 @@ class ARPG(TokenTransformer):
             self, "token_embed", cfg.num_embeddings, cfg.embed_dim, "codebook", cfg.embedding_std
         )
         self.token_drop = Dropout(cfg.token_drop_rate)
-        self.blocks = Blocks(cfg, self.dtype, self.attention, self.remat, self.products)
+        how = self.dtype, self.attention, self.remat, self.products, self.unroll_layers
+        self.blocks = Blocks(cfg, *how)
         self.memory_norm, self.norm = rms_norm(None, self.dtype), rms_norm(None, self.dtype)
         self.memory_key, self.memory_value = (
             matrix(cfg, self.dtype, cfg.embed_dim, products=self.products) for _ in range(2)

@@ -112,7 +112,7 @@ class LPD(TokenTransformer):
         self.query_embed = table("query_embed", 1)
         self.position_embed = table("position_embed", cfg.num_tokens + 1)
         self.input_norm = layer_norm(None)
-        stacked = scan_blocks(Block, cfg.num_layers, num_shared=2, remat=self.remat)
+        stacked = scan_blocks(Block, cfg.num_layers, 2, self.remat, self.unroll_layers)
         self.blocks = stacked(**block_sizes(cfg), **self.kernels())
         self.norm = layer_norm(None, self.dtype)
         head_init = nn.with_logical_partitioning(

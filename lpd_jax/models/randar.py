@@ -61,7 +61,7 @@ class RandAR(TokenTransformer):
         self.token_embed = table("token_embed", cfg.codebook_size, "codebook")
         self.query_embed = table("query_embed", 1)
         self.token_drop = Dropout(cfg.token_drop_rate)
-        stacked = scan_blocks(LlamaBlock, cfg.num_layers, num_shared=3, remat=self.remat)
+        stacked = scan_blocks(LlamaBlock, cfg.num_layers, 3, self.remat, self.unroll_layers)
         self.blocks = stacked(cfg, self.dtype, self.attention, self.products)
         self.norm = rms_norm(None, self.dtype)
         self.head = zero_head(cfg.codebook_size, self.dtype, self.products)

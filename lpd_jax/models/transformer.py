@@ -28,6 +28,7 @@ class TokenTransformer(nn.Module):
     attention: a key of `attention.ATTENTION`, as what follows for the teacher-forced pass.
     remat: a key of `REMAT`.
     products: a key of `products.PRODUCTS`.
+    unroll_layers: training compiles layer after layer, not one for all.
     headless: leaves the last matrix to who asked: what it reads comes in place of logits.
     """
 
@@ -36,6 +37,7 @@ class TokenTransformer(nn.Module):
     attention: str = "einsum"
     remat: str = "none"
     products: str = "plain"
+    unroll_layers: bool = False
     headless: bool = False
 
     def to_logits(self, x_BTD: jax.Array) -> jax.Array:
@@ -93,7 +95,9 @@ def apply_head(
     return logits_BNV
 
 
-def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat: str) -> Any:
+def scan_blocks(
+    block: type[nn.Module], num_layers: int, num_shared: int, remat: str, unroll: bool = False
+) -> Any:
     """A block scanned over stacked parameters: compile time does not grow with depth.
 
     Args:
@@ -101,11 +105,14 @@ def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat:
         num_layers: how many.
         num_shared: arguments after the activations, the last of them `train`.
         remat: a key of `REMAT`.
+        unroll: without a loop. What the backward pass needs of a layer then stays where it is,
+            while a loop copies it to where it stacks it, and back.
     """
     if remat != "none":
-        # prevent_cse is for code outside a scan. Arguments count from self: `train` comes last.
+        # Outside of a loop, a compiler finds the same twice and computes it once, for memory.
+        # Arguments count from self: `train` comes last.
         block = nn.remat(
-            block, policy=REMAT[remat], prevent_cse=False, static_argnums=(num_shared + 1,)
+            block, policy=REMAT[remat], prevent_cse=unroll, static_argnums=(num_shared + 1,)
         )
     return nn.scan(
         block,
@@ -113,6 +120,7 @@ def scan_blocks(block: type[nn.Module], num_layers: int, num_shared: int, remat:
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast,) * num_shared,
         length=num_layers,
+        unroll=num_layers if unroll else 1,
         metadata_params={nn.PARTITION_NAME: "layers"},
     )
 

@@ -35,7 +35,7 @@ class BenchmarkCase:
     num_steps, order, num_segments: None is the family's.
     guidance_scale: 1 is off.
     dtype: what the transformer computes in, and on GPUs and TPUs the tokenizer's decoder.
-    remat, attention: of the training tasks, see `ComputeConfig`.
+    remat, attention, unroll_layers: of the training tasks, see `ComputeConfig`.
     num_repeats: how often it is timed.
 
     Raises:
@@ -53,6 +53,7 @@ class BenchmarkCase:
     num_segments: int | None = None
     remat: str = "none"
     attention: str = "auto"
+    unroll_layers: bool = False
     num_repeats: int = 5
 
     def __post_init__(self):
@@ -72,7 +73,8 @@ class BenchmarkCase:
 
     @property
     def compute(self) -> ComputeConfig:
-        return ComputeConfig(dtype=self.dtype, remat=self.remat, attention=self.attention)
+        names = ("dtype", "remat", "attention", "unroll_layers")
+        return ComputeConfig(**{name: getattr(self, name) for name in names})
 
 
 class Inputs(NamedTuple):

@@ -13,7 +13,7 @@ from lpd_jax.runtime.markdown import markdown_table, write_report
 
 NUM_TEXTS = 2
 # Left out of the table, and told beside it, where all rows agree.
-CHOICES = ("dtype", "guided", "segments", "remat", "attention", "runs")
+CHOICES = ("dtype", "guided", "segments", "remat", "attention", "layers", "runs")
 COLUMNS = (
     "images: of a batch; tokens, steps: of an image",
     "rows: of an image that the transformer computes, as a multiple of those that matter",
@@ -127,6 +127,7 @@ def cells(one: Measurement) -> dict[str, str | None]:
         "segments": number(one.work.num_segments),
         "remat": case.remat if trains else None,
         "attention": case.attention if trains else None,
+        "layers": ("unrolled" if case.unroll_layers else "in a loop") if trains else None,
         "runs": str(time.num_runs if time else case.num_repeats),
         "rows": rows_cell(one),
         "compile s": number(one.compile_seconds),

@@ -33,6 +33,8 @@ class ComputeConfig:
         bfloat16 they are the same.
     loss_chunk: how many tokens of each image have logits in memory at once, a divisor of all of
         them; 0: all. Nothing is computed twice; of large codebooks it saves much memory.
+    unroll_layers: layer after layer is compiled, not one for all: a program that takes six times as
+        long to compile, and copies nothing from layer to layer. Worth it on GPUs.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
         fit; the update is that of the whole batch. Validation and drawing take such parts, too.
     """
@@ -42,6 +44,7 @@ class ComputeConfig:
     attention: str = "auto"
     products: str = later_field("plain")
     loss_chunk: int = later_field(0)
+    unroll_layers: bool = later_field(False)
     accumulate_steps: int = 1
 
     def __post_init__(self):
@@ -81,6 +84,8 @@ def transformer_options(
         platform = platform or jax.default_backend()
         kernel = choose_attention(compute.attention, platform, dtype, head_dim, model.num_tokens)
     options = {"dtype": dtype, "attention": kernel, "remat": compute.remat}
+    if compute.unroll_layers:
+        options["unroll_layers"] = True
     if compute.products == "plain" or compute.dtype == "bfloat16":
         return options
     check_rounded_products()
@@ -107,6 +112,8 @@ def check_for_tokenizer(compute: ComputeConfig, family: TokenizerFamily) -> None
         raise UserError(
             f"compute.loss_chunk: got {compute.loss_chunk}, allowed for a tokenizer is 0"
         )
+    if compute.unroll_layers:
+        raise UserError("compute.unroll_layers: got True, allowed for a tokenizer is False")
     if compute.products not in family.products:
         raise UserError(
             f"compute.products: got {shown(compute.products)}, allowed for a {family.title} "

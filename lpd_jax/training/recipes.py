@@ -55,7 +55,13 @@ def imagenet_run(epochs: int, batch_size: int) -> ConfigDict:
     config.tokenizer = "models/vq16"
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     config.compute = ConfigDict(
-        {"dtype": "bfloat16", "remat": "minimal", "attention": "auto", "accumulate_steps": 1}
+        {
+            "dtype": "bfloat16",
+            "remat": "minimal",
+            "attention": "auto",
+            "accumulate_steps": 1,
+            "unroll_layers": False,
+        }
     )
     # As published: 50,000 images, the file of Inception's weights, ADM's .npz of mu and sigma.
     config.fid = ConfigDict({"num_images": 0, "network": "", "reference": ""})

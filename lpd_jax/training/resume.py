@@ -31,6 +31,7 @@ FREE_FIELDS = (
     "compute.attention",
     "compute.products",
     "compute.loss_chunk",
+    "compute.unroll_layers",
     "compute.accumulate_steps",
     "data.path",
     "data.lists",

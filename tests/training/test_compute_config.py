@@ -23,13 +23,13 @@ TOKENS_BN = np.random.default_rng(0).integers(tiny.LPD.codebook_size, size=(4, 1
 BATCH = {"tokens": TOKENS_BN, "labels": np.arange(4, dtype=np.int32) % tiny.LPD.num_classes}
 
 
-def loss_and_grads(**choices):
-    options = transformer_options(ComputeConfig(**choices), tiny.LPD)
-    loss_function = transformer_of(tiny.LPD).loss(train=True, **options)
+def loss_and_grads(model=tiny.LPD, **choices):
+    options = transformer_options(ComputeConfig(**choices), model)
+    loss_function = transformer_of(model).loss(train=True, **options)
     run = jax.jit(
         jax.value_and_grad(loss_function, has_aux=True), compiler_options=toy.QUICK_COMPILE
     )
-    (loss, _), grads = run(tiny.random_params(tiny.LPD), BATCH, jax.random.key(1))
+    (loss, _), grads = run(tiny.random_params(model), BATCH, jax.random.key(1))
     return float(loss), flatten_dict(jax.device_get(grads), sep="/")
 
 
@@ -42,9 +42,14 @@ def plain():
     "choice",
     [
         {"remat": "minimal"},
+        {"unroll_layers": True},
         *(
             pytest.param(x, marks=pytest.mark.slow)
-            for x in ({"remat": "full"}, {"attention": "xla"})
+            for x in (
+                {"remat": "full"},
+                {"attention": "xla"},
+                {"remat": "minimal", "unroll_layers": True},
+            )
         ),
     ],
 )
@@ -52,6 +57,16 @@ def test_what_is_computed_again_or_elsewhere_is_the_same(plain, choice):
     loss, grads = loss_and_grads(**choice)
     np.testing.assert_allclose(loss, plain[0], rtol=1e-6)
     chex.assert_trees_all_close(grads, plain[1], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [tiny.PAR, tiny.RANDAR, tiny.ARPG], ids=["par", "randar", "arpg"])
+def test_all_families_know_a_program_without_a_loop(model):
+    (loss, grads), (same_loss, same_grads) = (
+        loss_and_grads(model, remat="minimal", unroll_layers=x) for x in (False, True)
+    )
+    np.testing.assert_allclose(loss, same_loss, rtol=1e-6)
+    chex.assert_trees_all_close(grads, same_grads, atol=1e-6)
 
 
 def test_bfloat16_is_near(plain):
@@ -126,6 +141,8 @@ def test_chunks_of_the_loss_divide_the_tokens_and_need_a_last_matrix(monkeypatch
         loss_options(ComputeConfig(loss_chunk=5), tiny.PAR, 1)
     with pytest.raises(ValueError, match="^compute.loss_chunk: got 8, allowed for a tokenizer"):
         check_for_tokenizer(ComputeConfig(loss_chunk=8), tokenizer_of(tiny.VIDEO))
+    with pytest.raises(ValueError, match="^compute.unroll_layers: got True, allowed for a token"):
+        check_for_tokenizer(ComputeConfig(unroll_layers=True), tokenizer_of(tiny.VQ))
     with pytest.raises(ValueError, match="^compute.loss_chunk: got -1, allowed is 0 or more"):
         ComputeConfig(loss_chunk=-1)
     monkeypatch.setattr(type(transformer_of(tiny.PAR)), "has_head", False)
