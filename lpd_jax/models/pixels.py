@@ -46,7 +46,7 @@ def encode_images(
     return tokens_Bhw.reshape(len(images_BHWC), -1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4), static_argnames="dtype")
+@functools.partial(jax.jit, static_argnames=("config", "grid_size", "output_size", "dtype"))
 def decode_images(
     config: Any,
     params: Any,
