@@ -1,6 +1,7 @@
 """What a compiled program needs of each device, and how long that is predicted to take."""
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from lpd_jax.runtime.markdown import markdown_table
 # and the share of the data sheet's bandwidth that a large copy reaches.
 KERNEL_SECONDS, BANDWIDTH_SHARE = 2.1e-6, 0.72
 MORE_OUTSIDE_SECONDS = 2e-6  # of a kernel that the host starts by itself
-
+COMPUTED_AGAIN = re.compile(r"^\s+(?:ROOT )?%?\S+\.remat\d* = ", re.MULTILINE)
 
 COLUMNS = (
     "program", "model", "slice", "devices", "mesh", "images per device", "parts", "compile s",
@@ -57,6 +58,7 @@ class ProgramNeeds:
     outside_graphs: Outside | None = None
     num_layers: int = 0
     num_steps: int = 0  # of a decode
+    computed_again: int = 0  # instructions that the compiler repeats, since memory ends
 
     @property
     def launch_seconds(self) -> float:
@@ -120,6 +122,7 @@ def needs_of(
         known["kinds"] = kernel_kinds(text)
         moving_seconds = kernels.moved_bytes / (BANDWIDTH_SHARE * chip.memory_bandwidth)
         known["compute_seconds"] = max(known["compute_seconds"], moving_seconds)
+        known["computed_again"] = len(COMPUTED_AGAIN.findall(text))
     return ProgramNeeds(
         slice=tpu_slice.title,
         num_devices=tpu_slice.num_devices,

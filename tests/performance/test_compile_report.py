@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -119,16 +120,33 @@ def test_a_batch_that_does_not_fit_is_cut_into_parts(monkeypatch):
         tried.append(config.compute.accumulate_steps)
         if tried[-1] < enough:
             raise DoesNotFit("memory: too much")
-        return tried[-1]
+        return SimpleNamespace(computed_again=0, parts=tried[-1])
 
     monkeypatch.setattr(compile_report, "compile_step", compile_step)
     enough = 2
-    assert compile_training(tiny.LPD, CONFIG, SLICE) == 2 and tried == [1, 2]
+    assert compile_training(tiny.LPD, CONFIG, SLICE).parts == 2 and tried == [1, 2]
     tried.clear()
     enough = 4  # of two images on a device
     with pytest.raises(DoesNotFit):
         compile_training(tiny.LPD, CONFIG, SLICE)
     assert tried == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "again", "want"),
+    [([3.0, 2.0, 1.0], [9, 5, 0], 4), ([3.0, 2.0, 2.5], [9, 5, 0], 2), ([3.0, 2.0], [0, 0], 1)],
+)
+def test_parts_are_tried_where_the_compiler_computes_again(seconds, again, want, monkeypatch):
+    config = dataclasses.replace(CONFIG, batch_size=4 * SLICE.num_devices)
+
+    def compile_step(model, config, tpu_slice):
+        parts = config.compute.accumulate_steps
+        index = parts.bit_length() - 1
+        time = (seconds[index],) * 2
+        return SimpleNamespace(computed_again=again[index], parts=parts, seconds=time)
+
+    monkeypatch.setattr(compile_report, "compile_step", compile_step)
+    assert compile_training(tiny.LPD, config, SLICE).parts == want
 
 
 @pytest.mark.parametrize(("enough", "want"), [(4, [4]), (1, [4, 2, 1]), (0, [4, 2, 1])])
