@@ -71,7 +71,7 @@ def continued(fewer: ProgramNeeds, more: ProgramNeeds, num_layers: int) -> Progr
     share = (num_layers - fewer.num_layers) / (more.num_layers - fewer.num_layers)
 
     def line(first: float, second: float) -> Any:
-        value = first + share * (second - first)
+        value = max(0.0, first + share * (second - first))  # a few things vanish in larger programs
         return round(value) if isinstance(first, int) else value
 
     def lines(kind: Any, first: Any, second: Any) -> Any:
