@@ -9,7 +9,8 @@
 One picture or clip of each model on a device of each `--topology`, in its published steps, with
 guidance and its tokenizer's decoder, in bfloat16: compiled with few layers twice, and continued by
 a line. And the train step of each file in configs/ on each `--train_topology`, whole, cut into as
-many parts as fit, or more where they are faster. `compile_report.py` compiles one config, with all choices.
+many parts as fit, or more where they are faster. `compile_report.py` compiles one config, with all
+choices.
 """
 
 import os

@@ -69,7 +69,7 @@ def device_choices() -> DeviceChoices:
 def drawing_dtype() -> str:
     """What pictures are drawn in where nobody says: bfloat16 on devices whose matrix units take it.
 
-    Of CPUs some do, but in kernels that are no faster for all of them.
+    Of CPUs only some have such units: they draw in float32.
     """
     platform, capability = target_device()
     is_fast = platform == "tpu" or (platform == "gpu" and capability >= LEAST_BFLOAT16)

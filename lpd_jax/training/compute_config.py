@@ -33,8 +33,8 @@ class ComputeConfig:
         bfloat16 they are the same.
     loss_chunk: how many tokens of each image have logits in memory at once, a divisor of all of
         them; 0: all. Nothing is computed twice; of large codebooks it saves much memory.
-    unroll_layers: layer after layer is compiled, not one for all: a program that takes six times as
-        long to compile, and copies nothing from layer to layer. Worth it on GPUs.
+    unroll_layers: layer after layer is compiled, not one for all: a program that takes five to
+        seven times as long to compile, and copies nothing from layer to layer. Worth it on GPUs.
     accumulate_steps: parts that a batch is cut into, one after the other, so that its activations
         fit; the update is that of the whole batch. Validation and drawing take such parts, too.
     """
