@@ -43,9 +43,9 @@ if jax.default_backend() == "cpu" and jax.device_count() != 8:
 elif jax.default_backend() != "cpu":
     # Accelerators multiply float32 in fewer bits unless told: golden values need them all.
     jax.config.update("jax_default_matmul_precision", "highest")
-    from lpd_jax.generation import request
+    from lpd_jax.models import settings
 
-    request.drawing_dtype = lambda: "float32"
+    settings.drawing_dtype = lambda: "float32"
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ from PIL import Image
 
 import lpd_jax
 from lpd_jax.decoding.schedule import make_schedule
-from lpd_jax.generation import animation, request
+from lpd_jax.generation import animation
 from lpd_jax.generation.batches import batch_size_for
 from lpd_jax.generation.request import make_request, names_of
 from lpd_jax.generation.runner import Runner
 from lpd_jax.images import resize_bicubic, to_uint8
+from lpd_jax.models import settings
 from lpd_jax.models.par_layout import par_order
 from lpd_jax.models.vq_tokenizer import VQTokenizer
 from lpd_jax.pipeline import Pipeline
@@ -202,7 +203,7 @@ def test_bfloat16_draws_nearly_the_same(pipe):
 
 
 def test_the_device_says_what_is_computed_in_where_nobody_does(pipe, monkeypatch):
-    monkeypatch.setattr(request, "drawing_dtype", lambda: "bfloat16")
+    monkeypatch.setattr(settings, "drawing_dtype", lambda: "bfloat16")
     assert pipe.request([0]).generation.dtype == "bfloat16"
     assert pipe.request([0], dtype="float32").generation.dtype == "float32"
     assert pipe.config.generation.dtype is None

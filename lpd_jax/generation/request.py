@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lpd_jax.decoding.device_choices import drawing_dtype
 from lpd_jax.decoding.order import MOST_CELLS
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.scan import Known
@@ -68,7 +67,7 @@ def make_request(
     if order is not None and not isinstance(order, str):  # the user's own, which is data
         choices = choices | {"order": None}
     generation = config.generation.updated(choices)
-    generation = generation.updated({"dtype": generation.dtype or drawing_dtype()})
+    generation = generation.updated({"dtype": generation.computed_in})
     labels_B = resolve_labels(labels, model.num_classes, config.class_names)
     if len(labels_B) > (most := MOST_CELLS // model.num_tokens):
         raise UserError(f"labels: got {len(labels_B):,} of them, allowed are {most:,} at once")

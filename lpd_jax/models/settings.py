@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lpd_jax.decoding.device_choices import drawing_dtype
 from lpd_jax.decoding.order import check_kind, check_thresholds
 from lpd_jax.decoding.sampling import Guidance, Sampling
 from lpd_jax.decoding.schedule import GroupSchedule
@@ -84,6 +85,11 @@ class Generation:
         if num_steps is not None:
             num_steps = check_whole("num_steps", num_steps, 1)
         return transformer_of(config).published(num_steps)
+
+    @property
+    def computed_in(self) -> str:
+        """`dtype`, or what the device likes where nobody says."""
+        return self.dtype or drawing_dtype()
 
     @property
     def sampling(self) -> Sampling:

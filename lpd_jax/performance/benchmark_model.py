@@ -159,10 +159,7 @@ def drawing_params(model: BenchmarkModel, dtype: str) -> Any:
 @LatestOnly
 def tokenizer_params(model: BenchmarkModel) -> Any:
     """Parameters of the tokenizer on the device, in float32, as a pipeline holds them."""
-    if model.directory is None:
-        params = jax.device_put(random_numbers(model.tokenizer))
-    else:
-        params = load_or_init(model, "tokenizer", model.tokenizer)
+    params = load_or_init(model, "tokenizer", model.tokenizer)
     return tokenizer_of(model.tokenizer).for_drawing(params)
 
 
@@ -186,6 +183,8 @@ def random_numbers(config: Any) -> Any:
 
 def load_or_init(model: BenchmarkModel, part: str, config: Any) -> Any:
     """Parameters of "transformer" or "tokenizer": those of the directory, or random ones."""
+    if model.directory is None and part == "tokenizer":
+        return jax.device_put(random_numbers(config))
     if model.directory is None:
         return init_params(config, jax.random.key(0))
     params = getattr(load_model_directory(model.directory), part)

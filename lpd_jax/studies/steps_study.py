@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from lpd_jax.decoding.device_choices import drawing_dtype
 from lpd_jax.evaluation import metrics
 from lpd_jax.evaluation.avatar_classifier import Classifier
 from lpd_jax.models.settings import Generation
@@ -64,8 +63,8 @@ class StudySettings:
 
     def generation_of(self, point: Point) -> Generation:
         """How the pictures of a point are drawn: every choice."""
-        dtype = self.generation.dtype or drawing_dtype()  # of other devices it is another result
-        return self.generation.updated(point._asdict() | {"dtype": dtype})
+        # Devices that like another dtype have another result.
+        return self.generation.updated(point._asdict() | {"dtype": self.generation.computed_in})
 
 
 Draw = Callable[[np.ndarray, Point], Drawing]

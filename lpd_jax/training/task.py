@@ -20,7 +20,6 @@ from lpd_jax.data.token_cache import (
 )
 from lpd_jax.data.token_plan import plan_cache, write_token_cache
 from lpd_jax.data.token_writer import Exchange
-from lpd_jax.decoding.device_choices import drawing_dtype
 from lpd_jax.evaluation.fid import check_image_size
 from lpd_jax.evaluation.file_lists import evenly
 from lpd_jax.evaluation.while_training import plan_for, planned_draw
@@ -246,7 +245,7 @@ def make_sampler(model: TransformerConfig, config: TrainConfig, tokenizer: Weigh
             sampling=generation.sampling,
             guidance=generation.guidance,
             output_size=generation.output_size,
-            dtype=jnp.dtype(generation.dtype or drawing_dtype()),
+            dtype=jnp.dtype(generation.computed_in),
         )
         return fetch(images_BHWC)
 
